@@ -1,0 +1,73 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sweeps/config/run_config.h"
+
+namespace recallbench {
+
+/// Loss and accuracy over one split, overall and by slice.
+struct SplitMetrics {
+  double loss = 0;      ///< plain mean of batch losses (nats)
+  double accuracy = 0;  ///< acc_example: mean over examples of the share of right labels
+  std::int64_t examples = 0, labels = 0;
+  /// slice key → value → accuracy of that slice.
+  std::map<std::string, std::map<std::int64_t, double>> slices;
+};
+
+/// What one epoch came to: a line of metrics.jsonl.
+struct EpochMetrics {
+  std::int64_t epoch = 0;  ///< from 0
+  std::int64_t step = 0;   ///< optimizer steps done so far
+  double lr = 0;
+  double train_loss = 0;  ///< mean over the epoch's batches
+  SplitMetrics valid;
+};
+
+/// All that a run came to; a function of config and kind of device alone, except `timing`.
+struct RunResult {
+  std::string status;  ///< "done", "diverged" or "interrupted"
+  std::string reason;  ///< "max_epochs", "early_stopping", "loss is nan at step 17"
+  std::int64_t epochs = 0, steps = 0;
+  SplitMetrics valid, test;
+  double chance = 0;                           ///< of the test data
+  std::int64_t num_parameters = 0;             ///< trainable numbers, shared ones once
+  std::int64_t state_bytes = 0;                ///< measured at the longest test length
+  std::optional<double> published_state_bytes; ///< by the reference's formulas
+  std::int64_t state_length = 0;               ///< that longest test length
+};
+
+/// Durations and sizes of this execution; never part of the result.
+struct RunTiming {
+  double total_s = 0, setup_s = 0, train_s = 0, eval_s = 0, data_s = 0;
+  double examples_per_s = 0, tokens_per_s = 0;
+  std::int64_t peak_rss_bytes = 0;
+};
+
+struct TrainProgress {
+  std::int64_t epoch, max_epochs, step, steps_per_epoch;
+  double loss, tokens_per_s;
+};
+
+/// How a run talks to its surroundings. All are optional.
+struct TrainHooks {
+  std::function<void(const TrainProgress&)> on_step;   ///< at most a few times a second
+  std::function<void(const EpochMetrics&)> on_epoch;   ///< after each validation
+  std::function<bool()> stop_requested;                ///< polled once a step
+  std::string checkpoint_directory;                    ///< resume from and save to; "" for neither
+  int threads = 1;
+};
+
+/// Trains, validates and tests one run in this process. With a checkpoint in
+/// `checkpoint_directory` it goes on from there, with the same bits as if it had never stopped;
+/// `resumed_epochs` (if given) receives the epochs that the checkpoint already holds.
+/// When stop_requested says so it saves a checkpoint after the step and returns "interrupted".
+RunResult train_run(const RunConfig& config, const TrainHooks& hooks, RunTiming* timing = nullptr,
+                    std::vector<EpochMetrics>* resumed_epochs = nullptr);
+
+}  // namespace recallbench
