@@ -1,0 +1,49 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace recallbench {
+
+/// What every subcommand understands.
+struct CommonOptions {
+  bool json = false;
+  bool quiet = false;
+  std::string color = "auto";         ///< auto, always, never; NO_COLOR is respected under auto
+  std::string device = "cpu";         ///< cpu (cuda, cuda:1 where built with it)
+  std::vector<std::string> plugins;   ///< files given with --plugin
+};
+
+/// The command line: each sweeps/cli/<name>.cpp adds one subcommand, whose callback sets `action`;
+/// main loads the plugins, then runs the action, whose return value is the exit code.
+struct CommandLine {
+  CLI::App app{"Recall of sequence models against the state they carry", "recallbench"};
+  CommonOptions common;
+  std::function<int()> action;
+};
+
+void add_run(CommandLine& line);
+void add_sweep(CommandLine& line);
+void add_status(CommandLine& line);
+void add_plot(CommandLine& line);
+void add_pareto(CommandLine& line);
+void add_list(CommandLine& line);
+void add_check(CommandLine& line);
+void add_sample(CommandLine& line);
+void add_forward(CommandLine& line);
+void add_doctor(CommandLine& line);
+void add_worker(CommandLine& line);  ///< hidden: one run in a child process of `sweep` and `run`
+
+/// Exit codes (design section 7).
+enum ExitCode {
+  kDone = 0,
+  kSomeFailed = 1,
+  kUsage = 2,
+  kResults = 3,
+  kPluginRefused = 4,
+  kInterrupted = 75,
+};
+
+}  // namespace recallbench
