@@ -7,16 +7,10 @@
 
 #include "kernels/base/error.h"
 #include "kernels/base/names.h"
+#include "kernels/base/text.h"
 
 namespace recallbench {
 namespace {
-
-/// Shortest round-trip form that still reads as a number with a fraction.
-std::string number_text(double x) {
-  std::string text = fmt::format("{}", x);
-  if (text.find_first_of(".en") == std::string::npos) text += ".0";
-  return text;
-}
 
 struct ToText {
   std::string operator()(bool x) const { return x ? "true" : "false"; }
