@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "kernels/base/error.h"
+#include "kernels/base/text.h"
 
 namespace recallbench {
 namespace {
@@ -107,37 +108,16 @@ std::optional<Number> parse_whole(std::string_view cell) {
   return value;
 }
 
-/// Bytes of the UTF-8 character at the front of `text`; 0 where it is not valid, or is a character
-/// that XML 1.0 forbids.
-std::size_t valid_character(std::string_view text) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned first = byte(0);
-  const std::size_t length = first < 0x80                    ? 1
-                             : first >= 0xC2 && first < 0xE0 ? 2
-                             : first >= 0xE0 && first < 0xF0 ? 3
-                             : first >= 0xF0 && first < 0xF5 ? 4
-                                                             : 0;
-  if (length == 0 || length > text.size()) return 0;
-  std::uint32_t code = length == 1 ? first : first & (0x7Fu >> length);
-  for (std::size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xC0) != 0x80) return 0;
-    code = code << 6 | (byte(i) & 0x3F);
-  }
-  constexpr std::uint32_t kSmallest[] = {0, 0, 0x80, 0x800, 0x10000};
-  const bool surrogate = code >= 0xD800 && code < 0xE000;
-  if (code < kSmallest[length] || code > 0x10FFFF || surrogate) return 0;
-  return code == 0xFFFE || code == 0xFFFF ? 0 : length;
-}
-
-/// Control characters, and those that turn the direction of the text that follows.
-bool is_control(std::string_view character) {
+/// Whether a well-formed character may stand in a line of text, in a figure too: no control, none
+/// that ends a line or turns the direction of what follows, none that XML 1.0 forbids.
+bool is_plain(std::string_view character) {
+  if (begins_with_control(character)) return false;
+  if (character.size() != 3) return true;
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(character[i]); };
-  if (character.size() == 1) return byte(0) < 0x20 || byte(0) == 0x7F;
-  if (character.size() == 2) return byte(0) == 0xC2 && byte(1) < 0xA0;
-  if (character.size() != 3 || byte(0) != 0xE2) return false;
-  const bool separator_or_turn = byte(1) == 0x80 && byte(2) >= 0xA8 && byte(2) <= 0xAE;
-  const bool isolate = byte(1) == 0x81 && byte(2) >= 0xA6 && byte(2) <= 0xA9;
-  return separator_or_turn || isolate;
+  const bool turns = byte(0) == 0xE2 && ((byte(1) == 0x80 && byte(2) >= 0xA8 && byte(2) <= 0xAE) ||
+                                         (byte(1) == 0x81 && byte(2) >= 0xA6 && byte(2) <= 0xA9));
+  const bool forbidden = byte(0) == 0xEF && byte(1) == 0xBF && byte(2) >= 0xBE;
+  return !turns && !forbidden;
 }
 
 }  // namespace
@@ -181,10 +161,10 @@ std::optional<std::uint64_t> parse_unsigned(std::string_view cell) {
 std::string plain_text(std::string_view text, std::size_t limit) {
   std::vector<std::string_view> characters;
   for (std::size_t at = 0; at < text.size();) {
-    const std::size_t length = valid_character(text.substr(at));
+    const std::size_t length = utf8_length(text.substr(at));
     const std::string_view character = text.substr(at, length == 0 ? 1 : length);
     at += character.size();
-    characters.push_back(length == 0 ? "?" : is_control(character) ? " " : character);
+    characters.push_back(length == 0 ? "?" : is_plain(character) ? character : " ");
   }
   const bool cut = limit != 0 && characters.size() > limit;
   if (cut) characters.resize(limit - 1);

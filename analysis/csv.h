@@ -34,8 +34,9 @@ std::optional<double> parse_number(std::string_view cell);
 std::optional<std::int64_t> parse_integer(std::string_view cell);
 std::optional<std::uint64_t> parse_unsigned(std::string_view cell);
 
-/// `text` as valid UTF-8 without control characters (each becomes a space), for a terminal, a
-/// figure or a script, and cut to `limit` characters with an ellipsis (0: no limit).
+/// `text` as one line of valid UTF-8 for a figure or a table: control characters, and those that
+/// turn the direction of text, become spaces; bytes that are not UTF-8 become '?'; cut to `limit`
+/// characters with an ellipsis (0: no limit).
 std::string plain_text(std::string_view text, std::size_t limit = 0);
 
 /// Characters (not bytes) of valid UTF-8.

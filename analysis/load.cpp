@@ -4,6 +4,7 @@
 #include "analysis/summary.h"
 #include "kernels/base/error.h"
 #include "kernels/base/io/atomic_file.h"
+#include "kernels/base/text.h"
 
 namespace recallbench {
 namespace {
@@ -15,7 +16,7 @@ std::string summary_file(const std::string& path) {
   namespace fs = std::filesystem;
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
-  const std::string shown = plain_text(path);
+  const std::string shown = printable(path);
   if (!fs::exists(status))
     fail(ErrorKind::io, "results",
          "'{}' does not exist; give a sweep's folder (results/<sweep>) or a summary.csv", shown);
@@ -44,10 +45,10 @@ std::vector<SummaryRow> load_summaries(const std::vector<std::string>& paths) {
   for (const std::string& path : paths) {
     const std::string file = summary_file(path);
     const std::vector<SummaryRow> found =
-        read_summary(read_file(file, kMostSummaryBytes), plain_text(file));
+        read_summary(read_file(file, kMostSummaryBytes), printable(file));
     if (found.empty())
       fail(ErrorKind::io, "results", "{} holds no run; let the sweep finish one first",
-           plain_text(file));
+           printable(file));
     for (const SummaryRow& row : found) {
       const auto [place, is_new] = places.try_emplace(row.run_id, rows.size(), file);
       if (is_new) {
@@ -61,8 +62,8 @@ std::vector<SummaryRow> load_summaries(const std::vector<std::string>& paths) {
         fail(ErrorKind::io, "results",
              "run {} has other results in {} (device {}) than in {} (device {}); give only one "
              "of the two",
-             plain_text(row.run_id, 40), plain_text(file), plain_text(row.device, 40),
-             plain_text(place->second.second), plain_text(earlier.device, 40));
+             printable(row.run_id, 40), printable(file), printable(row.device, 40),
+             printable(place->second.second), printable(earlier.device, 40));
       }
     }
   }

@@ -9,6 +9,7 @@
 #include "analysis/csv.h"
 #include "kernels/base/error.h"
 #include "kernels/base/names.h"
+#include "kernels/base/text.h"
 
 namespace recallbench {
 namespace {
@@ -168,13 +169,13 @@ std::vector<std::size_t> read_header(const CsvRecord& header, const std::string&
   for (const std::string& name : header.cells) {
     if (!seen.insert(name).second)
       fail(ErrorKind::io, "summary", "{}:{}: column '{}' stands there twice", source, header.line,
-           plain_text(name, 80));
+           printable(name, 80));
     const auto found = std::find(known.begin(), known.end(), name);
     if (found == known.end() && !is_slice_column(name))
       fail(ErrorKind::io, "summary",
            "{}:{}: column '{}' is unknown (slices are named like "
            "'test/num_kv_pairs/accuracy-8'){}",
-           source, header.line, plain_text(name, 80), hint_for(name, known));
+           source, header.line, printable(name, 80), hint_for(name, known));
     places.push_back(found == known.end() ? kSlice
                                           : static_cast<std::size_t>(found - known.begin()));
   }
@@ -191,7 +192,7 @@ SummaryRow read_row(const CsvRecord& header, const std::vector<std::size_t>& pla
   SummaryRow row;
   const auto reject = [&](std::size_t i, std::string_view expected) {
     fail(ErrorKind::io, "summary", "{}:{}: column '{}' must be {}, not '{}'", source, record.line,
-         plain_text(header.cells[i], 80), expected, plain_text(record.cells[i], 80));
+         printable(header.cells[i], 80), expected, printable(record.cells[i], 80));
   };
   std::vector<std::size_t> order(places.size());
   for (std::size_t i = 0; i < order.size(); ++i)
