@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "kernels/base/error.h"
+#include "kernels/base/io/posix.h"
 
 extern char** environ;
 
@@ -21,38 +22,19 @@ namespace {
 
 constexpr const char* kWho = "child process";
 
-class Descriptor {
- public:
-  explicit Descriptor(int number) : number_(number) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (number_ >= 0) close(number_);
-  }
-  int get() const { return number_; }
-  int release() { return std::exchange(number_, -1); }
-
- private:
-  int number_;
-};
-
 [[noreturn]] void fail_errno(const char* operation, int error) {
   fail(ErrorKind::io, kWho, "cannot {}: {}; free some processes, files or memory and start again",
        operation, strerror(error));
 }
 
 /// A file in memory that holds `text`, at its beginning. No limit as a pipe's, no name on a disk.
-int open_input(const std::string& text) {
-  Descriptor file(memfd_create("input", MFD_CLOEXEC));
-  if (file.get() < 0) fail_errno("make the input of a child", errno);
-  for (std::size_t done = 0; done < text.size();) {
-    const ssize_t count = write(file.get(), text.data() + done, text.size() - done);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) fail_errno("write the input of a child", errno);
-    done += static_cast<std::size_t>(count);
-  }
+FileDescriptor open_input(const std::string& text) {
+  FileDescriptor file(memfd_create("input", MFD_CLOEXEC));
+  if (!file.is_open()) fail_errno("make the input of a child", errno);
+  if (const int error = write_all(file.get(), text); error != 0)
+    fail_errno("write the input of a child", error);
   if (lseek(file.get(), 0, SEEK_SET) != 0) fail_errno("rewind the input of a child", errno);
-  return file.release();
+  return file;
 }
 
 /// posix_spawn's settings, released with their holder.
@@ -84,9 +66,9 @@ class SpawnSettings {
 };
 
 /// A copy of `number` that lies above the descriptors that the child's own will take.
-int lifted(int number) {
-  const int copy = fcntl(number, F_DUPFD_CLOEXEC, kMessageDescriptor + 1);
-  if (copy < 0) fail_errno("copy a descriptor", errno);
+FileDescriptor lifted(const FileDescriptor& file) {
+  FileDescriptor copy(fcntl(file.get(), F_DUPFD_CLOEXEC, kMessageDescriptor + 1));
+  if (!copy.is_open()) fail_errno("copy a descriptor", errno);
   return copy;
 }
 
@@ -95,28 +77,28 @@ int lifted(int number) {
 Child spawn_child(const std::vector<std::string>& command, const std::string& input,
                   const std::string& log) {
   check(!command.empty(), kWho, "a command is needed, none came");
-  const Descriptor output(
-      open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0666));
-  if (output.get() < 0)
-    fail(ErrorKind::io, kWho, "cannot open '{}': {}; make its folder writable", log,
-         strerror(errno));
-  const Descriptor source(open_input(input));
+  const FileDescriptor output =
+      open_at(AT_FDCWD, log, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_NONBLOCK, 0666);
+  if (!output.is_open()) fail_system(ErrorKind::io, "open", log, errno);
+  require_regular_file(output, log, ErrorKind::io);
+  const FileDescriptor source = open_input(input);
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) fail_errno("make a pipe", errno);
-  Descriptor reading(ends[0]);
-  const Descriptor writing(ends[1]);
+  FileDescriptor reading(ends[0]);
+  const FileDescriptor writing(ends[1]);
   fcntl(reading.get(), F_SETFL, O_NONBLOCK);
-  const Descriptor high_source(lifted(source.get())), high_output(lifted(output.get())),
-      high_writing(lifted(writing.get()));
+  const FileDescriptor high_source = lifted(source), high_output = lifted(output),
+                       high_writing = lifted(writing);
   const SpawnSettings settings(high_source.get(), high_output.get(), high_writing.get());
   std::vector<char*> arguments;
-  for (const std::string& argument : command) arguments.push_back(const_cast<char*>(argument.data()));
+  for (const std::string& argument : command)
+    arguments.push_back(const_cast<char*>(argument.data()));
   arguments.push_back(nullptr);
   Child child;
   const int error = posix_spawn(&child.pid, command[0].c_str(), &settings.actions_,
                                 &settings.attributes_, arguments.data(), environ);
   if (error != 0) fail_errno("start a child", error);
-  child.messages = reading.release();
+  child.messages = std::move(reading);
   return child;
 }
 
@@ -128,8 +110,8 @@ std::string signal_name(int number) {
 std::string last_log_line(const std::string& path, long offset) {
   constexpr long kTail = 4096;
   constexpr std::size_t kLongest = 300;
-  const Descriptor file(open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
-  if (file.get() < 0) return "";
+  const FileDescriptor file = open_at(AT_FDCWD, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  if (!file.is_open()) return "";
   const long size = static_cast<long>(lseek(file.get(), 0, SEEK_END));
   const long start = std::max({offset, size - kTail, 0L});
   if (start >= size) return "";

@@ -5,12 +5,14 @@
 #include <string>
 #include <vector>
 
+#include "kernels/base/io/posix.h"
+
 namespace recallbench {
 
 /// A child process that was started with `spawn_child`.
 struct Child {
   pid_t pid = -1;
-  int messages = -1;  ///< read end of the pipe that is the child's descriptor kMessageDescriptor
+  FileDescriptor messages;  ///< read end of the pipe that the child has as kMessageDescriptor
 };
 
 /// The descriptor on which a child finds the pipe to its parent.
@@ -26,7 +28,8 @@ Child spawn_child(const std::vector<std::string>& command, const std::string& in
 std::string signal_name(int number);
 
 /// The last line with something printable in it among the last 4 KiB that `path` holds after
-/// `offset` bytes; control characters replaced, others than ASCII too, at most 300 bytes; empty where there is none.
+/// `offset` bytes; control characters replaced, others than ASCII too, at most 300 bytes; empty
+/// where there is none.
 std::string last_log_line(const std::string& path, long offset);
 
 }  // namespace recallbench

@@ -3,9 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <limits>
 
-#include "kernels/base/error.h"
 #include "kernels/base/io/json.h"
 
 namespace recallbench {
@@ -13,10 +11,6 @@ namespace {
 
 std::string number(double value) {
   return std::isfinite(value) ? fmt::format("{}", value) : std::string("null");
-}
-
-double number_or_nan(const Json& json) {
-  return json.is_null() ? std::numeric_limits<double>::quiet_NaN() : json.as_double();
 }
 
 }  // namespace
@@ -32,16 +26,17 @@ std::string encode_message(const WorkerMessage& message) {
 
 std::optional<WorkerMessage> decode_message(const std::string& line) {
   try {
-    const Json json = parse_json(line, "message of a run");
+    const Json json = parse_json(line, "message of a run", ErrorKind::internal);
     WorkerMessage message;
     TrainProgress& p = message.progress;
     p.epoch = json.at("epoch").as_int();
     p.max_epochs = json.at("max_epochs").as_int();
     p.step = json.at("step").as_int();
     p.steps_per_epoch = json.at("steps_per_epoch").as_int();
-    p.loss = number_or_nan(json.at("loss"));
-    p.tokens_per_s = number_or_nan(json.at("tokens_per_s"));
-    if (json.has("accuracy")) message.accuracy = number_or_nan(json.at("accuracy"));
+    p.loss = json.at("loss").as_double_or_nan();
+    p.tokens_per_s = json.at("tokens_per_s").as_double_or_nan();
+    if (const Json* accuracy = json.find("accuracy"))
+      message.accuracy = accuracy->as_double_or_nan();
     return message;
   } catch (const Error&) {
     return std::nullopt;

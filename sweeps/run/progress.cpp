@@ -16,9 +16,9 @@
 namespace recallbench {
 namespace {
 
-constexpr double kRedraw = 0.1;       // s
-constexpr double kPlainPeriod = 30;   // s
-constexpr int kDefaultWidth = 80;     // columns, where the terminal does not say
+constexpr double kRedraw = 0.1;        // s
+constexpr double kPlainPeriod = 30;    // s
+constexpr int kDefaultWidth = 80;      // columns, where the terminal does not say
 constexpr std::size_t kLabelMax = 48;  // columns
 
 std::string environment(const char* name) {
@@ -26,7 +26,9 @@ std::string environment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-bool is_smart_terminal() { return isatty(STDERR_FILENO) == 1 && environment("TERM") != "dumb"; }
+bool is_smart_terminal() {
+  return isatty(STDERR_FILENO) == 1 && environment("TERM") != "dumb";
+}
 
 bool locale_is_utf8() {
   for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
@@ -76,7 +78,9 @@ bool choose_color(const std::string& color) {
 Progress::Progress(ProgressStyle style, bool color, int descriptor)
     : style_(style), color_(color), unicode_(locale_is_utf8()), descriptor_(descriptor) {}
 
-Progress::~Progress() { end(); }
+Progress::~Progress() {
+  end();
+}
 
 void Progress::begin(const SweepCounts& counts, double work_left, double now) {
   counts_ = counts;
@@ -100,18 +104,16 @@ void Progress::run_message(int key, const WorkerMessage& message, double now) {
   run.first_fraction = run_fraction(run);
 }
 
-void Progress::run_ended(int key, const std::string& line, double now) {
+void Progress::run_ended(int key) {
   runs_.erase(key);
-  if (line.empty()) return;
-  note(line);
-  last_line_ = now;
 }
 
-void Progress::note(const std::string& line) {
+void Progress::note(const std::string& line, double now) {
   if (style_ == ProgressStyle::none) return;
   const std::string above = erase();
   drawn_.clear();
   write(above + line + "\n");
+  last_line_ = now;
 }
 
 void Progress::update(const SweepCounts& counts, double work_left) {
@@ -156,7 +158,8 @@ std::string Progress::erase() const {
   if (drawn_.empty()) return "";
   const int width = style_now().width;
   int rows = 0;
-  for (const int line : drawn_) rows += std::max(1, (line + width - 1) / width);
+  for (const int line : drawn_)
+    rows += std::max(1, (line + width - 1) / width);
   return fmt::format("\x1b[{}A\r\x1b[J", rows);
 }
 
@@ -170,7 +173,7 @@ void Progress::draw(double now) {
   for (const auto& [key, run] : runs_)
     if (lines.size() < room) lines.push_back(run_line(run, now, label_width, style));
   lines.push_back(fit_text(counts_line(counts_, now - began_, seconds_left(now)),
-                            static_cast<std::size_t>(std::max(style.width - 1, 1))));
+                           static_cast<std::size_t>(std::max(style.width - 1, 1))));
   std::string text = erase();
   drawn_.clear();
   for (const std::string& line : lines) {

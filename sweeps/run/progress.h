@@ -36,10 +36,9 @@ class Progress {
   void begin(const SweepCounts& counts, double work_left, double now);
   void run_started(int key, const std::string& label, double now);
   void run_message(int key, const WorkerMessage& message, double now);
-  /// `line` tells how it ended: "done  based lr=0.01: accuracy 0.98, ..."; empty for nothing.
-  void run_ended(int key, const std::string& line, double now);
+  void run_ended(int key);
   /// A line that stays.
-  void note(const std::string& line);
+  void note(const std::string& line, double now);
   /// What is left now; `work_left` in the unit of `begin`.
   void update(const SweepCounts& counts, double work_left);
   /// Redraws, or writes the line that is due.

@@ -13,7 +13,8 @@ constexpr int kShortestBar = 4;
 
 std::string repeated(const char* text, int count) {
   std::string all;
-  for (int i = 0; i < count; ++i) all += text;
+  for (int i = 0; i < count; ++i)
+    all += text;
   return all;
 }
 
@@ -69,7 +70,8 @@ std::string short_number(double value) {
 
 std::string fit_text(const std::string& text, std::size_t width) {
   std::string clean;
-  for (const char c : text) clean += c >= 0x20 && c <= 0x7e ? c : '?';
+  for (const char c : text)
+    clean += c >= 0x20 && c <= 0x7e ? c : '?';
   if (clean.size() <= width) return clean;
   return width >= 2 ? clean.substr(0, width - 2) + ".." : clean.substr(0, width);
 }
@@ -83,16 +85,16 @@ std::string run_line(const RunView& run, double now, std::size_t label_width,
   const std::string label = fit_text(run.label, std::min(label_width, label_room));
   const int bar_width = std::min(beside - static_cast<int>(label_width) - 2, kLongestBar);
   if (bar_width >= kShortestBar)
-    return fmt::format("{:<{}}  {}{}", label, label_width,
-                       bar(run_fraction(run), bar_width, style), numbers);
+    return fmt::format("{:<{}}  {}{}", label, label_width, bar(run_fraction(run), bar_width, style),
+                       numbers);
   return fit_text(label + numbers, static_cast<std::size_t>(std::max(width, 0)));
 }
 
 std::string counts_line(const SweepCounts& counts, double elapsed, double seconds_left) {
   std::string line = fmt::format("{}/{} runs done", counts.done, counts.total);
   if (counts.diverged > 0) line += fmt::format(" ({} diverged)", counts.diverged);
-  line += fmt::format(", {} failed, {} running, {} left", counts.failed, counts.running,
-                      counts.left());
+  line +=
+      fmt::format(", {} failed, {} running, {} left", counts.failed, counts.running, counts.left());
   if (counts.elsewhere > 0) line += fmt::format(" ({} in another process)", counts.elsewhere);
   line += "  " + duration_text(elapsed);
   if (counts.left() + counts.running > 0)

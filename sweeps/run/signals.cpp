@@ -14,7 +14,9 @@ namespace {
 
 volatile std::sig_atomic_t stop_flag = 0;
 
-void set_stop_flag(int) { stop_flag = 1; }
+void set_stop_flag(int) {
+  stop_flag = 1;
+}
 
 void ignore(int number, struct sigaction* previous) {
   struct sigaction action {};
@@ -69,7 +71,11 @@ void prepare_child_signals(int parent) {
   if (getppid() != parent) request_stop();  // it ended before the line above
 }
 
-bool stop_is_requested() { return stop_flag != 0; }
-void request_stop() { stop_flag = 1; }
+bool stop_is_requested() {
+  return stop_flag != 0;
+}
+void request_stop() {
+  stop_flag = 1;
+}
 
 }  // namespace recallbench

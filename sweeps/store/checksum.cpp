@@ -8,9 +8,10 @@ namespace {
 
 constexpr const char* kKey = "checksum";
 
-Json parse(const std::string& text, const std::string& source, const std::string& remedy) {
+Json parse(const std::string& text, const std::string& source, const std::string& remedy,
+           const JsonLimits& limits) {
   try {
-    return parse_json(text, source, ErrorKind::io);
+    return parse_json(text, source, ErrorKind::io, limits);
   } catch (const Error& error) {
     throw Error(ErrorKind::io, std::string(error.what()) + "; " + remedy);
   }
@@ -25,19 +26,20 @@ std::string with_checksum(Json json) {
 }
 
 Json parse_with_checksum(const std::string& text, const std::string& source,
-                         const std::string& remedy) {
-  const Json json = parse(text, source, remedy);
+                         const std::string& remedy, const JsonLimits& limits) {
+  const Json json = parse(text, source, remedy, limits);
   Json::Object rest = json.as_object();
   const auto sum = rest.extract(kKey);
   if (sum.empty())
-    fail(ErrorKind::io, "results", "{}: it has no key 'checksum', so it is not what was written; {}",
-         quoted(source), remedy);
+    fail(ErrorKind::io, "results",
+         "{}: it has no key 'checksum', so it is not what was written; {}", in_quotes(source),
+         remedy);
   Json content(std::move(rest));
   const std::string found = xxh3_128_hex(content.compact());
   if (sum.mapped().as_string() != found)
     fail(ErrorKind::io, "results",
          "{}: its content was changed after it was written (checksum {}, content {}); {}",
-         quoted(source), sum.mapped().as_string(), found, remedy);
+         in_quotes(source), sum.mapped().as_string(), found, remedy);
   return content;
 }
 

@@ -12,6 +12,6 @@ std::string with_checksum(Json json);
 /// Reads such a text and takes the checksum out again. Throws Error(io): `source`, what is wrong,
 /// then `remedy`.
 Json parse_with_checksum(const std::string& text, const std::string& source,
-                         const std::string& remedy);
+                         const std::string& remedy, const JsonLimits& limits = {});
 
 }  // namespace recallbench

@@ -20,7 +20,9 @@ struct Attribute {
 };
 using Attributes = std::vector<Attribute>;
 
-Attribute named(const std::string& name, const std::string& value) { return {name, name, value}; }
+Attribute named(const std::string& name, const std::string& value) {
+  return {name, name, value};
+}
 
 std::string values_text(const Values& values) {
   std::string text;
@@ -57,8 +59,8 @@ Attributes training_attributes(const RunConfig& config) {
   for (std::size_t i = 0; i < config.task.train.size(); ++i) {
     const std::string place = fmt::format("train.{}", i);
     all.push_back({place, "task", config.task.train[i].task});
-    all.push_back({place + ".examples", "num_examples",
-                   std::to_string(config.task.train[i].num_examples)});
+    all.push_back(
+        {place + ".examples", "num_examples", std::to_string(config.task.train[i].num_examples)});
     add_values(place, config.task.train[i].options, all);
   }
   all.push_back(named("batch_size", std::to_string(config.task.train_batch_size)));
@@ -114,7 +116,8 @@ std::string segments_text(const std::vector<SegmentConfig>& segments) {
 
 RunLabels make_labels(const std::vector<RunConfig>& runs) {
   std::map<std::string, std::vector<std::size_t>> families;
-  for (std::size_t i = 0; i < runs.size(); ++i) families[runs[i].model_name].push_back(i);
+  for (std::size_t i = 0; i < runs.size(); ++i)
+    families[runs[i].model_name].push_back(i);
   RunLabels labels{std::vector<std::string>(runs.size()), std::vector<std::string>(runs.size())};
   for (const auto& [name, members] : families) {
     std::vector<Attributes> models, trainings;
@@ -137,8 +140,8 @@ RunLabels make_labels(const std::vector<RunConfig>& runs) {
 std::string layers_text(const ModelConfig& model) {
   std::string text;
   for (const LayerConfig& layer : model.layers)
-    text += fmt::format("{}{}({})", text.empty() ? "" : "+", layer.mixer,
-                        values_text(layer.options));
+    text +=
+        fmt::format("{}{}({})", text.empty() ? "" : "+", layer.mixer, values_text(layer.options));
   return text;
 }
 

@@ -23,13 +23,16 @@ RunPaths run_paths(const std::string& results, const std::string& id) {
 
 bool is_run_id(std::string_view text) {
   return text.size() == 33 && text[0] == 'r' &&
-         std::all_of(text.begin() + 1, text.end(), [](char c) {
-           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-         });
+         std::all_of(text.begin() + 1, text.end(),
+                     [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
-std::string manifest_path(const std::string& results) { return results + "/manifest.json"; }
-std::string summary_path(const std::string& results) { return results + "/summary.csv"; }
+std::string manifest_path(const std::string& results) {
+  return results + "/manifest.json";
+}
+std::string summary_path(const std::string& results) {
+  return results + "/summary.csv";
+}
 
 void prepare_results_folder(const std::string& results) {
   make_directories(results + "/runs");

@@ -16,6 +16,8 @@ namespace recallbench {
 namespace {
 
 constexpr std::int64_t kSchema = 1;
+/// For up to 100000 runs.
+constexpr JsonLimits kLimits{std::uint64_t{1} << 31, 64, std::int64_t{1} << 26};
 constexpr const char* kRemedy =
     "move this file away and start the sweep again: finished runs are kept";
 
@@ -41,7 +43,7 @@ RunConfig parse_run(const Json& runs, const std::string& id, const std::string& 
     fail(ErrorKind::io, "manifest",
          "{}: run {} is one of {} for this version of the program; use another --out, or the "
          "version that wrote it",
-         quoted(path), quoted(id), run_id(config));
+         in_quotes(path), in_quotes(id), run_id(config));
   return config;
 }
 
@@ -85,9 +87,12 @@ Manifest update_manifest(const std::string& results, const std::string& name,
            old.name, name);
     std::map<std::string, RunConfig> earlier;
     for (const auto* list : {&old.runs, &old.earlier})
-      for (const RunConfig& run : *list) earlier.emplace(run_id(run), run);
-    for (const RunConfig& run : runs) earlier.erase(run_id(run));
-    for (auto& [id, run] : earlier) manifest.earlier.push_back(std::move(run));
+      for (const RunConfig& run : *list)
+        earlier.emplace(run_id(run), run);
+    for (const RunConfig& run : runs)
+      earlier.erase(run_id(run));
+    for (auto& [id, run] : earlier)
+      manifest.earlier.push_back(std::move(run));
     before = manifest_text(old);
   }
   const std::string text = manifest_text(manifest);
@@ -102,8 +107,7 @@ Manifest read_manifest(const std::string& results) {
          "'{}' must hold a manifest.json, there is none; give the folder of a sweep "
          "(results/<sweep>)",
          results);
-  const Json json =
-      parse_with_checksum(read_file(path, std::uint64_t{1} << 30), path, kRemedy);
+  const Json json = parse_with_checksum(read_file(path, kLimits.max_bytes), path, kRemedy, kLimits);
   json.allow_keys({"schema", "name", "asked", "runs"});
   json.at("schema").as_int(kSchema, kSchema);
   Manifest manifest;
@@ -114,7 +118,8 @@ Manifest read_manifest(const std::string& results) {
     manifest.runs.push_back(parse_run(runs, id.as_string(), path));
     left.erase(id.as_string());
   }
-  for (const auto& [id, run] : left) manifest.earlier.push_back(parse_run(runs, id, path));
+  for (const auto& [id, run] : left)
+    manifest.earlier.push_back(parse_run(runs, id, path));
   return manifest;
 }
 

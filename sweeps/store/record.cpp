@@ -26,7 +26,8 @@ Json split_json(const SplitMetrics& split) {
   json["labels"] = split.labels;
   Json slices(Json::Object{});
   for (const auto& [key, values] : split.slices)
-    for (const auto& [value, accuracy] : values) slices[key][std::to_string(value)] = accuracy;
+    for (const auto& [value, accuracy] : values)
+      slices[key][std::to_string(value)] = accuracy;
   json["slices"] = slices;
   return json;
 }
@@ -117,8 +118,8 @@ std::string record_text(const RunRecord& record) {
 
 RunRecord parse_record(const std::string& text, const std::string& source, const std::string& id) {
   const Json json = parse_with_checksum(text, source, kRemedy);
-  json.allow_keys({"schema", "run_id", "config", "device", "code_version", "numerics_version",
-                   "result"});
+  json.allow_keys(
+      {"schema", "run_id", "config", "device", "code_version", "numerics_version", "result"});
   json.at("schema").as_int(kSchema, kSchema);
   RunRecord record;
   record.run_id = json.at("run_id").as_string();
@@ -128,9 +129,9 @@ RunRecord parse_record(const std::string& text, const std::string& source, const
   record.result = parse_result(json.at("result"));
   if (record.run_id != id)
     fail(ErrorKind::io, "result", "{}: it must be the result of run {}, it is that of {}; {}",
-         quoted(source), id, quoted(record.run_id), kRemedy);
+         in_quotes(source), id, in_quotes(record.run_id), kRemedy);
   if ("r" + xxh3_128_hex(record.config) != id)
-    fail(ErrorKind::io, "result", "{}: its config hashes to r{}, not to {}; {}", quoted(source),
+    fail(ErrorKind::io, "result", "{}: its config hashes to r{}, not to {}; {}", in_quotes(source),
          xxh3_128_hex(record.config), id, kRemedy);
   return record;
 }

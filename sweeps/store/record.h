@@ -39,10 +39,10 @@ std::string epoch_line(const EpochMetrics& epoch);
 struct TimingRecord {
   RunTiming timing;
   int threads = 1;
-  std::int64_t resumed_epochs = 0;   ///< epochs that earlier processes had done
-  std::string started, ended;        ///< UTC, ISO 8601
-  std::string processor;             ///< "AMD EPYC 7763 64-Core Processor"
-  std::optional<std::string> host;   ///< only where it was asked for
+  std::int64_t resumed_epochs = 0;  ///< epochs that earlier processes had done
+  std::string started, ended;       ///< UTC, ISO 8601
+  std::string processor;            ///< "AMD EPYC 7763 64-Core Processor"
+  std::optional<std::string> host;  ///< only where it was asked for
 };
 std::string timing_text(const TimingRecord& record);
 
