@@ -54,9 +54,6 @@ class RunReader {
     const TableReader task(*node, "[task]", kTaskKeys);
     TaskConfig config;
     read_batch_sizes(task, config);
-    config.train = read_segments(task, "train");
-    config.test = read_segments(task, "test");
-    if (task.has("valid")) config.valid = read_segments(task, "valid");
     if (zoology_) {
       refuse(task, "valid", "validation and test are one under compat = \"zoology\"");
       refuse(task, "test_seed", "under compat = \"zoology\" data_seed fixes all data");
@@ -68,6 +65,9 @@ class RunReader {
       config.test_seed = static_cast<std::uint64_t>(
           task.integer("test_seed", 0, 0, std::numeric_limits<std::int64_t>::max()));
     }
+    config.train = read_segments(task, "train");
+    config.test = read_segments(task, "test");
+    if (task.has("valid")) config.valid = read_segments(task, "valid");
     config.order = task.text("order", config.order, {"sequential", "shuffle_batches"});
     return config;
   }

@@ -1,5 +1,8 @@
 #include "sweeps/config/resolve.h"
 
+#include <algorithm>
+
+#include "kernels/base/names.h"
 #include "sweeps/config/table_reader.h"
 
 namespace recallbench {
@@ -30,7 +33,48 @@ std::optional<std::vector<double>> numbers_of(const List& list) {
   return values;
 }
 
+/// Throws if `entry` has a key that is not among `known`. With `only_misspelt`, only where a known
+/// key is near.
+void check_keys(const Node& entry, const std::string& kind, const std::string& who,
+                std::vector<std::string> known, bool only_misspelt) {
+  known.push_back(kind);
+  if (kind == "task") known.push_back("num_examples");
+  for (const Entry& parameter : entry.get<Table>()->entries) {
+    const bool is_known = std::find(known.begin(), known.end(), parameter.key) != known.end();
+    if (is_known) continue;
+    if (only_misspelt && nearest_name(parameter.key, known).empty()) continue;
+    fail_unknown_key(parameter.place, parameter.key, who, known);
+  }
+}
+
 }  // namespace
+
+void make_strictly(const Node& entry, const std::string& kind, Options& options,
+                   const std::function<void(Options&)>& make) {
+  const auto keys_of = [](const Options& asked) {
+    std::vector<std::string> keys;
+    for (const OptionInfo& info : asked.described())
+      keys.push_back(info.key);
+    return keys;
+  };
+  try {
+    make(options);
+  } catch (const Error&) {
+    // A misspelt key leaves a default in force, and that may be what was refused.
+    Options defaults(options.who());
+    try {
+      make(defaults);
+    } catch (const Error&) {
+      // Then what it read before it failed is known.
+    }
+    std::vector<std::string> known = keys_of(options);
+    for (const std::string& key : keys_of(defaults))
+      known.push_back(key);
+    check_keys(entry, kind, options.who(), known, true);
+    throw;
+  }
+  check_keys(entry, kind, options.who(), keys_of(options), false);
+}
 
 Value to_option(const std::string& key, const Node& node) {
   if (const auto* flag = node.get<bool>()) return *flag;
@@ -64,8 +108,8 @@ const ResolvedSegment& Resolver::segment(const Node& entry) {
   if (known != segments_.end()) return known->second;
 
   const TaskEntry& task = tasks.find(name);
-  const std::unique_ptr<Task> made = task.make(options);
-  options.finish();
+  std::unique_ptr<Task> made;
+  make_strictly(entry, "task", options, [&](Options& asked) { made = task.make(asked); });
   ResolvedSegment resolved;
   resolved.options = options.resolved();
   resolved.shape = made->shape();

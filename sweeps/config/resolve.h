@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "mixers/model_config.h"
 #include "sweeps/config/node.h"
@@ -39,5 +41,10 @@ class Resolver {
 /// A parameter of a task or mixer as its Options take it: booleans, numbers, strings and lists of
 /// one of these; integers among numbers become numbers.
 Value to_option(const std::string& key, const Node& node);
+
+/// Calls `make` and then refuses the keys of `entry` that it did not read, except `kind` ("task",
+/// "mixer"), which names the entry. Where `make` itself fails, a misspelt key is blamed first.
+void make_strictly(const Node& entry, const std::string& kind, Options& options,
+                   const std::function<void(Options&)>& make);
 
 }  // namespace recallbench
