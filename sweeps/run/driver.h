@@ -25,6 +25,7 @@ struct SweepOutcome {
   std::vector<std::string> failures;      ///< "label: reason" of each failed run
   int signal = 0;                         ///< that stopped the sweep; 0: none did
   std::optional<std::string> io_problem;  ///< why no result could be written; ended the sweep
+  bool summary_is_new = false;  ///< summary.csv was written, and differs from what stood there
 };
 
 /// Computes every run of `manifest` that has no result, each in a child process, as many side by

@@ -8,10 +8,11 @@ namespace recallbench {
 
 SweepOutcome run_sweep(const SweepRequest& request, Progress& progress) {
   prepare_results_folder(request.driver.results);
-  const Manifest manifest = update_manifest(request.driver.results, request.name, request.runs);
-  SweepOutcome outcome = run_all(manifest, request.driver, progress);
+  const std::string& results = request.driver.results;
+  const Manifest manifest = update_manifest(results, request.name, request.runs, request.add);
+  SweepOutcome outcome = run_all({request.name, request.runs, {}}, request.driver, progress);
   if (!outcome.io_problem)
-    write_summary_file(request.driver.results, collect_rows(request.driver.results, manifest));
+    outcome.summary_is_new = write_summary_file(results, collect_rows(results, manifest));
   return outcome;
 }
 

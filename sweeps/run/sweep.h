@@ -7,6 +7,7 @@ namespace recallbench {
 struct SweepRequest {
   std::string name;             ///< the sweep's
   std::vector<RunConfig> runs;  ///< all different
+  bool add = false;             ///< to what was asked of the folder before, instead of in its place
   DriverOptions driver;
 };
 

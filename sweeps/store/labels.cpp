@@ -137,6 +137,29 @@ RunLabels make_labels(const std::vector<RunConfig>& runs) {
   return labels;
 }
 
+std::vector<std::string> varying_names(const std::vector<RunConfig>& runs) {
+  std::vector<std::pair<std::string, std::set<std::string>>> names;  // in order of appearance
+  const auto add = [&](const Attribute& attribute) {
+    const auto place = std::find_if(names.begin(), names.end(),
+                                    [&](const auto& one) { return one.first == attribute.name; });
+    if (place != names.end())
+      place->second.insert(attribute.value);
+    else
+      names.push_back({attribute.name, {attribute.value}});
+  };
+  for (const RunConfig& run : runs) {
+    add(named("model", run.model_name));
+    for (const Attribute& attribute : model_attributes(run.model))
+      add(attribute);
+    for (const Attribute& attribute : training_attributes(run))
+      add(attribute);
+  }
+  std::vector<std::string> varying;
+  for (const auto& [name, values] : names)
+    if (values.size() > 1) varying.push_back(fmt::format("{} ({})", name, values.size()));
+  return varying;
+}
+
 std::string layers_text(const ModelConfig& model) {
   std::string text;
   for (const LayerConfig& layer : model.layers)

@@ -15,6 +15,9 @@ struct RunLabels {
 };
 RunLabels make_labels(const std::vector<RunConfig>& runs);
 
+/// What `runs` differ in, with how many values: "model (2)", "lr (4)", "seed (3)".
+std::vector<std::string> varying_names(const std::vector<RunConfig>& runs);
+
 /// "base_conv(kernel_size=3)+based(feature_dim=16,num_heads=1)": every layer, every parameter.
 std::string layers_text(const ModelConfig& model);
 

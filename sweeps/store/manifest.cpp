@@ -73,28 +73,37 @@ void refuse_duplicates(const std::vector<RunConfig>& runs) {
 }  // namespace
 
 Manifest update_manifest(const std::string& results, const std::string& name,
-                         const std::vector<RunConfig>& runs) {
+                         const std::vector<RunConfig>& runs, bool add) {
   refuse_duplicates(runs);
   const FileLock lock = take_lock(results);
   remove_leftovers(results);
-  Manifest manifest{name, runs, {}};
+  Manifest manifest{name, {}, {}};
+  Manifest old;
   std::string before;
   if (path_exists(manifest_path(results))) {
-    const Manifest old = read_manifest(results);
+    old = read_manifest(results);
     if (old.name != name)
       fail(ErrorKind::usage, "sweep",
            "'{}' holds the sweep '{}', this recipe's name is '{}'; give another --out", results,
            old.name, name);
-    std::map<std::string, RunConfig> earlier;
-    for (const auto* list : {&old.runs, &old.earlier})
-      for (const RunConfig& run : *list)
-        earlier.emplace(run_id(run), run);
-    for (const RunConfig& run : runs)
-      earlier.erase(run_id(run));
-    for (auto& [id, run] : earlier)
-      manifest.earlier.push_back(std::move(run));
     before = manifest_text(old);
   }
+  std::map<std::string, RunConfig> asked, earlier;
+  for (const RunConfig& run : runs)
+    asked.emplace(run_id(run), run);
+  for (const RunConfig& run : old.runs) {
+    const std::string id = run_id(run);
+    if (asked.count(id) != 0) continue;
+    if (add)
+      manifest.runs.push_back(run);
+    else
+      earlier.emplace(id, run);
+  }
+  for (const RunConfig& run : old.earlier)
+    if (const std::string id = run_id(run); asked.count(id) == 0) earlier.emplace(id, run);
+  manifest.runs.insert(manifest.runs.end(), runs.begin(), runs.end());
+  for (auto& [id, run] : earlier)
+    manifest.earlier.push_back(std::move(run));
   const std::string text = manifest_text(manifest);
   if (text != before) publish(manifest_path(results), text);
   return manifest;

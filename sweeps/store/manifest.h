@@ -16,11 +16,12 @@ struct Manifest {
 };
 
 /// Writes the request into the manifest of `results`, and returns that: runs that were asked
-/// before, and now are not, go to `earlier`. Processes that do so at the same time take turns.
+/// before, and now are not, go to `earlier`; with `add` they stay in `runs`, before those that are
+/// new. Processes that do so at the same time take turns.
 /// Throws Error(usage) if the folder belongs to a sweep of another name, Error(io) for a manifest
 /// that cannot be read or written.
 Manifest update_manifest(const std::string& results, const std::string& name,
-                         const std::vector<RunConfig>& runs);
+                         const std::vector<RunConfig>& runs, bool add = false);
 
 /// Throws Error(io) if there is none, or it is torn or changed.
 Manifest read_manifest(const std::string& results);

@@ -20,6 +20,9 @@ struct RunStatus {
   std::string reason;  ///< why it ended, failed, or is missing
 };
 
+/// The reason of a missing run that no process has begun.
+inline constexpr const char* kNotStarted = "not started";
+
 /// The state of every run of the manifest's latest request, in its order. Reads only, and holds
 /// no lock. Throws Error(io).
 std::vector<RunStatus> run_statuses(const std::string& results, const Manifest& manifest);
