@@ -7,16 +7,10 @@
 
 #include "kernels/base/error.h"
 #include "kernels/base/names.h"
+#include "kernels/base/text.h"
 
 namespace recallbench {
 namespace {
-
-/// Shortest round-trip form that still reads as a number with a fraction.
-std::string number_text(double x) {
-  std::string text = fmt::format("{}", x);
-  if (text.find_first_of(".en") == std::string::npos) text += ".0";
-  return text;
-}
 
 struct ToText {
   std::string operator()(bool x) const { return x ? "true" : "false"; }
@@ -26,14 +20,17 @@ struct ToText {
   template <class T>
   std::string operator()(const std::vector<T>& xs) const {
     std::vector<std::string> parts;
-    for (const T& x : xs) parts.push_back((*this)(x));
+    for (const T& x : xs)
+      parts.push_back((*this)(x));
     return fmt::format("[{}]", fmt::join(parts, ", "));
   }
 };
 
 }  // namespace
 
-std::string to_string(const Value& value) { return std::visit(ToText{}, value); }
+std::string to_string(const Value& value) {
+  return std::visit(ToText{}, value);
+}
 
 Options::Options(std::string who, Values values)
     : who_(std::move(who)), values_(std::move(values)) {}
@@ -54,8 +51,7 @@ void Options::reject(const std::string& key, const std::string& why) const {
 
 const Value* Options::find(const std::string& key, const char* type, const std::string& fallback,
                            const std::string& help, bool required) {
-  if (resolved_.count(key) == 0)
-    described_.push_back({key, type, required ? "" : fallback, help});
+  if (resolved_.count(key) == 0) described_.push_back({key, type, required ? "" : fallback, help});
   const auto found = values_.find(key);
   if (found != values_.end()) return &found->second;
   if (required) reject(key, fmt::format("is missing; give it {}", type));
@@ -125,7 +121,8 @@ std::string Options::text(const std::string& key, std::optional<std::string> fal
     if (string == nullptr) reject(key, "must be a string");
     result = *string;
     bool known = allowed.empty();
-    for (const std::string& name : allowed) known = known || name == result;
+    for (const std::string& name : allowed)
+      known = known || name == result;
     if (!known) {
       const std::string near = nearest_name(result, allowed);
       reject(key, fmt::format("must be {}{}", type,
@@ -140,9 +137,9 @@ std::vector<std::int64_t> Options::integers(const std::string& key,
                                             std::optional<std::vector<std::int64_t>> fallback,
                                             std::int64_t min, std::int64_t max,
                                             const std::string& help) {
-  const Value* value = find(key, "a list of integers",
-                            fallback ? to_string(Value(*fallback)) : std::string(), help,
-                            !fallback.has_value());
+  const Value* value =
+      find(key, "a list of integers", fallback ? to_string(Value(*fallback)) : std::string(), help,
+           !fallback.has_value());
   std::vector<std::int64_t> result = fallback.value_or(std::vector<std::int64_t>{});
   if (value != nullptr) {
     if (const auto* one = std::get_if<std::int64_t>(value))
@@ -161,7 +158,8 @@ std::vector<std::int64_t> Options::integers(const std::string& key,
 
 void Options::finish() const {
   std::vector<std::string> known;
-  for (const OptionInfo& info : described_) known.push_back(info.key);
+  for (const OptionInfo& info : described_)
+    known.push_back(info.key);
   for (const auto& [key, value] : values_) {
     if (resolved_.count(key) != 0) continue;
     const auto where = where_.find(key);

@@ -56,7 +56,8 @@ class RandomStream {
     std::uint64_t product = std::uint64_t{next()} * n;
     if (static_cast<std::uint32_t>(product) < n) {
       const std::uint32_t threshold = (0u - n) % n;
-      while (static_cast<std::uint32_t>(product) < threshold) product = std::uint64_t{next()} * n;
+      while (static_cast<std::uint32_t>(product) < threshold)
+        product = std::uint64_t{next()} * n;
     }
     return static_cast<std::uint32_t>(product >> 32);
   }

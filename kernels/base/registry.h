@@ -34,7 +34,8 @@ class Registry {
   /// In alphabetical order.
   std::vector<std::string> names() const {
     std::vector<std::string> all;
-    for (const auto& [name, entry] : entries_) all.push_back(name);
+    for (const auto& [name, entry] : entries_)
+      all.push_back(name);
     return all;
   }
 

@@ -11,9 +11,9 @@ namespace recallbench {
 struct CommonOptions {
   bool json = false;
   bool quiet = false;
-  std::string color = "auto";         ///< auto, always, never; NO_COLOR is respected under auto
-  std::string device = "cpu";         ///< cpu (cuda, cuda:1 where built with it)
-  std::vector<std::string> plugins;   ///< files given with --plugin
+  std::string color = "auto";        ///< auto, always, never; NO_COLOR is respected under auto
+  std::string device = "cpu";        ///< cpu (cuda, cuda:1 where built with it)
+  std::vector<std::string> plugins;  ///< files given with --plugin
 };
 
 /// The command line: each sweeps/cli/<name>.cpp adds one subcommand, whose callback sets `action`;

@@ -24,8 +24,8 @@ struct TaskConfig {
   std::int64_t train_batch_size = 32;
   std::int64_t test_batch_size = 32;
   std::vector<SegmentConfig> train, valid, test;
-  std::uint64_t test_seed = 0;  ///< fixes validation and test data, whatever `seed` is
-  std::uint64_t data_seed = 123;  ///< compat only: the reference's DataConfig.seed
+  std::uint64_t test_seed = 0;       ///< fixes validation and test data, whatever `seed` is
+  std::uint64_t data_seed = 123;     ///< compat only: the reference's DataConfig.seed
   std::string order = "sequential";  ///< sequential, shuffle_batches
 };
 

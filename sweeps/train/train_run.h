@@ -35,11 +35,11 @@ struct RunResult {
   std::string reason;  ///< "max_epochs", "early_stopping", "loss is nan at step 17"
   std::int64_t epochs = 0, steps = 0;
   SplitMetrics valid, test;
-  double chance = 0;                           ///< of the test data
-  std::int64_t num_parameters = 0;             ///< trainable numbers, shared ones once
-  std::int64_t state_bytes = 0;                ///< measured at the longest test length
-  std::optional<double> published_state_bytes; ///< by the reference's formulas
-  std::int64_t state_length = 0;               ///< that longest test length
+  double chance = 0;                            ///< of the test data
+  std::int64_t num_parameters = 0;              ///< trainable numbers, shared ones once
+  std::int64_t state_bytes = 0;                 ///< measured at the longest test length
+  std::optional<double> published_state_bytes;  ///< by the reference's formulas
+  std::int64_t state_length = 0;                ///< that longest test length
 };
 
 /// Durations and sizes of this execution; never part of the result.
@@ -56,10 +56,10 @@ struct TrainProgress {
 
 /// How a run talks to its surroundings. All are optional.
 struct TrainHooks {
-  std::function<void(const TrainProgress&)> on_step;   ///< at most a few times a second
-  std::function<void(const EpochMetrics&)> on_epoch;   ///< after each validation
-  std::function<bool()> stop_requested;                ///< polled once a step
-  std::string checkpoint_directory;                    ///< resume from and save to; "" for neither
+  std::function<void(const TrainProgress&)> on_step;  ///< at most a few times a second
+  std::function<void(const EpochMetrics&)> on_epoch;  ///< after each validation
+  std::function<bool()> stop_requested;               ///< polled once a step
+  std::string checkpoint_directory;                   ///< resume from and save to; "" for neither
   int threads = 1;
 };
 

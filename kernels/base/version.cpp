@@ -1,0 +1,12 @@
+#include "kernels/base/version.h"
+
+#include "recallbench_commit.h"
+
+namespace recallbench {
+
+std::string code_version() {
+  const std::string commit = RECALLBENCH_COMMIT;
+  return commit.empty() ? RECALLBENCH_VERSION : RECALLBENCH_VERSION " (" + commit + ")";
+}
+
+}  // namespace recallbench

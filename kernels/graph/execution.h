@@ -1,0 +1,69 @@
+#pragma once
+
+#include "kernels/graph/graph.h"
+
+namespace recallbench {
+
+/// What an operation sees while it runs: its memory by number, and the batch.
+class Execution {
+ public:
+  Execution(Graph& graph, Graph::Node& node, bool backward)
+      : graph_(graph), node_(node), backward_(backward) {}
+
+  DType type() const { return graph_.type(); }
+  Index replicas() const { return graph_.replicas(); }
+  bool training() const { return graph_.training(); }
+  const Batch& batch() const { return graph_.batch_; }
+
+  template <class T>
+  Batched<T> input(int k) const {
+    return graph_.value<T>(use(k));
+  }
+  template <class T>
+  Batched<T> output(int k) const {
+    return graph_.value<T>(node_.outputs[static_cast<std::size_t>(k)]);
+  }
+  template <class T>
+  Batched<T> output_gradient(int k) const {
+    return graph_.gradient<T>(node_.outputs[static_cast<std::size_t>(k)]);
+  }
+  template <class T>
+  Gradient<T> input_gradient(int k) const {
+    const Graph::GradientWrite& write = node_.writes[static_cast<std::size_t>(k)];
+    if (!write.wanted) return {};
+    return {graph_.gradient<T>(use(k)), true, write.accumulate};
+  }
+  template <class T>
+  T* scratch() const {
+    return reinterpret_cast<T*>(node_.scratch[backward_ ? 1 : 0]);
+  }
+
+ private:
+  const Tensor& use(int k) const {
+    return node_.operation->inputs()[static_cast<std::size_t>(k)].tensor;
+  }
+
+  Graph& graph_;
+  Graph::Node& node_;
+  bool backward_;
+};
+
+/// Runs `Op::template forward_as<T>` and `backward_as<T>` in the graph's element type: the base
+/// of operations whose CPU code is a template over float and double.
+template <class Op>
+class TypedOperation : public Operation {
+ public:
+  void forward(Execution& e) override {
+    e.type() == DType::f32 ? self().template forward_as<float>(e)
+                           : self().template forward_as<double>(e);
+  }
+  void backward(Execution& e) override {
+    e.type() == DType::f32 ? self().template backward_as<float>(e)
+                           : self().template backward_as<double>(e);
+  }
+
+ private:
+  Op& self() { return static_cast<Op&>(*this); }
+};
+
+}  // namespace recallbench

@@ -1,0 +1,217 @@
+#include "kernels/graph/graph.h"
+
+#include <chrono>
+#include <cstring>
+
+#include "kernels/graph/execution.h"
+
+namespace recallbench {
+namespace {
+
+std::size_t at(int i) {
+  return static_cast<std::size_t>(i);
+}
+
+}  // namespace
+
+Graph::Graph(Parameters& parameters, bool training)
+    : parameters_(parameters), training_(training), parameter_values_(at(parameters.count()), -1) {}
+
+int Graph::new_value(const Shape& shape, bool wants_gradient) {
+  check(!finished_, "Graph", "recording has ended");
+  check(shape.replicas() == replicas(), "Graph", "expected {} replicas, got shape {}", replicas(),
+        shape.text());
+  Value value;
+  value.shape = shape;
+  const std::size_t slice = static_cast<std::size_t>(shape.per_replica()) * size_of(type());
+  value.replica_stride = static_cast<Index>(align_up(slice) / size_of(type()));
+  value.wants_gradient = wants_gradient;
+  values_.push_back(value);
+  return static_cast<int>(values_.size()) - 1;
+}
+
+std::size_t Graph::value_bytes(const Value& value) const {
+  return static_cast<std::size_t>(value.replica_stride * replicas()) * size_of(type());
+}
+
+Tensor Graph::parameter(Parameter p) {
+  check(p.id >= 0 && p.id < parameters_.count(), "Graph::parameter", "no parameter {}", p.id);
+  const ParameterSpec& spec = parameters_.spec(p);
+  const Shape shape{replicas(), spec.rows(), spec.cols()};
+  int& value = parameter_values_[at(p.id)];
+  if (value < 0) {
+    value = new_value(shape, training_ && spec.trainable);
+    Value& v = values_[at(value)];
+    v.parameter = p.id;
+    v.external = true;
+    v.replica_stride = parameters_.slab();
+    const auto bind = [&](auto type) {
+      using T = decltype(type);
+      v.data = reinterpret_cast<std::byte*>(parameters_.value<T>(p).data);
+      v.gradient = reinterpret_cast<std::byte*>(parameters_.gradient<T>(p).data);
+    };
+    type() == DType::f32 ? bind(float{}) : bind(double{});
+  }
+  return {shape, value, 0, shape.cols()};
+}
+
+Tensor Graph::input(const Shape& shape, bool wants_gradient) {
+  const int value = new_value(shape, training_ && wants_gradient);
+  Value& v = values_[at(value)];
+  v.external = true;
+  for (std::byte** memory : {&v.data, &v.gradient}) {
+    inputs_.push_back(std::make_unique<Arena>());
+    inputs_.back()->reserve(value_bytes(v));
+    *memory = inputs_.back()->data();
+  }
+  return {shape, value, 0, shape.cols()};
+}
+
+std::vector<Tensor> Graph::add(std::unique_ptr<Operation> operation) {
+  bool wants_gradient = false;
+  for (const Operation::Use& use : operation->inputs()) {
+    check(use.tensor.value >= 0 && use.tensor.value < static_cast<int>(values_.size()),
+          "Graph::add", "an input of '{}' is not of this graph", operation->name());
+    wants_gradient = wants_gradient || values_[at(use.tensor.value)].wants_gradient;
+  }
+  Node node;
+  for (const Operation::Output& output : operation->outputs()) {
+    const int value = new_value(output.shape, wants_gradient && output.differentiable);
+    node.outputs.push_back({output.shape, value, 0, output.shape.cols()});
+  }
+  node.writes.resize(operation->inputs().size());
+  node.operation = std::move(operation);
+  nodes_.push_back(std::move(node));
+  return nodes_.back().outputs;
+}
+
+void Graph::keep(const Tensor& tensor) {
+  values_[at(tensor.value)].kept = true;
+}
+
+void Graph::set_root(const Tensor& tensor) {
+  check(root_.value < 0, "Graph::set_root", "there is a root already");
+  root_ = tensor;
+  keep(tensor);
+}
+
+bool Graph::uses(Parameter p) const {
+  const int value = parameter_values_[at(p.id)];
+  if (value < 0 || !values_[at(value)].wants_gradient) return false;
+  for (const Node& node : nodes_) {
+    for (std::size_t k = 0; k < node.writes.size(); ++k) {
+      if (node.writes[k].wanted && node.operation->inputs()[k].tensor.value == value) return true;
+    }
+  }
+  return false;
+}
+
+void Graph::resolve_pointers() {
+  if (arena_ == nullptr || resolved_for_ == arena_->data()) return;
+  resolved_for_ = arena_->data();
+  const auto memory = [&](int piece) {
+    return piece < 0 ? nullptr : resolved_for_ + offsets_[at(piece)];
+  };
+  for (Value& value : values_) {
+    if (value.piece >= 0) value.data = memory(value.piece);
+    if (value.gradient_piece >= 0) value.gradient = memory(value.gradient_piece);
+  }
+  for (Node& node : nodes_)
+    for (int phase : {0, 1})
+      node.scratch[phase] = memory(node.scratch_piece[phase]);
+}
+
+void Graph::poison(const Node& node, bool backward) {
+  if (!memory_poisoning()) return;
+  const auto fill = [](std::byte* data, std::size_t bytes) { std::memset(data, 0xFF, bytes); };
+  const Operation& op = *node.operation;
+  if (!backward) {
+    for (const Tensor& output : node.outputs) {
+      const Value& value = values_[at(output.value)];
+      const bool shared =
+          op.reused_input() >= 0 &&
+          values_[at(op.inputs()[at(op.reused_input())].tensor.value)].piece == value.piece;
+      if (!shared) fill(value.data, value_bytes(value));
+    }
+  }
+  if (backward || (op.gradients_in_forward() && node.backward)) {
+    for (std::size_t k = 0; k < node.writes.size(); ++k) {
+      const Value& value = values_[at(op.inputs()[k].tensor.value)];
+      const bool whole = op.inputs()[k].tensor.shape.per_replica() == value.shape.per_replica();
+      if (node.writes[k].wanted && !node.writes[k].accumulate && whole && value.parameter < 0)
+        fill(value.gradient, value_bytes(value));
+    }
+  }
+  if (std::byte* scratch = node.scratch[backward ? 1 : 0])
+    fill(scratch, static_cast<std::size_t>(op.scratch_elements(backward)) * size_of(type()));
+}
+
+void Graph::run(Node& node, bool backward) {
+  poison(node, backward);
+  if (backward || (node.backward && node.operation->gradients_in_forward())) {
+    for (const int value : node.zero_before) {
+      const Value& v = values_[at(value)];
+      const std::size_t slice = static_cast<std::size_t>(v.shape.per_replica()) * size_of(type());
+      for (Index r = 0; r < replicas(); ++r)
+        std::memset(v.gradient + static_cast<std::size_t>(r * v.replica_stride) * size_of(type()),
+                    0, slice);
+    }
+  }
+  Execution execution(*this, node, backward);
+  if (!profiling_) {
+    backward ? node.operation->backward(execution) : node.operation->forward(execution);
+    return;
+  }
+  const auto start = std::chrono::steady_clock::now();
+  backward ? node.operation->backward(execution) : node.operation->forward(execution);
+  node.seconds[backward ? 1 : 0] +=
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+void Graph::forward(const Batch& batch) {
+  check(finished_, "Graph::forward", "finish() comes first");
+  resolve_pointers();
+  batch_ = batch;
+  for (Node& node : nodes_)
+    run(node, false);
+  if (root_.value >= 0 && training_) {
+    const auto set_to_one = [&](auto type) {
+      using T = decltype(type);
+      const Batched<T> g = gradient<T>(root_);
+      for (Index r = 0; r < g.replicas; ++r)
+        for (Index i = 0; i < g.rows * g.cols; ++i)
+          g.replica(r).data[i] = T(1);
+    };
+    if (values_[at(root_.value)].gradient != nullptr)
+      type() == DType::f32 ? set_to_one(float{}) : set_to_one(double{});
+  }
+}
+
+void Graph::backward() {
+  check(training_ && root_.value >= 0, "Graph::backward", "expected a training graph with a root");
+  for (auto node = nodes_.rbegin(); node != nodes_.rend(); ++node)
+    if (node->backward && !node->operation->gradients_in_forward()) run(*node, true);
+}
+
+std::string Graph::text() const {
+  std::string lines;
+  for (const Node& node : nodes_) {
+    lines += fmt::format("{:24}", node.operation->name());
+    for (const Tensor& output : node.outputs)
+      lines += " " + output.shape.text();
+    lines += node.backward ? "  (backward)\n" : "\n";
+  }
+  return lines;
+}
+
+std::vector<Graph::Profile> Graph::profile() const {
+  std::vector<Profile> profile;
+  for (const Node& node : nodes_) {
+    profile.push_back(
+        {fmt::format("{} {}", node.operation->name(), node.outputs.front().shape.text()),
+         node.seconds[0], node.seconds[1]});
+  }
+  return profile;
+}
+
+}  // namespace recallbench

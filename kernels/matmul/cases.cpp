@@ -1,0 +1,31 @@
+#include "kernels/matmul/matmul.h"
+#include "kernels/matmul/reference.h"
+
+namespace recallbench {
+
+void append_matmul_cases(std::vector<OpCase>& cases) {
+  const auto add = [&](Index rows, Index in, Index out, bool bias, bool tested, bool timed) {
+    OpCase c;
+    c.name = fmt::format("linear/rows={},in={},out={},bias={}", rows, in, out, bias);
+    c.inputs = {{rows, in}, {out, in}};
+    if (bias) c.inputs.push_back({1, out});
+    c.build = [](Graph& g, const std::vector<Tensor>& t) {
+      return std::vector<Tensor>{
+          linear(g, t[0], t[1], t.size() > 2 ? std::optional<Tensor>(t[2]) : std::nullopt)};
+    };
+    c.reference = [](const std::vector<HostTensor>& t, const HostBatch&) {
+      return linear_reference(t);
+    };
+    c.flops = timed ? 2.0 * static_cast<double>(rows * in * out) : 0;
+    c.tested = tested;
+    cases.push_back(c);
+  };
+  add(1, 1, 1, true, true, false);
+  add(7, 5, 3, false, true, false);
+  add(33, 17, 20, true, true, false);
+  add(5000, 6, 4, true, true, false);  // more rows than one partial sum takes
+  add(16384, 64, 64, true, false, true);
+  add(16384, 128, 384, true, false, true);
+}
+
+}  // namespace recallbench

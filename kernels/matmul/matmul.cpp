@@ -1,0 +1,49 @@
+#include "kernels/matmul/matmul.h"
+
+#include "kernels/graph/execution.h"
+#include "kernels/matmul/linear_cpu.h"
+
+namespace recallbench {
+namespace {
+
+class Linear : public TypedOperation<Linear> {
+ public:
+  Linear(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias)
+      : has_bias_(bias.has_value()) {
+    reads(x, InBackward::read);
+    reads(weight, InBackward::read);
+    if (bias) reads(*bias, InBackward::unused);
+    writes(x.shape.with_cols(weight.rows()), InBackward::unused);
+    needs_scratch(0, linear_scratch(x.rows(), weight.rows(), weight.cols()));
+  }
+  std::string_view name() const override { return "linear"; }
+
+  template <class T>
+  void forward_as(Execution& e) {
+    linear_forward_cpu(e.input<T>(0), e.input<T>(1), has_bias_ ? e.input<T>(2) : Batched<T>{},
+                       e.output<T>(0));
+  }
+  template <class T>
+  void backward_as(Execution& e) {
+    linear_backward_cpu(e.input<T>(0), e.input<T>(1), e.output_gradient<T>(0),
+                        e.input_gradient<T>(0), e.input_gradient<T>(1),
+                        has_bias_ ? e.input_gradient<T>(2) : Gradient<T>{}, e.scratch<T>());
+  }
+
+ private:
+  bool has_bias_;
+};
+
+}  // namespace
+
+Tensor linear(Graph& graph, const Tensor& x, const Tensor& weight, std::optional<Tensor> bias) {
+  check(weight.shape.rank() == 3 && weight.cols() == x.cols(), "linear",
+        "expected weight [R, out, {}] for x {}, got {}", x.cols(), x.shape.text(),
+        weight.shape.text());
+  check(!bias || (bias->rows() == 1 && bias->cols() == weight.rows()), "linear",
+        "expected bias [R, 1, {}] for weight {}, got {}", weight.rows(), weight.shape.text(),
+        bias ? bias->shape.text() : "");
+  return graph.add(std::make_unique<Linear>(x, weight, bias))[0];
+}
+
+}  // namespace recallbench

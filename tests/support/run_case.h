@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cmath>
+#include <vector>
+
+#include "kernels/graph/op_case.h"
+
+namespace recallbench::testing {
+
+/// Fixed standard normal numbers, times `scale`.
+std::vector<double> normal_numbers(Index count, std::uint64_t seed, double scale);
+
+/// The case's inputs on the host.
+std::vector<HostTensor> case_inputs(const OpCase& c, std::uint64_t seed);
+
+/// Weight of element i of output k in the sum whose gradient cases are checked by.
+double output_weight(int output, Index i);
+
+/// What one replay of a case gave: outputs and, per input, gradients of Σ outputs ⊙
+/// output_weight.
+struct CaseResult {
+  std::vector<std::vector<double>> outputs;
+  std::vector<std::vector<double>> gradients;
+};
+
+/// A case recorded in element type T, ready for replays.
+template <class T>
+class PreparedCase {
+ public:
+  PreparedCase(const OpCase& c, const std::vector<HostTensor>& inputs, bool training,
+               Index replicas = 1);
+  /// Forward and, where training, backward.
+  void replay();
+  CaseResult result(Index replica) const;
+
+ private:
+  HostBatch batch_;
+  Index replicas_;
+  bool training_;
+  std::vector<std::uint64_t> seeds_;
+  Parameters parameters_;
+  Arena arena_;
+  Graph graph_;
+  std::vector<Tensor> inputs_, outputs_;
+};
+
+/// Records the case in element type T with R replicas (all with the same inputs), replays it
+/// forward and backward, and returns replica `replica`.
+template <class T>
+CaseResult run_case(const OpCase& c, const std::vector<HostTensor>& inputs, Index replicas = 1,
+                    Index replica = 0, bool training = true);
+
+/// max |a - b| over max |b| (or over 1e-30 where b is zero); NaN if either has one.
+double relative_error(const std::vector<double>& a, const std::vector<double>& b);
+
+}  // namespace recallbench::testing
