@@ -40,7 +40,7 @@ std::vector<Cell> table_row(const std::string& task, const FrontierEntry& entry)
           point.runs,
           point.diverged,
           point.failed,
-          seeds,
+          point.seeds,
           point.run_ids};
 }
 
@@ -86,7 +86,10 @@ Table frontier_table(const Frontier& frontier) {
 
 std::string frontier_text(const Frontier& frontier) {
   std::string text;
+  bool incomplete = false;
   for (const TaskFrontier& task : frontier.tasks) {
+    for (const FrontierEntry& entry : task.entries)
+      incomplete = incomplete || entry.point.incomplete;
     if (frontier.tasks.size() > 1)
       text += fmt::format("{}{}\n", text.empty() ? "" : "\n", plain_text(task.task));
     text += to_text(readable_table(task, frontier.column));
@@ -95,7 +98,7 @@ std::string frontier_text(const Frontier& frontier) {
       "\n* on the Pareto frontier; state in bytes, {} axis; learning rate chosen on validation "
       "data{}\n",
       frontier.axis == StateAxis::measured ? "measured" : "published",
-      text.find('!') == std::string::npos ? "" : "; ! seeds are missing");
+      incomplete ? "; ! seeds are missing" : "");
   for (const std::string& note : frontier.notes)
     text += fmt::format("note: {}\n", note);
   return text;

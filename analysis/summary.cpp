@@ -164,6 +164,10 @@ constexpr std::size_t kSlice = static_cast<std::size_t>(-1);
 
 std::vector<std::size_t> read_header(const CsvRecord& header, const std::string& source) {
   const std::vector<std::string> known(std::begin(kSummaryColumns), std::end(kSummaryColumns));
+  if (std::find(header.cells.begin(), header.cells.end(), known[0]) == header.cells.end())
+    fail(ErrorKind::io, "summary",
+         "{}:{}: column '{}' is missing, so this is no summary.csv; give one as a sweep writes it",
+         source, header.line, known[0]);
   std::set<std::string> seen;
   std::vector<std::size_t> places;
   for (const std::string& name : header.cells) {

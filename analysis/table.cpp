@@ -21,7 +21,8 @@ struct ToText {
     return std::isfinite(x) ? fmt::format("{:.{}f}", x, decimals) : "";
   }
   std::string operator()(const std::string& x) const { return plain_text(x); }
-  std::string operator()(const std::vector<std::string>& x) const {
+  template <class T>
+  std::string operator()(const std::vector<T>& x) const {
     return plain_text(fmt::format("{}", fmt::join(x, " ")));
   }
 };
@@ -32,14 +33,18 @@ struct ToCsv {
   std::string operator()(std::int64_t x) const { return fmt::format("{}", x); }
   std::string operator()(double x) const { return csv_number(x); }
   std::string operator()(const std::string& x) const { return csv_text(x); }
-  std::string operator()(const std::vector<std::string>& x) const {
+  template <class T>
+  std::string operator()(const std::vector<T>& x) const {
     return csv_text(fmt::format("{}", fmt::join(x, " ")));
   }
 };
 
 struct ToJson {
   Json operator()(std::monostate) const { return {}; }
-  Json operator()(const std::vector<std::string>& x) const { return Json::list(x); }
+  template <class T>
+  Json operator()(const std::vector<T>& x) const {
+    return Json::list(x);
+  }
   template <class T>
   Json operator()(const T& x) const {
     return Json(x);

@@ -9,9 +9,9 @@
 
 namespace recallbench {
 
-/// A cell: nothing, yes or no, an integer, a number, a text, or a list of texts.
-using Cell =
-    std::variant<std::monostate, bool, std::int64_t, double, std::string, std::vector<std::string>>;
+/// A cell: nothing, yes or no, an integer, a number, a text, or a list of either.
+using Cell = std::variant<std::monostate, bool, std::int64_t, double, std::string,
+                          std::vector<std::string>, std::vector<std::uint64_t>>;
 
 /// Named columns and rows of as many cells.
 struct Table {
