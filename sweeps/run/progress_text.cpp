@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
 namespace recallbench {
 namespace {
@@ -62,10 +63,10 @@ std::string duration_text(double seconds) {
 
 std::string short_number(double value) {
   if (!std::isfinite(value)) return "-";
-  if (value >= 999.5e6) return fmt::format("{:.3g}G", value * 1e-9);
-  if (value >= 999.5e3) return fmt::format("{:.3g}M", value * 1e-6);
-  if (value >= 999.5) return fmt::format("{:.3g}k", value * 1e-3);
-  return fmt::format("{:.3g}", value);
+  const char* const suffixes[] = {"", "k", "M", "G", "T", "P"};
+  std::size_t i = 0;
+  for (; value >= 999.5 && i + 1 < std::size(suffixes); ++i) value *= 1e-3;
+  return fmt::format("{:.3g}{}", value, suffixes[i]);
 }
 
 std::string fit_text(const std::string& text, std::size_t width) {
