@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/base/io/json.h"
@@ -14,6 +15,16 @@ std::string number(double value) {
 }
 
 }  // namespace
+
+double fraction_of(const TrainProgress& p) {
+  const double in_epoch = p.steps_per_epoch > 0
+                              ? static_cast<double>(p.step) / static_cast<double>(p.steps_per_epoch)
+                              : 0;
+  if (p.max_epochs <= 0) return 0;
+  const double fraction =
+      (static_cast<double>(p.epoch) + in_epoch) / static_cast<double>(p.max_epochs);
+  return std::clamp(fraction, 0.0, 1.0);
+}
 
 std::string encode_message(const WorkerMessage& message) {
   const TrainProgress& p = message.progress;

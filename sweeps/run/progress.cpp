@@ -101,7 +101,7 @@ void Progress::run_message(int key, const WorkerMessage& message, double now) {
   if (message.accuracy) run.accuracy = message.accuracy;
   if (!first) return;
   run.first_message = now;
-  run.first_fraction = run_fraction(run);
+  run.first_fraction = fraction_of(message.progress);
 }
 
 void Progress::run_ended(int key) {

@@ -28,6 +28,10 @@ std::string bar(double fraction, int width, const TextStyle& style) {
   return "\x1b[32m" + done + "\x1b[0m\x1b[2m" + open + "\x1b[0m";
 }
 
+double run_fraction(const RunView& run) {
+  return run.last ? fraction_of(run.last->progress) : 0;
+}
+
 double run_seconds_left(const RunView& run, double now) {
   const double gained = run_fraction(run) - run.first_fraction;
   if (!(gained > 0)) return std::nan("");
@@ -47,13 +51,6 @@ std::string run_numbers(const RunView& run, double now) {
 
 }  // namespace
 
-double run_fraction(const RunView& run) {
-  if (!run.last) return 0;
-  const TrainProgress& p = run.last->progress;
-  const double steps = static_cast<double>(p.max_epochs) * static_cast<double>(p.steps_per_epoch);
-  return steps > 0 ? std::clamp(static_cast<double>(p.step) / steps, 0.0, 1.0) : 0;
-}
-
 std::string duration_text(double seconds) {
   if (!(seconds >= 0 && seconds <= 3.6e6)) return "-";
   const auto whole = static_cast<std::int64_t>(std::lround(seconds));
@@ -65,7 +62,8 @@ std::string short_number(double value) {
   if (!std::isfinite(value)) return "-";
   const char* const suffixes[] = {"", "k", "M", "G", "T", "P"};
   std::size_t i = 0;
-  for (; value >= 999.5 && i + 1 < std::size(suffixes); ++i) value *= 1e-3;
+  for (; value >= 999.5 && i + 1 < std::size(suffixes); ++i)
+    value *= 1e-3;
   return fmt::format("{:.3g}{}", value, suffixes[i]);
 }
 

@@ -28,9 +28,6 @@ struct RunView {
   std::optional<double> accuracy;
 };
 
-/// Share of the run's epochs that is done, in [0, 1].
-double run_fraction(const RunView& run);
-
 /// "0:07", "12:05", "2:03:10"; "-" for what is not a finite time of at most 1000 hours.
 std::string duration_text(double seconds);
 

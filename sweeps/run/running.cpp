@@ -20,10 +20,7 @@ constexpr std::size_t kLongestLine = 4096;
 void take_lines(Running& running, const std::function<void(const WorkerMessage&)>& on_message) {
   for (std::size_t end; (end = running.buffer.find('\n')) != std::string::npos;) {
     if (const auto message = decode_message(running.buffer.substr(0, end))) {
-      const TrainProgress& p = message->progress;
-      const double steps =
-          static_cast<double>(p.max_epochs) * static_cast<double>(p.steps_per_epoch);
-      if (steps > 0) running.fraction = std::clamp(static_cast<double>(p.step) / steps, 0.0, 1.0);
+      running.fraction = fraction_of(message->progress);
       on_message(*message);
     }
     running.buffer.erase(0, end + 1);

@@ -16,6 +16,7 @@
 #include "sweeps/run/messages.h"
 #include "sweeps/run/signals.h"
 #include "sweeps/store/record.h"
+#include "sweeps/train/metrics_json.h"
 
 namespace recallbench {
 namespace {
@@ -47,8 +48,9 @@ std::string host_name() {
 /// What a trainer reports, on its way to the parent and into metrics.jsonl.
 class Reporter {
  public:
-  Reporter(const WorkerOptions& options, RunPaths paths)
+  Reporter(const WorkerOptions& options, const RunConfig& config, RunPaths paths)
       : descriptor_(options.messages), paths_(std::move(paths)) {
+    last_.progress.max_epochs = config.train.max_epochs;
     if (descriptor_ >= 0) fcntl(descriptor_, F_SETFL, O_NONBLOCK);
   }
 
@@ -71,7 +73,7 @@ class Reporter {
     std::string text;
     for (const auto* list : {&resumed_, &epochs_})
       for (const EpochMetrics& metrics : *list)
-        text += epoch_line(metrics) + '\n';
+        text += to_json(metrics).compact() + '\n';
     publish(paths_.metrics, text);
   }
 
@@ -90,8 +92,9 @@ class Reporter {
       file_.emplace(paths_.metrics);
     }
     epochs_.push_back(metrics);
-    file_->append(epoch_line(metrics));
-    last_.progress.step = metrics.step;
+    file_->append(to_json(metrics).compact());
+    last_.progress.epoch = metrics.epoch + 1;
+    last_.progress.step = 0;
     last_.accuracy = metrics.valid.accuracy;
     send();
   }
@@ -126,7 +129,7 @@ int run_worker(const std::string& config_json, const WorkerOptions& options,
     unlink(paths.failure.c_str());
     return kDone;
   }
-  Reporter reporter(options, paths);
+  Reporter reporter(options, config, paths);
   TimingRecord timing;
   timing.started = utc_now();
   const RunResult result =

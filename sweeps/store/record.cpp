@@ -2,15 +2,13 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
-#include <cmath>
-
 #include "kernels/base/hash.h"
 #include "kernels/base/io/atomic_file.h"
 #include "kernels/base/io/json.h"
 #include "kernels/base/text.h"
 #include "kernels/base/version.h"
 #include "sweeps/store/checksum.h"
+#include "sweeps/train/metrics_json.h"
 
 namespace recallbench {
 namespace {
@@ -18,49 +16,14 @@ namespace {
 constexpr std::int64_t kSchema = 1;
 constexpr const char* kRemedy = "delete this file to train the run again";
 
-Json split_json(const SplitMetrics& split) {
-  Json json;
-  json["loss"] = split.loss;
-  json["accuracy"] = split.accuracy;
-  json["examples"] = split.examples;
-  json["labels"] = split.labels;
-  Json slices(Json::Object{});
-  for (const auto& [key, values] : split.slices)
-    for (const auto& [value, accuracy] : values)
-      slices[key][std::to_string(value)] = accuracy;
-  json["slices"] = slices;
-  return json;
-}
-
-std::int64_t slice_value(const std::string& text, const Json& at) {
-  std::int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size())
-    at.reject("must have integers as its keys");
-  return value;
-}
-
-SplitMetrics parse_split(const Json& json) {
-  json.allow_keys({"loss", "accuracy", "examples", "labels", "slices"});
-  SplitMetrics split;
-  split.loss = json.at("loss").as_double_or_nan();
-  split.accuracy = json.at("accuracy").as_double_or_nan();
-  split.examples = json.at("examples").as_int(0);
-  split.labels = json.at("labels").as_int(0);
-  for (const auto& [key, values] : json.at("slices").as_object())
-    for (const auto& [value, accuracy] : values.as_object())
-      split.slices[key][slice_value(value, values)] = accuracy.as_double_or_nan();
-  return split;
-}
-
 Json result_json(const RunResult& result) {
   Json json;
   json["status"] = result.status;
   json["reason"] = result.reason;
   json["epochs"] = result.epochs;
   json["steps"] = result.steps;
-  json["valid"] = split_json(result.valid);
-  json["test"] = split_json(result.test);
+  json["valid"] = to_json(result.valid);
+  json["test"] = to_json(result.test);
   json["chance"] = result.chance;
   json["num_parameters"] = result.num_parameters;
   json["state"]["bytes"] = result.state_bytes;
@@ -80,8 +43,8 @@ RunResult parse_result(const Json& json) {
   result.reason = json.at("reason").as_string();
   result.epochs = json.at("epochs").as_int(0);
   result.steps = json.at("steps").as_int(0);
-  result.valid = parse_split(json.at("valid"));
-  result.test = parse_split(json.at("test"));
+  result.valid = split_from_json(json.at("valid"));
+  result.test = split_from_json(json.at("test"));
   result.chance = json.at("chance").as_double_or_nan();
   result.num_parameters = json.at("num_parameters").as_int(0);
   const Json& state = json.at("state");
@@ -140,16 +103,6 @@ std::optional<RunRecord> read_record(const std::string& results, const std::stri
   const std::string path = run_paths(results, id).result;
   if (!path_exists(path)) return std::nullopt;
   return parse_record(read_file(path, std::uint64_t{64} << 20), path, id);
-}
-
-std::string epoch_line(const EpochMetrics& epoch) {
-  Json json;
-  json["epoch"] = epoch.epoch;
-  json["step"] = epoch.step;
-  json["lr"] = epoch.lr;
-  json["train_loss"] = epoch.train_loss;
-  json["valid"] = split_json(epoch.valid);
-  return json.compact();
 }
 
 std::string timing_text(const TimingRecord& record) {

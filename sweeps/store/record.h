@@ -32,9 +32,6 @@ RunRecord parse_record(const std::string& text, const std::string& source, const
 /// torn, foreign or changed.
 std::optional<RunRecord> read_record(const std::string& results, const std::string& id);
 
-/// One line of metrics.jsonl, without its newline.
-std::string epoch_line(const EpochMetrics& epoch);
-
 /// timing.json's text.
 struct TimingRecord {
   RunTiming timing;

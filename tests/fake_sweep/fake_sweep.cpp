@@ -144,7 +144,7 @@ RunResult train_fake(const RunConfig& config, const TrainHooks& hooks, RunTiming
     if (pause != 0) usleep(pause);
     state.hash = xxh3_64(fmt::format("{} {}", state.hash, state.step));
     const std::int64_t epoch = state.step++ / steps;
-    hooks.on_step({epoch, config.train.max_epochs, state.step, steps, 1.0, 1e5});
+    hooks.on_step({epoch, config.train.max_epochs, (state.step - 1) % steps + 1, steps, 1.0, 1e5});
     if (state.step % steps == 0) {
       hooks.on_epoch(epoch_of(epoch, steps, state.hash));
       state.epochs.push_back(state.hash);
@@ -166,7 +166,7 @@ std::vector<RunConfig> fake_runs(std::uint64_t count) {
   config.task.train = {{"mqar", {{"input_seq_len", std::int64_t{64}}}, 320, ""}};
   config.task.test = config.task.train;
   config.train.max_epochs = 4;
-  config.model.layers = {{"identity", {}, ""}};
+  config.model.layers = {{"identity", {}, {}, ""}};
   std::vector<RunConfig> runs;
   for (std::uint64_t seed = 1; seed <= count; ++seed) {
     config.seed = seed;

@@ -17,7 +17,7 @@ namespace {
 
 WorkerMessage message_at(std::int64_t step) {
   WorkerMessage message;
-  message.progress = {step / 10, 4, step, 10, 0.5, 52300};
+  message.progress = {step / 10, 4, step % 10, 10, 0.5, 52300};
   message.accuracy = 0.8731;
   return message;
 }
@@ -34,7 +34,9 @@ RunView view_at(std::int64_t step) {
 TEST(Messages, RoundTrip) {
   const auto back = decode_message(encode_message(message_at(17)));
   ASSERT_TRUE(back.has_value());
-  EXPECT_EQ(back->progress.step, 17);
+  EXPECT_EQ(back->progress.epoch, 1);
+  EXPECT_EQ(back->progress.step, 7);
+  EXPECT_EQ(fraction_of(back->progress), 17.0 / 40);
   EXPECT_EQ(*back->accuracy, 0.8731);
   WorkerMessage diverged = message_at(3);
   diverged.progress.loss = std::nan("");
