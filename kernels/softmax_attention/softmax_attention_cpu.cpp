@@ -112,8 +112,8 @@ void zero_invisible(T* row, Index begin, Index end, Index keys) {
 template <class T>
 T exponentials(T* row, Index begin, Index end, Index keys, T& sum) {
   const Index from = begin / kLanes * kLanes, to = round_up(end);
-  std::fill(row + from, row + begin, std::numeric_limits<T>::lowest());
-  std::fill(row + end, row + to, std::numeric_limits<T>::lowest());
+  std::fill(row + from, row + begin, row[begin]);
+  std::fill(row + end, row + to, row[begin]);
   auto seen = lanes(row + from, to - from);
   const T highest = seen.maxCoeff();
   seen = (seen - highest).exp();
