@@ -12,9 +12,14 @@ class SoftmaxAttention : public TypedOperation<SoftmaxAttention> {
  public:
   SoftmaxAttention(const Tensor& q, const Tensor& k, const Tensor& v,
                    const SoftmaxAttentionOptions& options, std::uint32_t random_id)
-      : sizes_{q.shape[1],       q.shape[2],
-               k.shape[2],       options.heads,
-               options.scale,    std::min(options.window.value_or(k.shape[2]), k.shape[2]),
+      : sizes_{q.shape[1],
+               q.shape[2],
+               k.shape[2],
+               options.heads,
+               k.cols() / options.heads,
+               v.cols() / options.heads,
+               options.scale,
+               std::min(options.window.value_or(k.shape[2]), k.shape[2]),
                options.at_labels},
         dropout_(options.dropout),
         random_id_(random_id) {

@@ -8,10 +8,10 @@
 
 namespace recallbench {
 
-/// What is fixed at recording: see softmax_attention.h. `reach` is the window, L where there is
-/// none.
+/// What is fixed at recording: see softmax_attention.h. Widths are a head's; `reach` is the window,
+/// L where there is none.
 struct AttentionSizes {
-  Index examples, queries, keys, heads;
+  Index examples, queries, keys, heads, key_width, value_width;
   double scale;
   Index reach;
   bool at_labels;
@@ -20,7 +20,9 @@ struct AttentionSizes {
   Index query_block() const;
   /// Numbers from row to row of a block of scores.
   Index score_stride() const;
-  /// Numbers of working memory, forward and backward.
+  /// Numbers of working memory: of one group of (example, head) pairs, and in all.
+  Index slot_forward() const;
+  Index slot_backward() const;
   Index scratch_forward() const;
   Index scratch_backward() const;
 };
