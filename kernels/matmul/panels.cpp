@@ -1,6 +1,7 @@
 #include "kernels/matmul/panels.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "kernels/base/error.h"
 
@@ -63,7 +64,7 @@ void pack_panels(const Matrix<T>& from, const Panels<T>& to) {
     T* panel = to.panel(p);
     for (Index i = 0; i < to.rows; ++i, panel += kPanelCols) {
       if (width == kPanelCols) {
-        std::copy_n(from.row(i) + first, kPanelCols, panel);
+        std::memcpy(panel, from.row(i) + first, kPanelCols * sizeof(T));
       } else {
         std::copy_n(from.row(i) + first, width, panel);
         std::fill(panel + width, panel + kPanelCols, T(0));
