@@ -11,7 +11,7 @@ namespace {
 
 // A tile of weights is kTileQueries x kTileKeys: it stays in the second-level cache, and its
 // products are large enough for the kernel.
-constexpr Index kTileQueries = 64;
+constexpr Index kTileQueries = 32;
 constexpr Index kTileKeys = 128;
 constexpr Index kTile = kTileQueries * kTileKeys;
 
