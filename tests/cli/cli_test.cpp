@@ -1,0 +1,206 @@
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "kernels/base/io/json.h"
+#include "tests/process/process.h"
+
+namespace recallbench {
+namespace {
+
+Ended cli(std::vector<std::string> words, const ProcessOptions& options = {}) {
+  words.insert(words.begin(), RECALLBENCH_BINARY);
+  return run_program(words, options);
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+/// A whole recipe without a sweep: one run of the mixer that does nothing.
+constexpr const char* kRecipe = R"(schema = 1
+name = "tiny"
+[task]
+batch_size = 16
+train = [{task = "mqar", vocab_size = 64, input_seq_len = 16, num_kv_pairs = 2, num_examples = 64}]
+test = [{task = "mqar", vocab_size = 64, input_seq_len = 16, num_kv_pairs = 2, num_examples = 32}]
+[model]
+vocab_size = 64
+d_model = 16
+layers = [{mixer = "identity"}]
+[train]
+max_epochs = 2
+lr = 0.01
+)";
+
+constexpr const char* kSweep = R"(
+[sweep.grid]
+seed = [1, 2]
+)";
+
+class Cli : public testing::Test {
+ protected:
+  Cli() {
+    write_text(folder_ / "one.toml", kRecipe);
+    write_text(folder_ / "two.toml", std::string(kRecipe) + kSweep);
+    options_.folder = folder_.path();
+  }
+  TemporaryFolder folder_;
+  ProcessOptions options_;
+};
+
+struct WrongLine {
+  std::vector<std::string> words;
+  int code;
+  std::string part;  ///< of the message
+};
+
+TEST_F(Cli, WrongLinesAreToldWhatAndHow) {
+  write_text(folder_ / "empty.toml", "");
+  write_text(folder_ / "notes.txt", "hello");
+  const std::vector<WrongLine> lines = {
+      {{}, 2, "subcommand"},
+      {{"swep", "two.toml"}, 2, "did you mean 'sweep'?"},
+      {{"frobnicate"}, 2, "known: "},
+      {{"sweep"}, 2, "RECIPE"},
+      {{"sweep", "two.toml", "--job", "2"}, 2, "did you mean '--jobs'?"},
+      {{"sweep", "two.toml", "--job=2"}, 2, "did you mean '--jobs'?"},
+      {{"sweep", "two.toml", "--jobs"}, 2, "--jobs"},
+      {{"sweep", "two.toml", "--jobs", "0"}, 2, "--jobs"},
+      {{"sweep", "two.toml", "--jobs", "many"}, 2, "--jobs"},
+      {{"sweep", "two.toml", "--run-timeout", "-1"}, 2, "--run-timeout"},
+      {{"sweep", "two.toml", "--colour", "never"}, 2, "did you mean '--color'?"},
+      {{"sweep", "two.toml", "--color", "blue"}, 2, "--color"},
+      {{"sweep", "two.toml", "--device", "cuda"}, 2, "--device"},
+      {{"sweep", "no-such-recipe"}, 2, "no-such-recipe"},
+      {{"sweep", "empty.toml"}, 2, "schema"},
+      {{"sweep", "notes.txt"}, 2, "notes.txt:1"},
+      {{"sweep", "two.toml", "lr"}, 2, "lr"},
+      {{"sweep", "two.toml", "train.lrr=1"}, 2, "lr"},
+      {{"sweep", "two.toml", "train.lr=-1"}, 2, "lr"},
+      {{"sweep", "two.toml", "--max-runs", "1"}, 2, "2"},
+      {{"run", "two.toml"}, 2, "seed (2)"},
+      {{"run"}, 2, "RECIPE"},
+      {{"status"}, 2, "RESULTS"},
+      {{"status", "nowhere"}, 3, "manifest.json"},
+      {{"status", "one.toml"}, 3, "one.toml"},
+      {{"list", "mixer"}, 2, "mixer"},
+      {{"--jsn", "list", "mixers"}, 2, "did you mean '--json'?"},
+      {{"doctor", "now"}, 2, "now"},
+      {{"sweep", "two.toml", "--out", "notes.txt"}, 3, "notes.txt"},
+      {{"sweep", "two.toml", "--out", "notes.txt/below"}, 3, "notes.txt"},
+      {{"--plugin", "missing.so", "list", "mixers"}, 4, "missing.so"},
+  };
+  for (const WrongLine& line : lines) {
+    std::string shown;
+    for (const std::string& word : line.words)
+      shown += " " + word;
+    const Ended ended = cli(line.words, options_);
+    EXPECT_EQ(ended.code, line.code) << shown << "\n" << ended.err;
+    EXPECT_TRUE(contains(ended.err, line.part)) << shown << "\n" << ended.err;
+    EXPECT_EQ(ended.out, "") << shown;
+    EXPECT_EQ(ended.err.find("terminate called"), std::string::npos) << shown;
+    EXPECT_LE(std::count(ended.err.begin(), ended.err.end(), '\n'), 3) << shown << "\n"
+                                                                       << ended.err;
+  }
+}
+
+TEST_F(Cli, WrongProgressVariableIsUsage) {
+  options_.environment = {{"RECALLBENCH_PROGRESS", "fancy"}};
+  const Ended ended = cli({"sweep", "two.toml"}, options_);
+  EXPECT_EQ(ended.code, 2);
+  EXPECT_TRUE(contains(ended.err, "RECALLBENCH_PROGRESS")) << ended.err;
+}
+
+TEST_F(Cli, HelpOfEverySubcommandHasExamples) {
+  const Ended all = cli({"--help"});
+  EXPECT_EQ(all.code, 0);
+  for (const char* name : {"run", "sweep", "status", "plot", "pareto", "list", "check", "sample",
+                           "forward", "doctor"}) {
+    EXPECT_TRUE(contains(all.out, std::string("  ") + name)) << name;
+    const Ended ended = cli({name, "--help"});
+    EXPECT_EQ(ended.code, 0) << name;
+    EXPECT_TRUE(contains(ended.out, std::string("recallbench ") + name)) << ended.out;
+    EXPECT_EQ(ended.err, "") << name;
+  }
+  EXPECT_FALSE(contains(all.out, "worker")) << all.out;
+}
+
+TEST_F(Cli, VersionIsOneLine) {
+  const Ended ended = cli({"--version"});
+  EXPECT_EQ(ended.code, 0);
+  EXPECT_TRUE(ended.out.starts_with("recallbench ")) << ended.out;
+  EXPECT_EQ(std::count(ended.out.begin(), ended.out.end(), '\n'), 1);
+}
+
+TEST_F(Cli, DryRunTrainsNothing) {
+  const Ended ended = cli({"sweep", "two.toml", "--dry-run"}, options_);
+  EXPECT_EQ(ended.code, 0) << ended.err;
+  EXPECT_TRUE(contains(ended.out, "tiny: 2 runs, results in results/tiny")) << ended.out;
+  EXPECT_TRUE(contains(ended.out, "seed=2")) << ended.out;
+  EXPECT_NE(access((folder_ / "results").c_str(), F_OK), 0);
+  const Ended json = cli({"sweep", "two.toml", "--dry-run", "--json"}, options_);
+  EXPECT_EQ(parse_json(json.out, "dry run", ErrorKind::io).at("runs").size(), 2u);
+}
+
+TEST_F(Cli, DoctorSaysWhatIsThere) {
+  const Ended text = cli({"doctor"}, options_);
+  EXPECT_EQ(text.code, 0);
+  for (const char* name :
+       {"cores", "memory", "compiler", "SIMD", "libraries", "gnuplot", "CUDA", "folder"})
+    EXPECT_TRUE(contains(text.out, name)) << text.out;
+  const Ended json = cli({"doctor", "--json"}, options_);
+  for (const Json& entry : parse_json(json.out, "doctor", ErrorKind::io).as_array())
+    EXPECT_NE(entry.at("state").as_string() == "ok", !entry.at("fix").is_null());
+}
+
+TEST_F(Cli, SweepThenStatusThenNothingLeftToDo) {
+  const Ended sweep = cli({"sweep", "two.toml", "--no-plot"}, options_);
+  ASSERT_EQ(sweep.code, 0) << sweep.err;
+  EXPECT_TRUE(contains(sweep.out, "results/tiny/frontier.csv")) << sweep.out;
+  EXPECT_TRUE(contains(sweep.err, "[2/2] done")) << sweep.err;
+  for (const char bad : {'\x1b', '\r'}) {
+    EXPECT_FALSE(contains(sweep.out, std::string(1, bad)));
+    EXPECT_FALSE(contains(sweep.err, std::string(1, bad)));
+  }
+  const Ended status = cli({"status", "results/tiny", "--json"}, options_);
+  EXPECT_EQ(status.code, 0);
+  EXPECT_EQ(parse_json(status.out, "status", ErrorKind::io).at("done").as_int(), 2);
+  const Ended again = cli({"sweep", "two.toml", "--no-plot"}, options_);
+  EXPECT_EQ(again.code, 0);
+  EXPECT_TRUE(contains(again.err, "nothing was trained")) << again.err;
+  EXPECT_EQ(again.out, sweep.out);
+  const Ended quiet = cli({"sweep", "two.toml", "--no-plot", "--quiet", "--json"}, options_);
+  EXPECT_EQ(quiet.err, "");
+  EXPECT_EQ(parse_json(quiet.out, "sweep", ErrorKind::io).at("done").as_int(), 2);
+}
+
+TEST_F(Cli, LoneRunPrintsItsResultAndJoinsTheSweep) {
+  ASSERT_EQ(cli({"sweep", "two.toml", "--no-plot"}, options_).code, 0);
+  const Ended run = cli({"run", "one.toml", "seed=3"}, options_);
+  ASSERT_EQ(run.code, 0) << run.err;
+  EXPECT_TRUE(contains(run.out, "test accuracy")) << run.out;
+  const Ended json = cli({"run", "one.toml", "seed=3", "--json"}, options_);
+  EXPECT_EQ(parse_json(json.out, "run", ErrorKind::io).at("result").at("status").as_string(),
+            "done");
+  const Ended status = cli({"status", "results/tiny", "--json"}, options_);
+  EXPECT_EQ(parse_json(status.out, "status", ErrorKind::io).at("total").as_int(), 3);
+}
+
+TEST_F(Cli, ReaderThatGoesAwayIsNoError) {
+  options_.environment = {{"PROGRAM", RECALLBENCH_BINARY}};
+  const Ended ended =
+      run_program({"bash", "-c", "\"$PROGRAM\" --help | true; echo ${PIPESTATUS[0]}"}, options_);
+  EXPECT_EQ(ended.out, "0\n") << ended.err;
+  EXPECT_EQ(ended.err, "");
+}
+
+TEST_F(Cli, FullOutputDeviceIsExit3) {
+  options_.environment = {{"PROGRAM", RECALLBENCH_BINARY}};
+  const Ended ended = run_program({"bash", "-c", "\"$PROGRAM\" --help > /dev/full"}, options_);
+  EXPECT_EQ(ended.code, 3) << ended.err;
+  EXPECT_TRUE(contains(ended.err, "standard output")) << ended.err;
+}
+
+}  // namespace
+}  // namespace recallbench
