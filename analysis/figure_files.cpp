@@ -1,0 +1,117 @@
+#include <charconv>
+#include <filesystem>
+
+#include "analysis/csv.h"
+#include "analysis/figure.h"
+#include "analysis/gnuplot.h"
+#include "kernels/base/error.h"
+#include "kernels/base/io/atomic_file.h"
+
+namespace recallbench {
+namespace {
+
+constexpr std::string_view kHandler = "<g onmousemove=\"gnuplot_svg.showHypertext(evt,'@@";
+constexpr std::string_view kHandlerEnd =
+    "@@')\" onmouseout=\"gnuplot_svg.hideHypertext()\"><title> </title>";
+
+/// Text for the inside of an XML element; line ends stay.
+std::string xml_escaped(std::string_view text) {
+  std::string escaped;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    for (const char c : plain_text(text.substr(begin, end - begin))) {
+      if (c == '&')
+        escaped += "&amp;";
+      else if (c == '<')
+        escaped += "&lt;";
+      else if (c == '>')
+        escaped += "&gt;";
+      else
+        escaped += c;
+    }
+    if (end < text.size()) escaped += '\n';
+    begin = end + 1;
+  }
+  return escaped;
+}
+
+/// Removes the titles that gnuplot makes up for unnamed plots, which viewers would show.
+std::string without_default_titles(std::string svg) {
+  constexpr std::string_view kTitle = "<title>gnuplot_plot_";
+  constexpr std::string_view kEnd = "</title>";
+  for (std::size_t at = svg.find(kTitle); at != std::string::npos; at = svg.find(kTitle, at))
+    svg.erase(at, svg.find(kEnd, at) + kEnd.size() - at);
+  return svg;
+}
+
+/// Throws if some element runs code. Texts cannot look like elements: their '<' is escaped.
+void check_no_script(std::string_view svg) {
+  for (std::size_t at = svg.find('<'); at != std::string_view::npos; at = svg.find('<', at + 1)) {
+    const std::string_view element = svg.substr(at, svg.find('>', at) - at);
+    const bool runs = element.substr(0, 7) == "<script" || element.find(" on") != element.npos ||
+                      element.find("javascript:") != element.npos;
+    check(!runs, "figure", "gnuplot's SVG still has {}", element);
+  }
+}
+
+}  // namespace
+
+std::string finish_svg(const std::string& svg, const std::vector<std::string>& hovers) {
+  std::string result;
+  std::size_t copied = 0;
+  for (std::size_t at = svg.find(kHandler); at != std::string::npos;
+       at = svg.find(kHandler, copied)) {
+    result.append(svg, copied, at - copied);
+    std::size_t number = 0;
+    const char* digits = svg.data() + at + kHandler.size();
+    const auto [end, error] = std::from_chars(digits, svg.data() + svg.size(), number);
+    const auto behind = static_cast<std::size_t>(end - svg.data());
+    check(error == std::errc() && number < hovers.size() &&
+              svg.compare(behind, kHandlerEnd.size(), kHandlerEnd) == 0,
+          "figure", "gnuplot's SVG has a hypertext of another form at byte {}", at);
+    result += "<g><title>" + xml_escaped(hovers[number]) + "</title>";
+    copied = behind + kHandlerEnd.size();
+  }
+  result.append(svg, copied);
+  result = without_default_titles(std::move(result));
+  check_no_script(result);
+  return result;
+}
+
+std::string finish_pdf(std::string pdf) {
+  constexpr std::string_view kDate = "/CreationDate (D:";
+  if (const auto at = pdf.find(kDate); at != std::string::npos) {
+    constexpr std::string_view kFixed = "20000101000000";
+    for (std::size_t i = at + kDate.size(), k = 0; k < kFixed.size() && i < pdf.size(); ++i, ++k) {
+      if (pdf[i] < '0' || pdf[i] > '9') break;
+      pdf[i] = kFixed[k];
+    }
+  }
+  return pdf;
+}
+
+std::vector<std::string> write_figure_source(const Figure& figure, const std::string& directory,
+                                             const std::string& base) {
+  const std::filesystem::path folder = directory;
+  publish((folder / (base + ".gp")).string(), figure_script(figure, base));
+  publish((folder / (base + ".tsv")).string(), figure_data(figure));
+  return {base + ".gp", base + ".tsv"};
+}
+
+std::vector<std::string> draw_figure(const Figure& figure, const std::string& directory,
+                                     const std::string& base,
+                                     const std::vector<std::string>& formats) {
+  std::vector<std::string> files;
+  for (const std::string& format : formats) {
+    check(format == "svg" || format == "png" || format == "pdf", "figure", "format '{}'", format);
+    const std::string options = "FORMAT='" + format + "'; STREAM=1; HOVER=1";
+    std::string bytes = run_gnuplot(directory, {"-e", options, base + ".gp"});
+    if (format == "svg") bytes = finish_svg(bytes, hover_texts(figure));
+    if (format == "pdf") bytes = finish_pdf(std::move(bytes));
+    files.push_back(base + "." + format);
+    publish((std::filesystem::path(directory) / files.back()).string(), bytes);
+  }
+  return files;
+}
+
+}  // namespace recallbench

@@ -1,0 +1,166 @@
+#include "analysis/report.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "analysis/csv.h"
+#include "analysis/frontier.h"
+#include "kernels/base/error.h"
+#include "kernels/base/names.h"
+#include "kernels/base/text.h"
+
+namespace recallbench {
+namespace {
+
+constexpr std::size_t kMostNames = 8;     // that a note lists
+constexpr double kStateTolerance = 0.05;  // between measured and published state
+
+void require_column(const std::vector<SummaryRow>& rows, const std::string& column) {
+  std::set<std::string> known = {"test", "valid"};
+  for (const SummaryRow& row : rows)
+    for (const auto& [name, accuracy] : row.slices)
+      known.insert(name);
+  if (known.count(column) == 0)
+    fail(ErrorKind::usage, "results", "there is no column {} to draw{}", in_quotes(column),
+         hint_for(column, {known.begin(), known.end()}));
+}
+
+double state_of(const ModelPoint& point, StateAxis axis) {
+  if (axis == StateAxis::published) return point.published_bytes;
+  return point.state_bytes ? static_cast<double>(*point.state_bytes) : SummaryRow::kNone;
+}
+
+void mark_frontier(std::vector<FrontierEntry>& entries) {
+  std::vector<Candidate> candidates;
+  for (const FrontierEntry& entry : entries)
+    candidates.push_back({entry.state, entry.point.result.mean});
+  const std::vector<bool> kept = pareto_frontier(candidates);
+  for (std::size_t i = 0; i < entries.size(); ++i)
+    entries[i].on_frontier = kept[i];
+}
+
+/// By rising state and falling accuracy; what cannot be drawn comes last, as it came.
+void sort_entries(std::vector<FrontierEntry>& entries) {
+  const auto is_drawn = [](const FrontierEntry& e) {
+    return std::isfinite(e.state) && std::isfinite(e.point.result.mean);
+  };
+  std::stable_sort(entries.begin(), entries.end(),
+                   [&](const FrontierEntry& a, const FrontierEntry& b) {
+                     if (!is_drawn(a) || !is_drawn(b)) return is_drawn(a) && !is_drawn(b);
+                     if (a.state != b.state) return a.state < b.state;
+                     return a.point.result.mean > b.point.result.mean;
+                   });
+}
+
+/// Notes of one kind: "WHAT: name, name and 3 more"; nothing if `names` is empty.
+void add_note(Frontier& frontier, const std::string& what, std::vector<std::string> names) {
+  if (names.empty()) return;
+  const std::size_t more = names.size() > kMostNames ? names.size() - kMostNames : 0;
+  names.resize(names.size() - more);
+  frontier.notes.push_back(fmt::format("{}: {}{}", what, fmt::join(names, ", "),
+                                       more == 0 ? "" : fmt::format(" and {} more", more)));
+}
+
+/// What there is to say about single models.
+void add_model_notes(Frontier& frontier) {
+  std::vector<std::string> differing, incomplete, without_result, without_state;
+  for (const TaskFrontier& task : frontier.tasks) {
+    for (const FrontierEntry& entry : task.entries) {
+      const ModelPoint& point = entry.point;
+      const std::string name = plain_text(point.model, 80);
+      if (point.state_bytes && std::isfinite(point.published_bytes)) {
+        const auto measured = static_cast<double>(*point.state_bytes);
+        const double larger = std::max(measured, point.published_bytes);
+        if (std::abs(measured - point.published_bytes) > kStateTolerance * larger)
+          differing.push_back(fmt::format("{} ({} against {:.0f} bytes)", name, *point.state_bytes,
+                                          point.published_bytes));
+      }
+      if (!point.has_result)
+        without_result.push_back(
+            fmt::format("{} ({} diverged, {} failed)", name, point.diverged, point.failed));
+      else if (point.incomplete)
+        incomplete.push_back(fmt::format("{} (n = {})", name, point.valid.n));
+      if (point.has_result && !std::isfinite(entry.state)) without_state.push_back(name);
+    }
+  }
+  add_note(frontier, "measured and published state differ by more than 5 %", differing);
+  add_note(frontier, "seeds are missing", incomplete);
+  add_note(frontier, "no run was finished", without_result);
+  add_note(frontier,
+           frontier.axis == StateAxis::published ? "left out, no published formula for the state"
+                                                 : "left out, no state was measured",
+           without_state);
+}
+
+/// What there is to say about all runs together.
+void add_run_notes(Frontier& frontier, const std::vector<SummaryRow>& rows) {
+  std::set<std::string> devices, versions;
+  std::int64_t done = 0, same = 0;
+  for (const SummaryRow& row : rows) {
+    if (row.status != kStatusDone) continue;
+    ++done;
+    same += row.valid_accuracy == row.test_accuracy && row.valid_loss == row.test_loss ? 1 : 0;
+    devices.insert(plain_text(row.device, 40));
+    versions.insert(plain_text(row.numerics_version, 40));
+  }
+  if (done > 0 && same == done)
+    frontier.notes.push_back(
+        "validation and test data are the same here, so that the learning rate was chosen on what "
+        "is reported");
+  if (devices.size() > 1)
+    add_note(frontier, "runs of several devices are together", {devices.begin(), devices.end()});
+  if (versions.size() > 1)
+    add_note(frontier, "runs of several versions of the numerics are together",
+             {versions.begin(), versions.end()});
+}
+
+void add_new(std::vector<std::string>& names, const std::string& name) {
+  if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+}
+
+void count_runs(Frontier& frontier, const std::vector<SummaryRow>& rows) {
+  std::set<std::uint64_t> seeds;
+  for (const SummaryRow& row : rows) {
+    ++frontier.runs;
+    if (row.status == kStatusDiverged)
+      ++frontier.diverged;
+    else if (row.status != kStatusDone)
+      ++frontier.failed;
+    seeds.insert(row.seed);
+    add_new(frontier.sweeps, row.sweep);
+    add_new(frontier.families, row.model_name);
+  }
+  frontier.seeds = static_cast<std::int64_t>(seeds.size());
+}
+
+}  // namespace
+
+Frontier compute_frontier(const std::vector<SummaryRow>& rows, StateAxis axis,
+                          const std::string& column) {
+  require_column(rows, column);
+  Frontier frontier;
+  frontier.axis = axis;
+  frontier.column = column;
+  count_runs(frontier, rows);
+  for (ModelPoint& point : select_points(rows, column)) {
+    auto task = std::find_if(frontier.tasks.begin(), frontier.tasks.end(),
+                             [&](const TaskFrontier& t) { return t.task == point.task; });
+    if (task == frontier.tasks.end())
+      task = frontier.tasks.insert(task, TaskFrontier{point.task, {}});
+    const double state = state_of(point, axis);
+    task->entries.push_back({std::move(point), state, false});
+  }
+  for (TaskFrontier& task : frontier.tasks) {
+    mark_frontier(task.entries);
+    sort_entries(task.entries);
+  }
+  add_model_notes(frontier);
+  add_run_notes(frontier, rows);
+  return frontier;
+}
+
+}  // namespace recallbench

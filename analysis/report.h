@@ -1,0 +1,73 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "analysis/published.h"
+#include "analysis/selection.h"
+#include "analysis/summary.h"
+#include "analysis/table.h"
+
+namespace recallbench {
+
+/// Which state is the x axis: the numbers that the decoder carries, or the reference's formula.
+enum class StateAxis { measured, published };
+
+/// A model point and its place on the frontier of its task.
+struct FrontierEntry {
+  ModelPoint point;
+  double state = SummaryRow::kNone;  ///< bytes on the chosen axis; NaN where unknown
+  bool on_frontier = false;
+};
+
+/// All models on one task, by rising state, those without state or result last.
+struct TaskFrontier {
+  std::string task;
+  std::vector<FrontierEntry> entries;
+};
+
+/// What result files come to.
+struct Frontier {
+  StateAxis axis = StateAxis::measured;
+  std::string column;                         ///< test, valid or a slice column
+  std::vector<TaskFrontier> tasks;            ///< in the order in which they first appear
+  std::vector<std::string> sweeps, families;  ///< names, as they first appear
+  std::int64_t runs = 0, diverged = 0, failed = 0, seeds = 0;
+  std::vector<std::string> notes;  ///< what a reader should know: printable lines
+};
+
+/// Selection (selection.h) and Pareto frontier, for each task by itself. Throws Error(usage)
+/// if no run has the column, naming those that there are.
+Frontier compute_frontier(const std::vector<SummaryRow>& rows, StateAxis axis = StateAxis::measured,
+                          const std::string& column = "test");
+
+/// frontier.csv: every model point with all its digits (results/README.md lists the fields).
+Table frontier_table(const Frontier& frontier);
+
+/// The same for people: a table for each task, `*` marks the frontier, then the notes.
+std::string frontier_text(const Frontier& frontier);
+
+/// One JSON document: axis, column, counts, notes and the points of frontier_table().
+std::string frontier_json(const Frontier& frontier);
+
+struct FigureOptions {
+  std::string title;  ///< empty: the sweeps' names
+  std::vector<PublishedPoint> published;
+  std::vector<std::string> formats = {"svg", "png"};
+};
+
+/// What was written, and why no figure was drawn (empty if it was).
+struct ReportFiles {
+  std::vector<std::string> files;  ///< paths
+  std::string figure_problem;
+};
+
+/// Writes into the existing folder `directory`: frontier.csv, and the figure as frontier.gp, .tsv
+/// and `formats` (one figure a task: frontier-1, frontier-2, ... where there are several). Another
+/// axis or column than measured and test is part of the name: frontier-valid.csv. All but the
+/// drawing throws Error(io); what keeps gnuplot from drawing is returned.
+ReportFiles write_frontier_and_figure(const std::string& directory, const Frontier& frontier,
+                                      const FigureOptions& options);
+
+}  // namespace recallbench

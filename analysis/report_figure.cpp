@@ -1,0 +1,163 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <set>
+
+#include "analysis/csv.h"
+#include "analysis/figure.h"
+#include "analysis/report.h"
+#include "kernels/base/error.h"
+#include "kernels/base/io/atomic_file.h"
+
+namespace recallbench {
+namespace {
+
+bool is_drawn(const FrontierEntry& entry) {
+  return std::isfinite(entry.state) && std::isfinite(entry.point.result.mean);
+}
+
+std::string hover_of(const FrontierEntry& entry, const std::string& column) {
+  const ModelPoint& p = entry.point;
+  std::string text = fmt::format("{}: {}\n", p.family, p.model);
+  if (p.state_bytes) text += fmt::format("state {} bytes measured", *p.state_bytes);
+  if (std::isfinite(p.published_bytes))
+    text += fmt::format("{}{:.0f} by the published formula", p.state_bytes ? ", " : "state ",
+                        p.published_bytes);
+  text += fmt::format("\n{} {:.4f} (from {:.4f} to {:.4f}, n = {}), validation {:.4f}\n", column,
+                      p.result.mean, p.result.min, p.result.max, p.result.n, p.valid.mean);
+  text +=
+      fmt::format("learning rate {:.4g}, weight decay {:.4g}\n", p.learning_rate, p.weight_decay);
+  return text + fmt::format("{}", fmt::join(p.run_ids, "\n"));
+}
+
+void add_points(Figure& figure, const TaskFrontier& task, const std::string& column) {
+  for (const FrontierEntry& entry : task.entries) {
+    const ModelPoint& p = entry.point;
+    auto series = std::find_if(figure.series.begin(), figure.series.end(),
+                               [&](const FigureSeries& s) { return s.name == p.family; });
+    if (!is_drawn(entry)) continue;
+    series->points.push_back({entry.state, p.result.mean, p.result.min, p.result.max, p.result.n,
+                              hover_of(entry, column)});
+    if (!entry.on_frontier) continue;
+    const bool repeated = !figure.frontier.empty() && figure.frontier.back().x == entry.state;
+    if (!repeated) figure.frontier.push_back({entry.state, p.result.mean, 0, 0, 1, ""});
+  }
+}
+
+void add_published(Figure& figure, const std::vector<PublishedPoint>& published) {
+  for (const PublishedPoint& point : published) {
+    std::vector<std::string> names;
+    for (const FigureSeries& series : figure.series)
+      names.push_back(series.name);
+    const auto family = family_of(point.series, names);
+    if (!family) figure.series.push_back({point.series, {}, {}});
+    FigureSeries& series = family ? figure.series[*family] : figure.series.back();
+    series.published.push_back({point.state_bytes, point.accuracy, point.accuracy, point.accuracy,
+                                1,
+                                fmt::format("published: {}\nstate {:.0f} bytes, accuracy {:.3f}",
+                                            point.series, point.state_bytes, point.accuracy)});
+  }
+}
+
+/// The chance level if all runs of the task agree on it.
+std::optional<double> chance_of(const TaskFrontier& task) {
+  std::set<double> levels;
+  for (const FrontierEntry& entry : task.entries)
+    if (std::isfinite(entry.point.chance)) levels.insert(entry.point.chance);
+  return levels.size() == 1 ? std::optional(*levels.begin()) : std::nullopt;
+}
+
+/// Counts of one task: the runs behind the points, and what became of them.
+std::string caption_of(const TaskFrontier& task) {
+  std::int64_t runs = 0, diverged = 0, failed = 0, fewest = 0, most = 0;
+  for (const FrontierEntry& entry : task.entries) {
+    runs += entry.point.runs;
+    diverged += entry.point.diverged;
+    failed += entry.point.failed;
+    if (!is_drawn(entry)) continue;
+    fewest = fewest == 0 ? entry.point.result.n : std::min(fewest, entry.point.result.n);
+    most = std::max(most, entry.point.result.n);
+  }
+  std::string text = fmt::format("{} run{}, ", runs, runs == 1 ? "" : "s");
+  text += fewest == most ? fmt::format("{} seed{} a point", most, most == 1 ? "" : "s")
+                         : fmt::format("{} to {} seeds a point", fewest, most);
+  text += fmt::format(", {} diverged", diverged);
+  if (failed > 0) text += fmt::format(", {} failed", failed);
+  if (most > 1) text += "; band: lowest to highest seed";
+  return text + "; learning rate chosen on validation data";
+}
+
+std::string x_label_of(const Frontier& frontier, const TaskFrontier& task) {
+  if (frontier.axis == StateAxis::published) return "State size (bytes, by the published formula)";
+  std::set<std::int64_t> lengths;
+  for (const FrontierEntry& entry : task.entries)
+    if (entry.point.state_length) lengths.insert(*entry.point.state_length);
+  if (lengths.size() != 1) return "State size (bytes, measured)";
+  return fmt::format("State size (bytes, measured at length {})", *lengths.begin());
+}
+
+std::string y_label_of(const std::string& column) {
+  if (column == "test") return "Test accuracy";
+  if (column == "valid") return "Validation accuracy";
+  return column;
+}
+
+Figure figure_of(const Frontier& frontier, const TaskFrontier& task, const FigureOptions& options) {
+  Figure figure;
+  figure.title = options.title;
+  if (figure.title.empty()) figure.title = fmt::format("{}", fmt::join(frontier.sweeps, " + "));
+  if (figure.title.empty()) figure.title = "Recall against state size";
+  figure.subtitle = task.task;
+  figure.caption = caption_of(task);
+  figure.x_label = x_label_of(frontier, task);
+  figure.y_label = y_label_of(frontier.column);
+  // Every family, so that its colour is the same in the figures of all tasks and columns.
+  for (const std::string& family : frontier.families)
+    figure.series.push_back({family, {}, {}});
+  add_points(figure, task, frontier.column);
+  add_published(figure, options.published);
+  figure.chance = chance_of(task);
+  return figure;
+}
+
+/// "frontier", "frontier-valid", "frontier-published-test-num_kv_pairs-accuracy-8".
+std::string base_name(const Frontier& frontier) {
+  std::string name = "frontier";
+  if (frontier.axis == StateAxis::published) name += "-published";
+  if (frontier.column == "test") return name;
+  name += '-';
+  for (const char c : frontier.column)
+    name += std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' ? c : '-';
+  return name;
+}
+
+}  // namespace
+
+ReportFiles write_frontier_and_figure(const std::string& directory, const Frontier& frontier,
+                                      const FigureOptions& options) {
+  const std::string base = base_name(frontier);
+  const auto place = [&](const std::string& name) {
+    return (std::filesystem::path(directory) / name).string();
+  };
+  ReportFiles report;
+  report.files.push_back(place(base + ".csv"));
+  publish(report.files.back(), to_csv(frontier_table(frontier)));
+  for (std::size_t i = 0; i < frontier.tasks.size(); ++i) {
+    const std::string name = frontier.tasks.size() == 1 ? base : fmt::format("{}-{}", base, i + 1);
+    const Figure figure = figure_of(frontier, frontier.tasks[i], options);
+    for (const std::string& file : write_figure_source(figure, directory, name))
+      report.files.push_back(place(file));
+    try {
+      for (const std::string& file : draw_figure(figure, directory, name, options.formats))
+        report.files.push_back(place(file));
+    } catch (const Error& error) {
+      report.figure_problem = error.what();
+    }
+  }
+  return report;
+}
+
+}  // namespace recallbench
