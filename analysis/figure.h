@@ -29,8 +29,8 @@ struct Figure {
   std::optional<double> chance;       ///< a dashed line
 };
 
-/// The gnuplot script: settings and numbers of this program alone, texts as single-quoted strings
-/// without markup. FORMAT (svg, png, pdf) chooses the terminal; without STREAM it writes
+/// The gnuplot script: settings and numbers of this program alone, texts as strings without
+/// anything to evaluate. FORMAT (svg, png, pdf) chooses the terminal; without STREAM it writes
 /// `<base>.<FORMAT>`. With HOVER the SVG carries "@@n@@" for the n-th hover text.
 std::string figure_script(const Figure& figure, const std::string& base);
 

@@ -44,6 +44,15 @@ std::string without_default_titles(std::string svg) {
   return svg;
 }
 
+/// gnuplot writes a bold face into the family's name, where no browser looks for it.
+std::string with_bold_faces(std::string svg) {
+  constexpr std::string_view kFace = "font-family=\"DejaVu Sans:Bold\"";
+  constexpr std::string_view kBold = "font-family=\"DejaVu Sans\" font-weight=\"bold\"";
+  for (std::size_t at = svg.find(kFace); at != std::string::npos; at = svg.find(kFace, at))
+    svg.replace(at, kFace.size(), kBold);
+  return svg;
+}
+
 /// Throws if some element runs code. Texts cannot look like elements: their '<' is escaped.
 void check_no_script(std::string_view svg) {
   for (std::size_t at = svg.find('<'); at != std::string_view::npos; at = svg.find('<', at + 1)) {
@@ -73,7 +82,7 @@ std::string finish_svg(const std::string& svg, const std::vector<std::string>& h
     copied = behind + kHandlerEnd.size();
   }
   result.append(svg, copied);
-  result = without_default_titles(std::move(result));
+  result = with_bold_faces(without_default_titles(std::move(result)));
   check_no_script(result);
   return result;
 }
