@@ -11,7 +11,8 @@ namespace recallbench {
 /// One entry of `layers`: `{mixer = "based", feature_dim = 16, ...}`.
 struct LayerConfig {
   std::string mixer;
-  Values options;
+  Values options;     ///< as given
+  Values resolved;    ///< with all defaults, once a Model has been made of it
   std::string where;  ///< "file:line:column" for messages
 };
 

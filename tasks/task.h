@@ -31,13 +31,16 @@ struct Slice {
   std::int64_t value;
 };
 
+/// What a token is there for, to show an example to people.
+enum class Role { plain, key, value, query, filler };
+
 /// Generates examples. Native generation is a pure function of (parameters, seed, index).
 class Task {
  public:
   virtual ~Task() = default;
   virtual TaskShape shape() const = 0;
   virtual std::vector<Slice> slices() const = 0;
-  /// Expected accuracy of a model that knows the task and has no memory.
+  /// Expected accuracy of a model that knows the task and sees the current token alone.
   virtual double chance() const = 0;
   /// Writes examples [first, first + count) of the stream `seed`: inputs and labels, [count, L]
   /// row-major, labels kIgnoreLabel where nothing is asked. Any thread may call it at any time.
@@ -45,9 +48,15 @@ class Task {
                         std::int32_t* inputs, std::int32_t* labels) const = 0;
   /// The exact solver: the token to answer at each position of one example, from inputs[0..t]
   /// alone; kIgnoreLabel where it has no answer. Scores 100 % on every labelled position.
-  virtual std::vector<std::int32_t> solve(std::span<const std::int32_t> inputs) const = 0;
-  /// How many examples exist, where the data are finite (a user's own file).
+  /// nullopt for data whose rule is not known (a user's own file).
+  virtual std::optional<std::vector<std::int32_t>> solve(
+      std::span<const std::int32_t> inputs) const = 0;
+  /// How many examples exist, where the data are finite (a user's own file): generate then takes
+  /// first + count up to this, and every seed gives the same examples.
   virtual std::optional<std::int64_t> available() const { return std::nullopt; }
+  /// The role of each token of one example; by default a query where there is a label.
+  virtual std::vector<Role> roles(std::span<const std::int32_t> inputs,
+                                  std::span<const std::int32_t> labels) const;
 };
 
 /// Data of one segment in one go, as reference generators make them: the draws of one example

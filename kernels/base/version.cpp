@@ -1,6 +1,6 @@
 #include "kernels/base/version.h"
 
-#include "recallbench_commit.h"
+#include "kernels/base/commit.h"
 
 namespace recallbench {
 

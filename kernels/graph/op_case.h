@@ -43,6 +43,7 @@ struct OpCase {
   double flops = 0;           ///< useful operations forward (0: no benchmark)
   bool tested = true;         ///< false for sizes that only the benchmarks run
   double float_bound = 2e-5;  ///< |f32 - reference| over the largest |reference|
+  bool loss = false;          ///< its output is a loss, whose gradient is taken as it is
   bool smooth = true;         ///< false: no gradient check here (kinks), say why at the case
 };
 

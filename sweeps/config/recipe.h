@@ -8,12 +8,15 @@
 namespace recallbench {
 
 /// What a recipe and its overrides come to: the runs in a fixed order, models outermost, then
-/// cases, then the grid (last key fastest).
+/// the model's grid, the cases, the sweep's grid and the axes of overrides (last key fastest).
 struct Recipe {
   std::string name;
   std::string description;
   std::vector<RunConfig> runs;
 };
+
+/// Most runs that a recipe may mean, unless the caller says otherwise.
+inline constexpr std::int64_t kMaxRuns = 100000;
 
 /// Reads a recipe strictly. `source` names it in messages; every error is Error(usage) with
 /// `source:line:column`, what was expected, what came and the nearest valid key.
@@ -21,11 +24,13 @@ struct Recipe {
 /// a sweep axis, applied to every model. Mixers, tasks and their parameters are checked against
 /// the registries, each model by declaring its parameters, each task by making it.
 Recipe parse_recipe(const std::string& toml, const std::string& source,
-                    const std::vector<std::string>& overrides);
+                    const std::vector<std::string>& overrides = {},
+                    std::int64_t max_runs = kMaxRuns);
 
 /// The same for a file, or for the name of a recipe that is installed with the program
 /// ("demo", "based-figure2").
-Recipe load_recipe(const std::string& path_or_name, const std::vector<std::string>& overrides);
+Recipe load_recipe(const std::string& path_or_name, const std::vector<std::string>& overrides = {},
+                   std::int64_t max_runs = kMaxRuns);
 
 /// Name, path and first comment line of every recipe that load_recipe knows by name.
 struct RecipeInfo {
@@ -34,6 +39,7 @@ struct RecipeInfo {
 std::vector<RecipeInfo> known_recipes();
 
 /// `model.toml` of `recallbench forward`: a lone `[model]` table (compat inside it).
+ModelConfig parse_model_config(const std::string& toml, const std::string& source);
 ModelConfig load_model_config(const std::string& path);
 
 }  // namespace recallbench

@@ -27,6 +27,8 @@ check_includes() {  # source files
     BEGIN {
       may_include["kernels/base"] = " kernels/base "
       may_include["kernels"] = " kernels/base kernels "
+      # The benchmarks are a program: they run the cases as the tests do, and nothing includes them.
+      may_include["kernels/bench"] = " kernels/base kernels kernels/bench tests "
       may_include["mixers"] = " kernels/base kernels mixers "
       may_include["tasks"] = " kernels/base tasks "
       may_include["analysis"] = " kernels/base analysis "
@@ -34,7 +36,7 @@ check_includes() {  # source files
       may_include["tests"] = " kernels/base kernels mixers tasks analysis sweeps tests "
     }
     function layer_of(path) {
-      if (path ~ /^kernels\/base\//) return "kernels/base"
+      if (match(path, /^kernels\/(base|bench)\//)) return substr(path, 1, RLENGTH - 1)
       sub(/\/.*/, "", path)
       return path
     }

@@ -132,7 +132,8 @@ PreparedCase<T>::PreparedCase(const OpCase& c, const std::vector<HostTensor>& in
   outputs_ = c.build(graph_, inputs_);
   for (const Tensor& output : outputs_)
     graph_.keep(output);
-  if (training) graph_.set_root(graph_.add(std::make_unique<WeightedSum>(outputs_))[0]);
+  if (training)
+    graph_.set_root(c.loss ? outputs_[0] : graph_.add(std::make_unique<WeightedSum>(outputs_))[0]);
   graph_.finish(arena_);
   batch_.tokens = repeated(c.batch.tokens, replicas);
   batch_.positions = repeated(c.batch.positions, replicas);

@@ -55,6 +55,12 @@ class JsonBuilder : public nlohmann::json_sax<nlohmann::json> {
         document_(std::make_shared<JsonDocument>(JsonDocument{source, kind, {}})) {}
 
   Json parse() {
+    // The parser would take a NUL for the end of the text.
+    if (const std::size_t nul = text_.find('\0'); nul != std::string_view::npos) {
+      reached_ = text_.data() + nul + 1;
+      stop("a NUL byte");
+      fail_here();
+    }
     const CountingIterator begin(text_.data(), &reached_);
     const CountingIterator end(text_.data() + text_.size(), &reached_);
     if (!nlohmann::json::sax_parse(begin, end, this)) fail_here();

@@ -1,0 +1,65 @@
+#include "kernels/adamw/adamw.h"
+
+#include <cmath>
+
+#include "kernels/tensor/parallel.h"
+
+namespace recallbench {
+namespace {
+
+constexpr Index kBlock = 1 << 14;
+
+template <class T>
+struct Rates {
+  T keep, beta1, gain1, beta2, gain2, step_size, root_correction, eps;
+};
+
+template <class T>
+void update(const Rates<T>& c, Index n, const T* g, T* p, T* m, T* v) {
+#pragma omp simd
+  for (Index i = 0; i < n; ++i) {
+    const T moment = c.beta1 * m[i] + c.gain1 * g[i];
+    const T square = c.beta2 * v[i] + c.gain2 * g[i] * g[i];
+    m[i] = moment;
+    v[i] = square;
+    p[i] = p[i] * c.keep - c.step_size * moment / (std::sqrt(square) * c.root_correction + c.eps);
+  }
+}
+
+template <class T>
+void step_as(Parameters& parameters, Parameter p, Index r, const Rates<T>& rates) {
+  const Matrix<T> value = parameters.value<T>(p).replica(r);
+  const T* g = parameters.gradient<T>(p).replica(r).data;
+  T* m = parameters.moment<T>(0, p).replica(r).data;
+  T* v = parameters.moment<T>(1, p).replica(r).data;
+  parallel_ranges(value.rows * value.cols, kBlock, [&](Index first, Index count) {
+    update(rates, count, g + first, value.data + first, m + first, v + first);
+  });
+}
+
+}  // namespace
+
+void adamw_step(Parameters& parameters, const std::vector<Parameter>& updated,
+                std::span<const double> lr, std::span<const double> weight_decay, std::int64_t step,
+                const AdamwConstants& c) {
+  const double n = static_cast<double>(step);
+  const double correction1 = 1 - std::pow(c.beta1, n), correction2 = 1 - std::pow(c.beta2, n);
+  for (Index r = 0; r < parameters.replicas(); ++r) {
+    const double rate = lr[static_cast<std::size_t>(r)];
+    for (const Parameter p : updated) {
+      const double decay =
+          parameters.spec(p).decays ? weight_decay[static_cast<std::size_t>(r)] : 0.0;
+      const auto run = [&](auto type) {
+        using T = decltype(type);
+        step_as<T>(parameters, p, r,
+                   {static_cast<T>(1 - rate * decay), static_cast<T>(c.beta1),
+                    static_cast<T>(1 - c.beta1), static_cast<T>(c.beta2),
+                    static_cast<T>(1 - c.beta2), static_cast<T>(rate / correction1),
+                    static_cast<T>(1 / std::sqrt(correction2)), static_cast<T>(c.eps)});
+      };
+      parameters.type() == DType::f32 ? run(float{}) : run(double{});
+    }
+  }
+}
+
+}  // namespace recallbench

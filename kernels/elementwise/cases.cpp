@@ -1,0 +1,66 @@
+#include "kernels/elementwise/elementwise.h"
+#include "kernels/elementwise/reference.h"
+#include "kernels/graph/op_case.h"
+
+namespace recallbench {
+namespace {
+
+template <class Build, class F>
+OpCase binary(const std::string& name, Build build, F f) {
+  OpCase c;
+  c.name = name;
+  c.inputs = {{7, 13}, {7, 13}};
+  c.build = [build](Graph& g, const std::vector<Tensor>& t) {
+    return std::vector<Tensor>{build(g, t[0], t[1])};
+  };
+  c.reference = [f](const std::vector<HostTensor>& t, const HostBatch&) {
+    HostTensor y = t[0];
+    for (std::size_t i = 0; i < y.data.size(); ++i)
+      y.data[i] = f(t[0].data[i], t[1].data[i]);
+    return std::vector<HostTensor>{y};
+  };
+  return c;
+}
+
+OpCase unary(const std::string& name, Activation f, double scale) {
+  OpCase c;
+  c.name = "activate/" + name;
+  c.inputs = {{9, 11}};
+  c.scale = scale;
+  c.build = [f](Graph& g, const std::vector<Tensor>& t) {
+    return std::vector<Tensor>{activate(g, f, t[0])};
+  };
+  c.reference = [f](const std::vector<HostTensor>& t, const HostBatch&) {
+    HostTensor y = t[0];
+    for (double& x : y.data)
+      x = activation_reference(f, x);
+    return std::vector<HostTensor>{y};
+  };
+  return c;
+}
+
+}  // namespace
+
+void append_elementwise_cases(std::vector<OpCase>& cases) {
+  cases.push_back(binary(
+      "add", [](Graph& g, const Tensor& a, const Tensor& b) { return add(g, a, b); },
+      [](double a, double b) { return a + b; }));
+  cases.push_back(binary(
+      "multiply", [](Graph& g, const Tensor& a, const Tensor& b) { return multiply(g, a, b); },
+      [](double a, double b) { return a * b; }));
+  OpCase square = binary(
+      "multiply_by_itself",
+      [](Graph& g, const Tensor& a, const Tensor& b) { return add(g, multiply(g, a, a), b); },
+      [](double a, double b) { return a * a + b; });
+  cases.push_back(square);
+  for (const double scale : {1.0, 10.0}) {
+    const std::string suffix = fmt::format(",scale={}", scale);
+    cases.push_back(unary("silu" + suffix, Activation::silu, scale));
+    cases.push_back(unary("gelu" + suffix, Activation::gelu, scale));
+    cases.push_back(unary("relu" + suffix, Activation::relu, scale));
+    cases.push_back(unary("softplus" + suffix, Activation::softplus, scale));
+    cases.push_back(unary("sigmoid" + suffix, Activation::sigmoid, scale));
+  }
+}
+
+}  // namespace recallbench

@@ -1,0 +1,119 @@
+#include "kernels/embedding/embedding.h"
+
+#include <algorithm>
+
+#include "kernels/elementwise/elementwise_cpu.h"
+#include "kernels/graph/execution.h"
+#include "kernels/tensor/parallel.h"
+
+namespace recallbench {
+namespace {
+
+// Columns that one thread sums: a gradient entry belongs to one block, so its order is fixed.
+constexpr Index kColumnBlock = 32;
+
+class Embedding : public TypedOperation<Embedding> {
+ public:
+  Embedding(const Tensor& table, Index examples, Index length) : vocab_(table.rows()) {
+    reads(table, InBackward::unused);
+    writes(Shape{table.shape[0], examples, length, table.cols()}, InBackward::unused);
+  }
+  std::string_view name() const override { return "embedding"; }
+
+  template <class T>
+  void forward_as(Execution& e) {
+    const Batched<T> out = e.output<T>(0);
+    check(e.batch().examples * e.batch().length == out.rows, "embedding",
+          "recorded for {} tokens, the batch has {} x {}", out.rows, e.batch().examples,
+          e.batch().length);
+    for (Index r = 0; r < e.replicas(); ++r) {
+      const Matrix<T> table = e.input<T>(0).replica(r), y = out.replica(r);
+      const std::int32_t* tokens = e.batch().tokens + r * y.rows;
+      parallel_ranges(y.rows, 4096, [&](Index first, Index count) {
+        for (Index i = first; i < first + count; ++i)
+          std::copy_n(table.row(tokens[i]), y.cols, y.row(i));
+      });
+    }
+  }
+
+  template <class T>
+  void backward_as(Execution& e) {
+    const Gradient<T> d = e.input_gradient<T>(0);
+    for (Index r = 0; r < e.replicas(); ++r) {
+      const Matrix<T> to = d.view.replica(r), dy = e.output_gradient<T>(0).replica(r);
+      const std::int32_t* tokens = e.batch().tokens + r * dy.rows;
+      parallel_ranges(dy.cols, kColumnBlock, [&](Index first, Index count) {
+        if (!d.accumulate)
+          for (Index v = 0; v < vocab_; ++v)
+            std::fill_n(to.row(v) + first, count, T(0));
+        for (Index i = 0; i < dy.rows; ++i) {
+          T* row = to.row(tokens[i]) + first;
+          const T* from = dy.row(i) + first;
+          for (Index j = 0; j < count; ++j)
+            row[j] += from[j];
+        }
+      });
+    }
+  }
+
+ private:
+  Index vocab_;
+};
+
+class AddPositions : public TypedOperation<AddPositions> {
+ public:
+  AddPositions(const Tensor& x, const Tensor& table) : length_(x.shape[2]) {
+    reads(x, InBackward::unused);
+    reads(table, InBackward::unused);
+    writes(x.shape, InBackward::unused);
+    may_reuse_input(0);
+  }
+  std::string_view name() const override { return "add_positions"; }
+
+  template <class T>
+  void forward_as(Execution& e) {
+    for (Index r = 0; r < e.replicas(); ++r) {
+      const Matrix<T> x = e.input<T>(0).replica(r), table = e.input<T>(1).replica(r),
+                      y = e.output<T>(0).replica(r);
+      for (Index i = 0; i < x.rows; ++i)
+        for (Index j = 0; j < x.cols; ++j)
+          y.row(i)[j] = x.row(i)[j] + table.row(i % length_)[j];
+    }
+  }
+
+  template <class T>
+  void backward_as(Execution& e) {
+    copy_cpu(e.output_gradient<T>(0), e.input_gradient<T>(0));
+    const Gradient<T> d = e.input_gradient<T>(1);
+    if (!d.wanted) return;
+    for (Index r = 0; r < e.replicas(); ++r) {
+      const Matrix<T> to = d.view.replica(r), dy = e.output_gradient<T>(0).replica(r);
+      if (!d.accumulate)
+        for (Index p = 0; p < to.rows; ++p)
+          std::fill_n(to.row(p), to.cols, T(0));
+      for (Index i = 0; i < dy.rows; ++i)
+        for (Index j = 0; j < dy.cols; ++j)
+          to.row(i % length_)[j] += dy.row(i)[j];
+    }
+  }
+
+ private:
+  Index length_;
+};
+
+}  // namespace
+
+Tensor embedding(Graph& graph, const Tensor& table, Index examples, Index length) {
+  check(table.shape.rank() == 3, "embedding", "expected a table [R, V, D], got {}",
+        table.shape.text());
+  return graph.add(std::make_unique<Embedding>(table, examples, length))[0];
+}
+
+Tensor add_positions(Graph& graph, const Tensor& x, const Tensor& table) {
+  check(x.shape.rank() == 4 && table.cols() == x.cols() && table.rows() >= x.shape[2],
+        "add_positions", "expected x [R, B, L, D] and a table [R, P >= L, D], got {} and {}",
+        x.shape.text(), table.shape.text());
+  return graph.add(std::make_unique<AddPositions>(x, table))[0];
+}
+
+}  // namespace recallbench

@@ -1,0 +1,59 @@
+#include "kernels/norm/norm.h"
+
+#include "kernels/graph/execution.h"
+#include "kernels/norm/norm_cpu.h"
+
+namespace recallbench {
+namespace {
+
+class Norm : public TypedOperation<Norm> {
+ public:
+  Norm(const Tensor& x, const Tensor& weight, const Tensor* bias, double eps)
+      : centred_(bias != nullptr), eps_(eps) {
+    reads(x, InBackward::read);
+    reads(weight, InBackward::read);
+    if (bias != nullptr) reads(*bias, InBackward::unused);
+    writes(x.shape, InBackward::unused);
+    saves(x.shape.with_cols(2));
+    needs_scratch(0, norm_scratch(x.rows(), x.cols()));
+  }
+  std::string_view name() const override { return centred_ ? "layer_norm" : "rms_norm"; }
+
+  template <class T>
+  void forward_as(Execution& e) {
+    norm_forward_cpu(e.input<T>(0), e.input<T>(1), centred_ ? e.input<T>(2) : Batched<T>{}, eps_,
+                     e.output<T>(0), e.output<T>(1));
+  }
+  template <class T>
+  void backward_as(Execution& e) {
+    norm_backward_cpu(e.input<T>(0), e.input<T>(1), e.output<T>(1), e.output_gradient<T>(0),
+                      centred_, e.input_gradient<T>(0), e.input_gradient<T>(1),
+                      centred_ ? e.input_gradient<T>(2) : Gradient<T>{}, e.scratch<T>());
+  }
+
+ private:
+  bool centred_;
+  double eps_;
+};
+
+void check_affine(const char* who, const Tensor& x, const Tensor& affine) {
+  check(affine.rows() == 1 && affine.cols() == x.cols(), who,
+        "expected weight and bias [R, 1, {}] for x {}, got {}", x.cols(), x.shape.text(),
+        affine.shape.text());
+}
+
+}  // namespace
+
+Tensor layer_norm(Graph& graph, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                  double eps) {
+  check_affine("layer_norm", x, weight);
+  check_affine("layer_norm", x, bias);
+  return graph.add(std::make_unique<Norm>(x, weight, &bias, eps))[0];
+}
+
+Tensor rms_norm(Graph& graph, const Tensor& x, const Tensor& weight, double eps) {
+  check_affine("rms_norm", x, weight);
+  return graph.add(std::make_unique<Norm>(x, weight, nullptr, eps))[0];
+}
+
+}  // namespace recallbench

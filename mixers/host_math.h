@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cmath>
+#include <numbers>
+#include <span>
+#include <vector>
+
+namespace recallbench {
+
+/// Plain loops in double that decoders are written with: one position, no tensor library.
+
+/// y[o] = Σ_j weight[o, j] x[j] + bias[o]; weight [out, x.size()] row-major, bias [out] or empty.
+inline std::vector<double> host_linear(std::span<const double> x, std::span<const double> weight,
+                                       std::span<const double> bias = {}) {
+  const std::size_t in = x.size(), out = weight.size() / in;
+  std::vector<double> y(out);
+  for (std::size_t o = 0; o < out; ++o) {
+    double sum = bias.empty() ? 0 : bias[o];
+    for (std::size_t j = 0; j < in; ++j)
+      sum += weight[o * in + j] * x[j];
+    y[o] = sum;
+  }
+  return y;
+}
+
+inline double host_sigmoid(double x) {
+  return 1 / (1 + std::exp(-x));
+}
+inline double host_silu(double x) {
+  return x * host_sigmoid(x);
+}
+inline double host_gelu(double x) {
+  return 0.5 * x * std::erfc(-x / std::numbers::sqrt2);
+}
+inline double host_softplus(double x) {
+  return x > 20 ? x : std::log1p(std::exp(x));
+}
+
+/// LayerNorm over x, or RMSNorm where `bias` is empty (no mean is subtracted then).
+inline std::vector<double> host_norm(std::span<const double> x, std::span<const double> weight,
+                                     std::span<const double> bias, double eps = 1e-5) {
+  const double n = static_cast<double>(x.size());
+  double mean = 0, square = 0;
+  if (!bias.empty())
+    for (const double v : x)
+      mean += v / n;
+  for (const double v : x)
+    square += (v - mean) * (v - mean) / n;
+  std::vector<double> y(x.size());
+  for (std::size_t j = 0; j < x.size(); ++j)
+    y[j] = (x[j] - mean) / std::sqrt(square + eps) * weight[j] + (bias.empty() ? 0 : bias[j]);
+  return y;
+}
+
+}  // namespace recallbench

@@ -1,0 +1,167 @@
+#include "mixers/model.h"
+
+#include <limits>
+
+#include "kernels/elementwise/elementwise.h"
+#include "kernels/embedding/embedding.h"
+#include "kernels/gather_rows/gather_rows.h"
+#include "kernels/label_cross_entropy/label_cross_entropy.h"
+#include "kernels/matmul/matmul.h"
+#include "kernels/norm/norm.h"
+#include "mixers/registry.h"
+#include "mixers/state_mixer.h"
+
+namespace recallbench {
+
+/// Collects the declarations of a whole model; `prefix` is put before every name.
+class ModelDeclarer : public ParameterDeclarer {
+ public:
+  explicit ModelDeclarer(bool zoology) : zoology_(zoology) {}
+
+  Parameter declare(ParameterSpec spec) override {
+    spec.name = prefix + spec.name;
+    if (zoology_) spec.decays = true;  // Q9: weight decay on every parameter
+    specs.push_back(std::move(spec));
+    return {static_cast<int>(specs.size()) - 1};
+  }
+
+  std::string prefix;
+  std::vector<ParameterSpec> specs;
+
+ private:
+  bool zoology_;
+};
+
+Model::Model(const ModelConfig& config, DType type, Index replicas) : config_(config) {
+  if (config_.layers.empty())
+    fail(ErrorKind::usage, "model",
+         "`layers` is empty; give at least one, such as {{mixer = \"attention\"}}");
+  if (config_.block != "transformer" && config_.block != "mamba" && config_.block != "mamba2")
+    fail(ErrorKind::usage, "model", "there is no block '{}'{}", config_.block,
+         hint_for(config_.block, {"transformer", "mamba", "mamba2"}));
+  ModelDeclarer declarer(config_.zoology);
+  declare(declarer);
+  parameters_ = std::make_unique<Parameters>(std::move(declarer.specs), type, replicas);
+}
+
+Model::~Model() = default;
+
+void Model::declare(ModelDeclarer& declarer) {
+  const Index d = config_.d_model;
+  const bool transformer = config_.block == "transformer";
+  declarer.prefix = "backbone.";
+  words_ = declarer.declare(
+      {"embeddings.word_embeddings.weight", {config_.vocab_size, d}, normal(0.02), true, true});
+  if (config_.max_position_embeddings > 0)
+    positions_ = declarer.weight("embeddings.position_embeddings.weight",
+                                 {config_.max_position_embeddings, d}, normal(0.02));
+  for (int i = 0; i < config_.n_layers; ++i) {
+    LayerConfig& entry = config_.layers[static_cast<std::size_t>(i) % config_.layers.size()];
+    const std::string base = fmt::format("backbone.layers.{}.", i);
+    const MixerContext context{i, static_cast<int>(config_.n_layers), d, config_.zoology,
+                               transformer};
+    Layer layer;
+    layer.prefix = base + (transformer ? "sequence_mixer." : "mixer.");
+    // The reference's Hybrid wrapper stands between where there are several entries.
+    if (transformer && config_.layers.size() > 1) layer.prefix += "mixer.";
+    declarer.prefix = layer.prefix;
+    Options options(fmt::format("mixer '{}'", entry.mixer), entry.options);
+    for (const auto& [key, value] : entry.options)
+      options.set(key, value, entry.where);
+    layer.mixer = mixer_registry().find(entry.mixer).make(context, options, declarer);
+    options.finish();
+    entry.resolved = options.resolved();
+    declarer.prefix = base;
+    if (transformer) {
+      layer.norm1 = declarer.undecayed("norm1.weight", {d}, constant(1));
+      layer.norm1_bias = declarer.undecayed("norm1.bias", {d}, constant(0));
+      // Q1: in the reference an identity state mixer still adds LN2(x) to the stream.
+      if (config_.state_mixer.type != "identity" || config_.zoology) {
+        declarer.prefix = base + "state_mixer.";
+        layer.state_mixer = make_state_mixer(config_.state_mixer, context, declarer);
+        declarer.prefix = base;
+        layer.norm2 = declarer.undecayed("norm2.weight", {d}, constant(1));
+        layer.norm2_bias = declarer.undecayed("norm2.bias", {d}, constant(0));
+      }
+    } else {
+      layer.norm1 = declarer.undecayed("norm.weight", {d}, constant(1));
+    }
+    layers_.push_back(std::move(layer));
+  }
+  declarer.prefix = "";
+  final_norm_ = declarer.undecayed("backbone.ln_f.weight", {d}, constant(1));
+  final_norm_bias_ = declarer.undecayed("backbone.ln_f.bias", {d}, constant(0));
+  head_ = words_;
+  if (!config_.tie_embeddings) {
+    head_ = declarer.weight("lm_head.weight", {config_.vocab_size, d}, normal(0.02));
+    declarer.specs[static_cast<std::size_t>(words_.id)].trainable = false;
+  }
+}
+
+Tensor Model::norm(Graph& graph, const Tensor& x, Parameter weight, Parameter bias) const {
+  if (bias.id < 0) return rms_norm(graph, x, graph.parameter(weight));
+  return layer_norm(graph, x, graph.parameter(weight), graph.parameter(bias));
+}
+
+Tensor Model::residual(Forward& f, const Tensor& r, const Tensor& h, double dropout) const {
+  return add(f.graph(), r, f.dropout(h, dropout));
+}
+
+Tensor Model::record_stream(Graph& graph, Index examples, Index length, Index labels) const {
+  Forward f(graph);
+  const bool transformer = config_.block == "transformer";
+  // Q2: the reference's Mamba blocks have no dropout at all.
+  const bool drops = transformer || !config_.zoology;
+  const double p = drops ? config_.resid_dropout : 0.0;
+  Tensor h = embedding(graph, graph.parameter(words_), examples, length);
+  if (positions_.id >= 0) h = add_positions(graph, h, graph.parameter(positions_));
+  Tensor r = f.dropout(h, drops ? config_.embed_dropout : 0.0);
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    const Layer& layer = layers_[i];
+    const Tensor x = norm(graph, r, layer.norm1, layer.norm1_bias);
+    if (labels > 0 && i + 1 == layers_.size()) {
+      h = layer.mixer->forward_rows(f, x, labels);
+      r = gather_rows(graph, r, labels);
+    } else {
+      h = layer.mixer->forward(f, x);
+    }
+    r = residual(f, r, h, p);
+    if (layer.state_mixer) {
+      h = layer.state_mixer->forward(f, norm(graph, r, layer.norm2, layer.norm2_bias));
+      r = residual(f, r, h, p);
+    }
+  }
+  return norm(graph, r, final_norm_, final_norm_bias_);
+}
+
+RecordedLoss Model::record_loss(Graph& graph, Index examples, Index length, Index labels) const {
+  const Tensor h = record_stream(graph, examples, length, labels);
+  const LabelCrossEntropy out = label_cross_entropy(graph, h, graph.parameter(head_));
+  for (const Tensor& tensor : {out.loss, out.row_loss, out.correct})
+    graph.keep(tensor);
+  if (graph.training()) graph.set_root(out.loss);
+  return {out.loss, out.row_loss, out.correct};
+}
+
+Tensor Model::record_logits(Graph& graph, Index examples, Index length) const {
+  const Tensor logits =
+      linear(graph, record_stream(graph, examples, length, 0), graph.parameter(head_));
+  graph.keep(logits);
+  return logits;
+}
+
+std::optional<double> Model::published_state_bytes(Index length) const {
+  double bytes = 0;
+  for (const Layer& layer : layers_) {
+    const std::optional<double> of_layer = layer.mixer->published_state_size(length);
+    if (!of_layer) return std::nullopt;
+    bytes += *of_layer;
+  }
+  return bytes;
+}
+
+ModelConfig resolve_model(const ModelConfig& config) {
+  return Model(config, DType::f32, 1).config();
+}
+
+}  // namespace recallbench

@@ -1,0 +1,102 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "mixers/mixer.h"
+#include "mixers/model_config.h"
+
+namespace recallbench {
+
+class StateMixer;
+class ModelDecoder;
+
+/// What recording a model on a graph gives.
+struct RecordedLoss {
+  Tensor loss;      ///< [R, 1, 1]
+  Tensor row_loss;  ///< [R, B n, 1]
+  Tensor correct;   ///< [R, B n, 1]
+};
+
+/// The language model around the mixers (spec/mixers: model shell): embedding, n_layers blocks of
+/// sequence mixer and state mixer with pre-norm residuals, final LayerNorm, tied or separate head.
+/// Owns the parameters of R replicas; records any number of graphs over them.
+class Model {
+ public:
+  /// Makes the mixers (unknown mixers and options are Error(usage)) and declares the parameters;
+  /// their values are zero until `initialise` or `Parameters::set`.
+  Model(const ModelConfig& config, DType type, Index replicas);
+  ~Model();
+
+  Parameters& parameters() { return *parameters_; }
+  const Parameters& parameters() const { return *parameters_; }
+  /// The configuration with every layer's options resolved.
+  const ModelConfig& config() const { return config_; }
+
+  /// Loss and hits at the batch's labels; only labelled rows exist after the last mixer.
+  RecordedLoss record_loss(Graph& graph, Index examples, Index length, Index labels) const;
+  /// Logits at every position, [R, B, L, V].
+  Tensor record_logits(Graph& graph, Index examples, Index length) const;
+
+  /// Token by token, in double, with the values of `replica`: the definition that the graphs are
+  /// compared with. Snapshots the parameters.
+  ModelDecoder decoder(Index replica, Index length) const;
+
+  /// Bytes that the decoders carry after `length` tokens, 4 a number, summed over layers; each
+  /// decoder is really run over `length` tokens.
+  std::int64_t measured_state_bytes(Index length) const;
+  /// Zoology's figure: 4 times the sum of its layers' formulas; none where a layer has none.
+  std::optional<double> published_state_bytes(Index length) const;
+
+  const SequenceMixer& mixer(int layer) const {
+    return *layers_[static_cast<std::size_t>(layer)].mixer;
+  }
+
+ private:
+  friend class ModelDecoder;
+
+  struct Layer {
+    std::string prefix;  ///< of the mixer's parameters
+    std::unique_ptr<SequenceMixer> mixer;
+    std::unique_ptr<StateMixer> state_mixer;  ///< none where the second half is left out
+    Parameter norm1, norm1_bias, norm2, norm2_bias;
+  };
+
+  void declare(class ModelDeclarer& declarer);
+  Tensor norm(Graph& graph, const Tensor& x, Parameter weight, Parameter bias) const;
+  Tensor residual(Forward& f, const Tensor& r, const Tensor& h, double dropout) const;
+  /// The stream after the final norm: at all positions, or (labels > 0) at the labelled ones.
+  Tensor record_stream(Graph& graph, Index examples, Index length, Index labels) const;
+
+  ModelConfig config_;
+  std::vector<Layer> layers_;
+  Parameter words_, positions_, final_norm_, final_norm_bias_, head_;
+  std::unique_ptr<Parameters> parameters_;
+};
+
+/// A model as its definition: see Model::decoder.
+class ModelDecoder {
+ public:
+  ModelDecoder(const Model& model, HostParameters parameters, Index length);
+
+  struct ModelState {
+    std::vector<State> layers;
+    Index position = 0;
+  };
+  ModelState start() const;
+  /// Reads one token, changes `state`, returns the logits [V].
+  std::vector<double> step(std::int32_t token, ModelState& state) const;
+
+ private:
+  const Model& model_;
+  HostParameters parameters_;
+  std::vector<std::unique_ptr<Decoder>> decoders_;
+};
+
+/// The configuration with all defaults filled in and checked: mixers exist, options are known and
+/// possible. Error(usage) otherwise.
+ModelConfig resolve_model(const ModelConfig& config);
+
+}  // namespace recallbench

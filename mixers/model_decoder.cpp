@@ -1,0 +1,94 @@
+#include "mixers/host_math.h"
+#include "mixers/model.h"
+#include "mixers/state_mixer.h"
+
+namespace recallbench {
+namespace {
+
+/// Weight and bias of a norm; an absent bias (RMSNorm) is empty.
+std::vector<double> apply_norm(const HostParameters& p, const std::string& name, bool centred,
+                               const std::vector<double>& x) {
+  const std::vector<double> none;
+  return host_norm(x, p.at(name + ".weight"), centred ? p.at(name + ".bias") : none);
+}
+
+void add_to(std::vector<double>& r, const std::vector<double>& h) {
+  for (std::size_t j = 0; j < r.size(); ++j)
+    r[j] += h[j];
+}
+
+}  // namespace
+
+ModelDecoder Model::decoder(Index replica, Index length) const {
+  std::map<std::string, std::vector<double>> values;
+  for (int id = 0; id < parameters_->count(); ++id)
+    values.emplace(parameters_->spec({id}).name, parameters_->get({id}, replica));
+  return ModelDecoder(*this, HostParameters(std::move(values)), length);
+}
+
+ModelDecoder::ModelDecoder(const Model& model, HostParameters parameters, Index length)
+    : model_(model), parameters_(std::move(parameters)) {
+  for (const Model::Layer& layer : model_.layers_)
+    decoders_.push_back(layer.mixer->decoder(parameters_.below(layer.prefix), length));
+}
+
+ModelDecoder::ModelState ModelDecoder::start() const {
+  ModelState state;
+  for (const auto& decoder : decoders_)
+    state.layers.push_back(decoder->start());
+  return state;
+}
+
+std::vector<double> ModelDecoder::step(std::int32_t token, ModelState& state) const {
+  const auto d = static_cast<std::size_t>(model_.config_.d_model);
+  const bool transformer = model_.config_.block == "transformer";
+  const auto row_of = [&](const std::string& name, std::size_t row) {
+    const auto begin = parameters_.at(name).begin() + static_cast<std::ptrdiff_t>(row * d);
+    return std::vector<double>(begin, begin + static_cast<std::ptrdiff_t>(d));
+  };
+  std::vector<double> r =
+      row_of("backbone.embeddings.word_embeddings.weight", static_cast<std::size_t>(token));
+  if (model_.positions_.id >= 0)
+    add_to(r, row_of("backbone.embeddings.position_embeddings.weight",
+                     static_cast<std::size_t>(state.position)));
+  for (std::size_t i = 0; i < decoders_.size(); ++i) {
+    const std::string base = fmt::format("backbone.layers.{}.", i);
+    std::vector<double> h(d);
+    decoders_[i]->step(
+        apply_norm(parameters_, base + (transformer ? "norm1" : "norm"), transformer, r),
+        state.layers[i], h);
+    add_to(r, h);
+    if (const auto& state_mixer = model_.layers_[i].state_mixer) {
+      add_to(r, state_mixer->step(parameters_.below(base + "state_mixer."),
+                                  apply_norm(parameters_, base + "norm2", true, r)));
+    }
+  }
+  ++state.position;
+  const std::string head = model_.config_.tie_embeddings
+                               ? "backbone.embeddings.word_embeddings.weight"
+                               : "lm_head.weight";
+  return host_linear(apply_norm(parameters_, "backbone.ln_f", true, r), parameters_.at(head));
+}
+
+std::int64_t Model::measured_state_bytes(Index length) const {
+  const auto d = static_cast<std::size_t>(config_.d_model);
+  std::map<std::string, std::vector<double>> values;
+  for (int id = 0; id < parameters_->count(); ++id)
+    values.emplace(parameters_->spec({id}).name, parameters_->get({id}, 0));
+  const HostParameters parameters(std::move(values));
+  std::int64_t bytes = 0;
+  for (const Layer& layer : layers_) {
+    const auto decoder = layer.mixer->decoder(parameters.below(layer.prefix), length);
+    State state = decoder->start();
+    RandomStream random(1, Purpose::test_values, 0, 0);
+    std::vector<double> x(d), y(d);
+    for (Index t = 0; t < length; ++t) {
+      normal(1)(x, random);
+      decoder->step(x, state, y);
+    }
+    bytes += 4 * static_cast<std::int64_t>(state.numbers.size());
+  }
+  return bytes;
+}
+
+}  // namespace recallbench

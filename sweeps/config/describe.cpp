@@ -1,0 +1,52 @@
+#include "sweeps/config/describe.h"
+
+#include "mixers/registry.h"
+#include "sweeps/config/declare_only.h"
+#include "tasks/task.h"
+
+namespace recallbench {
+namespace {
+
+template <class Make>
+std::vector<OptionInfo> parameters_of(const std::string& who, const Make& make) {
+  Options options(who);
+  try {
+    make(options);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::usage) throw;  // a required parameter is missing, as expected
+  }
+  return options.described();
+}
+
+}  // namespace
+
+std::vector<Description> describe_mixers() {
+  std::vector<Description> all;
+  const MixerRegistry& mixers = mixer_registry();
+  for (const std::string& name : mixers.names()) {
+    const MixerEntry& entry = mixers.find(name);
+    MixerContext context;
+    context.n_layers = 2;
+    context.transformer_block = entry.block == "transformer";
+    DeclareOnly declared;
+    all.push_back({name, entry.summary, entry.origin,
+                   parameters_of("mixer '" + name + "'", [&](Options& options) {
+                     entry.make(context, options, declared);
+                   })});
+  }
+  return all;
+}
+
+std::vector<Description> describe_tasks() {
+  std::vector<Description> all;
+  const TaskRegistry& tasks = builtin_tasks();
+  for (const std::string& name : tasks.names()) {
+    const TaskEntry& entry = tasks.find(name);
+    all.push_back(
+        {name, entry.summary, "",
+         parameters_of("task '" + name + "'", [&](Options& options) { entry.make(options); })});
+  }
+  return all;
+}
+
+}  // namespace recallbench

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kernels/base/options.h"
+
+namespace recallbench {
+
+/// What `list` says about a mixer or task.
+struct Description {
+  std::string name, summary;
+  std::string origin;  ///< mixers: "built in", or the plugin's file; tasks: empty
+  std::vector<OptionInfo> parameters;
+};
+
+/// Every registered mixer with its parameters and their defaults, in alphabetical order. Mixers
+/// are made once, as layer 0 of 2 with d_model 64; of one that needs a parameter without a default
+/// those up to that one are known.
+std::vector<Description> describe_mixers();
+/// The same for tasks.
+std::vector<Description> describe_tasks();
+
+}  // namespace recallbench

@@ -1,0 +1,256 @@
+#include "sweeps/config/expand.h"
+
+#include <algorithm>
+#include <set>
+
+#include "kernels/base/names.h"
+#include "sweeps/config/variables.h"
+
+namespace recallbench {
+namespace {
+
+/// All values that each variable can take.
+using Scope = std::map<std::string, std::vector<const Node*>>;
+using Names = std::set<std::string>;
+
+/// `a` x `b`, or a bound that no sweep reaches.
+std::int64_t saturating_product(std::int64_t a, std::int64_t b) {
+  constexpr std::int64_t kHuge = 1'000'000'000'000'000'000;
+  std::int64_t product = 0;
+  return __builtin_mul_overflow(a, b, &product) || product > kHuge ? kHuge : product;
+}
+
+void overlay(Table& table, const Table& top) {
+  for (const Entry& entry : top.entries)
+    table.set(entry.key, entry.place, entry.value);
+}
+
+/// The entry `key` of `run` as a table, made where it is missing. Null where a variable or a wrong
+/// value stands there.
+Table* table_in(Table& run, const std::string& key, const Place& place) {
+  if (run.find(key) == nullptr) run.set(key, place, {Table{}, place});
+  return run.find(key)->get<Table>();
+}
+
+void overlay_in(Table& run, const std::string& key, const Place& place, const Table& top) {
+  if (top.entries.empty()) return;
+  Table* table = table_in(run, key, place);
+  if (table == nullptr)
+    fail_at(run.find(key)->place, "'{}' must be a table here, since keys are laid over it", key);
+  overlay(*table, top);
+}
+
+class Expansion {
+ public:
+  using Visit = std::function<void(const std::string&, const Node&)>;
+
+  explicit Expansion(const Plan& plan) : plan_(plan) {
+    for (std::size_t i = 0; i < plan.overrides.size(); ++i) {
+      const PathOverride& change = plan.overrides[i];
+      if (change.values.size() == 1) {
+        override_values_.push_back(change.values[0]);
+        continue;
+      }
+      const std::string name = "override." + std::to_string(i);
+      override_values_.push_back({"$" + name, change.place});
+      override_axes_.push_back({name, change.place, change.values});
+    }
+  }
+
+  void run(std::int64_t max_runs, const Visit& visit) {
+    const auto n_models = static_cast<std::int64_t>(plan_.models.size());
+    check_count(saturating_product(n_models, n_cases()), max_runs);
+    std::vector<std::vector<const Axis*>> axes;  // of each model
+    for (const ModelPlan& model : plan_.models)
+      axes.push_back(live_axes(model));
+    check_cases_used();
+    std::int64_t count = 0;
+    for (const auto& of_model : axes) {
+      std::int64_t product = n_cases();
+      for (const Axis* axis : of_model)
+        product = saturating_product(product, static_cast<std::int64_t>(axis->values.size()));
+      count = std::min(count, INT64_MAX - product) + product;
+    }
+    check_count(count, max_runs);
+    for (std::size_t m = 0; m < axes.size(); ++m)
+      visit_model(plan_.models[m], axes[m], visit);
+  }
+
+ private:
+  std::int64_t n_cases() const {
+    return std::max<std::int64_t>(1, static_cast<std::int64_t>(plan_.cases.size()));
+  }
+  const CasePlan* case_at(std::int64_t c) const {
+    return plan_.cases.empty() ? nullptr : &plan_.cases[static_cast<std::size_t>(c)];
+  }
+
+  void check_count(std::int64_t count, std::int64_t max_runs) const {
+    if (count > max_runs)
+      fail_at(plan_.place,
+              "the product of models, cases and grids is {}{} runs, and at most {} are allowed; "
+              "shorten a list, or raise --max-runs",
+              count >= 1'000'000'000'000'000'000 ? "at least " : "", count, max_runs);
+  }
+
+  Scope scope_of(const ModelPlan& model, std::int64_t c) const {
+    Scope scope;
+    for (const auto* axes : {&model.grid, &plan_.grid, &override_axes_})
+      for (const Axis& axis : *axes)
+        for (const Node& value : axis.values)
+          scope[axis.name].push_back(&value);
+    if (const CasePlan* one = case_at(c))
+      for (const Entry& entry : one->variables.entries)
+        scope[entry.key].push_back(&entry.value);
+    return scope;
+  }
+
+  /// Base, case and model laid over one another; variables still in it.
+  Node template_of(const ModelPlan& model, std::int64_t c, const Scope& scope) const {
+    Table run = plan_.base;
+    if (const CasePlan* one = case_at(c))
+      for (const Entry& entry : one->tables.entries)
+        overlay_in(run, entry.key, entry.place, *entry.value.get<Table>());
+    overlay_in(run, "model", model.place, model.keys);
+    if (const auto seed = scope.find("seed"); seed != scope.end() && run.find("seed") == nullptr) {
+      const Place& place = seed->second[0]->place;
+      run.set("seed", place, {std::string("$seed"), place});
+    }
+    Node node{std::move(run),
+              plan_.base.entries.empty() ? plan_.place : plan_.base.entries[0].place};
+    return node;
+  }
+
+  void apply_overrides(Table& run, const Bindings* bindings) const {
+    for (std::size_t i = 0; i < plan_.overrides.size(); ++i) {
+      const Node& value = override_values_[i];
+      set_path(run, plan_.overrides[i], bindings == nullptr ? value : substitute(value, *bindings),
+               bindings == nullptr);
+    }
+  }
+
+  /// The variables that `node` refers to, directly or through the values of others.
+  static Names names_in(const Node& node, const Scope& scope) {
+    std::vector<std::pair<std::string, Place>> open;
+    collect_references(node, open);
+    Names names;
+    for (std::size_t i = 0; i < open.size(); ++i) {
+      const auto [name, place] = open[i];
+      const auto found = scope.find(name);
+      if (found == scope.end()) fail_undeclared(name, place, scope);
+      if (!names.insert(name).second) continue;
+      for (const Node* value : found->second)
+        collect_references(*value, open);
+    }
+    return names;
+  }
+
+  [[noreturn]] static void fail_undeclared(const std::string& name, const Place& place,
+                                           const Scope& scope) {
+    std::vector<std::string> known;
+    for (const auto& [variable, values] : scope)
+      if (is_variable_name(variable)) known.push_back(variable);
+    fail_at(place, "variable '{}' is not declared in [sweep.grid], the cases or the model's grid{}",
+            name, hint_for(name, known));
+  }
+
+  /// The axes that this model is run over. One that only overridden keys referred to is left out.
+  std::vector<const Axis*> live_axes(const ModelPlan& model) {
+    Names before, after;
+    for (std::int64_t c = 0; c < n_cases(); ++c) {
+      const Scope scope = scope_of(model, c);
+      Node node = template_of(model, c, scope);
+      before.merge(names_in(node, scope));
+      apply_overrides(*node.get<Table>(), nullptr);
+      after.merge(names_in(node, scope));
+    }
+    used_.insert(before.begin(), before.end());
+    std::vector<const Axis*> axes;
+    for (const Axis& axis : model.grid) {
+      if (before.count(axis.name) == 0)
+        fail_at(axis.place,
+                "variable '{}' is never used; write \"${}\" where it belongs, or drop it",
+                axis.name, axis.name);
+      if (after.count(axis.name) != 0) axes.push_back(&axis);
+    }
+    for (const Axis& axis : plan_.grid) {
+      if (before.count(axis.name) == 0) fail_unused_by(model, axis);
+      if (after.count(axis.name) != 0) axes.push_back(&axis);
+    }
+    for (const Axis& axis : override_axes_)
+      axes.push_back(&axis);
+    // The model's grid is outside the cases, all else inside.
+    return axes;
+  }
+
+  [[noreturn]] void fail_unused_by(const ModelPlan& model, const Axis& axis) const {
+    if (model.name.empty() || plan_.models.size() == 1)
+      fail_at(axis.place, "variable '{}' is never used; write \"${}\" where it belongs, or drop it",
+              axis.name, axis.name);
+    fail_at(axis.place,
+            "variable '{}' is not used by model '{}', whose runs would be repeated; declare it in "
+            "the grids of the models that use it",
+            axis.name, model.name);
+  }
+
+  void check_cases_used() const {
+    if (plan_.cases.empty()) return;
+    for (const Entry& entry : plan_.cases[0].variables.entries)
+      if (used_.count(entry.key) == 0)
+        fail_at(entry.place,
+                "variable '{}' is never used; write \"${}\" where it belongs, or drop it",
+                entry.key, entry.key);
+  }
+
+  void visit_model(const ModelPlan& model, const std::vector<const Axis*>& axes,
+                   const Visit& visit) const {
+    std::vector<Node> templates;
+    for (std::int64_t c = 0; c < n_cases(); ++c) {
+      templates.push_back(template_of(model, c, scope_of(model, c)));
+      apply_overrides(*templates.back().get<Table>(), nullptr);
+    }
+    // Digits of an odometer, slowest first: the model's axes, the case, the other axes.
+    std::size_t case_digit = 0;
+    while (case_digit < axes.size() && is_of(model, *axes[case_digit]))
+      ++case_digit;
+    std::vector<std::size_t> digits(axes.size() + 1, 0);
+    const auto size_of = [&](std::size_t d) {
+      if (d == case_digit) return templates.size();
+      return axes[d < case_digit ? d : d - 1]->values.size();
+    };
+    for (bool more = true; more;) {
+      Bindings bindings;
+      for (std::size_t a = 0; a < axes.size(); ++a)
+        bindings[axes[a]->name] = &axes[a]->values[digits[a < case_digit ? a : a + 1]];
+      const std::size_t c = digits[case_digit];
+      if (const CasePlan* one = case_at(static_cast<std::int64_t>(c)))
+        for (const Entry& entry : one->variables.entries)
+          bindings[entry.key] = &entry.value;
+      Node run = substitute(templates[c], bindings);
+      apply_overrides(*run.get<Table>(), &bindings);
+      visit(model.name, run);
+      more = false;
+      for (std::size_t d = digits.size(); d-- > 0 && !more;) {
+        more = ++digits[d] < size_of(d);
+        if (!more) digits[d] = 0;
+      }
+    }
+  }
+
+  static bool is_of(const ModelPlan& model, const Axis& axis) {
+    return &axis >= model.grid.data() && &axis < model.grid.data() + model.grid.size();
+  }
+
+  const Plan& plan_;
+  std::vector<Node> override_values_;  // of each override; a reference where it is an axis
+  std::vector<Axis> override_axes_;
+  Names used_;  // by any model, before overrides
+};
+
+}  // namespace
+
+void expand(const Plan& plan, std::int64_t max_runs,
+            const std::function<void(const std::string&, const Node&)>& visit) {
+  Expansion(plan).run(max_runs, visit);
+}
+
+}  // namespace recallbench

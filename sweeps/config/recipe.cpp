@@ -1,0 +1,79 @@
+#include "sweeps/config/recipe.h"
+
+#include <map>
+
+#include "sweeps/config/expand.h"
+#include "sweeps/config/read_run.h"
+#include "sweeps/config/table_reader.h"
+
+namespace recallbench {
+namespace {
+
+/// What a figure's legend says where the recipe gives no name: "base_conv+based".
+std::string family_of(const ModelConfig& model) {
+  std::string name;
+  for (const LayerConfig& layer : model.layers)
+    name += (name.empty() ? "" : "+") + layer.mixer;
+  return name;
+}
+
+/// The runs in order, each once.
+class RunList {
+ public:
+  explicit RunList(const Plan& plan) : plan_(plan) {}
+
+  void add(RunConfig run) {
+    const auto [known, is_new] = indices_.emplace(run_id(run), runs_.size());
+    if (is_new) {
+      runs_.push_back(std::move(run));
+      return;
+    }
+    // An override may make cases or values of a grid equal; the recipe alone may not.
+    const RunConfig& first = runs_[known->second];
+    if (!plan_.overrides.empty() && first.model_name == run.model_name) return;
+    fail_at(plan_.place,
+            "two of the runs are the same: model '{}' and model '{}' with seed {}, lr {} and equal "
+            "parameters; drop the repeated value or model",
+            first.model_name, run.model_name, run.seed, run.train.lr);
+  }
+
+  std::vector<RunConfig> take() { return std::move(runs_); }
+
+ private:
+  const Plan& plan_;
+  std::map<std::string, std::size_t> indices_;
+  std::vector<RunConfig> runs_;
+};
+
+}  // namespace
+
+Recipe parse_recipe(const std::string& toml, const std::string& source,
+                    const std::vector<std::string>& overrides, std::int64_t max_runs) {
+  Plan plan = read_plan(parse_toml(toml, source));
+  for (const std::string& text : overrides)
+    add_override(plan, text);
+  Resolver resolver;
+  RunList runs(plan);
+  expand(plan, max_runs, [&](const std::string& model_name, const Node& tree) {
+    RunConfig run = read_run(tree, resolver);
+    run.sweep = plan.name;
+    run.model_name = model_name.empty() ? family_of(run.model) : model_name;
+    runs.add(std::move(run));
+  });
+  return {plan.name, plan.description, runs.take()};
+}
+
+ModelConfig parse_model_config(const std::string& toml, const std::string& source) {
+  const Node root = parse_toml(toml, source);
+  const TableReader top(root, "the top level of a model file", {"model"});
+  const Node* table = top.table("model");
+  if (table == nullptr) fail_at(top.place(), "a model file needs a [model] table");
+  std::vector<std::string> known = model_keys();
+  known.push_back("compat");
+  const TableReader model(*table, "[model]", known);
+  const bool zoology = model.has("compat") && model.text("compat", "", {"zoology"}) == "zoology";
+  Resolver resolver;
+  return read_model(*table, zoology, ModelConfig{}.vocab_size, known, resolver);
+}
+
+}  // namespace recallbench

@@ -1,0 +1,95 @@
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <set>
+
+#include "kernels/base/io/atomic_file.h"
+#include "kernels/base/names.h"
+#include "sweeps/config/recipe.h"
+
+namespace recallbench {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::uint64_t kLargestRecipe = std::uint64_t{1} << 20;
+
+/// Where recipes are looked for, the first that has a name wins: $RECALLBENCH_RECIPES, the source
+/// tree that this was built from, if it is still there, and the installation's share folder.
+std::vector<fs::path> recipe_folders() {
+  std::vector<fs::path> folders;
+  if (const char* chosen = std::getenv("RECALLBENCH_RECIPES"); chosen != nullptr && *chosen != '\0')
+    folders.emplace_back(chosen);
+#ifdef RECALLBENCH_SOURCE_RECIPES
+  folders.emplace_back(RECALLBENCH_SOURCE_RECIPES);
+#endif
+  std::error_code ignored;
+  const fs::path program = fs::read_symlink("/proc/self/exe", ignored);
+  if (!program.empty())
+    folders.push_back(program.parent_path().parent_path() / "share" / "recallbench" / "recipes");
+  return folders;
+}
+
+/// The first line that is a comment, without its '#'.
+std::string first_comment(const std::string& toml) {
+  std::size_t begin = 0;
+  while (begin < toml.size()) {
+    const std::size_t end = std::min(toml.find('\n', begin), toml.size());
+    if (toml[begin] == '#') {
+      const std::size_t text = toml.find_first_not_of("# ", begin);
+      return text < end ? toml.substr(text, end - text) : std::string();
+    }
+    begin = end + 1;
+  }
+  return {};
+}
+
+bool looks_like_path(const std::string& name) {
+  return name.find('/') != std::string::npos || name.ends_with(".toml");
+}
+
+std::string read_recipe_file(const std::string& path) {
+  return read_file(path, kLargestRecipe, ErrorKind::usage);
+}
+
+}  // namespace
+
+std::vector<RecipeInfo> known_recipes() {
+  std::vector<RecipeInfo> recipes;
+  std::set<std::string> names;
+  for (const fs::path& folder : recipe_folders()) {
+    std::error_code missing;
+    for (const fs::directory_entry& file : fs::directory_iterator(folder, missing)) {
+      const std::string name = file.path().stem().string();
+      if (file.path().extension() != ".toml" || !names.insert(name).second) continue;
+      const std::string path = file.path().lexically_normal().string();
+      recipes.push_back({name, path, first_comment(read_recipe_file(path))});
+    }
+  }
+  std::sort(recipes.begin(), recipes.end(),
+            [](const RecipeInfo& a, const RecipeInfo& b) { return a.name < b.name; });
+  return recipes;
+}
+
+Recipe load_recipe(const std::string& path_or_name, const std::vector<std::string>& overrides,
+                   std::int64_t max_runs) {
+  std::error_code ignored;
+  if (looks_like_path(path_or_name) || fs::is_regular_file(path_or_name, ignored))
+    return parse_recipe(read_recipe_file(path_or_name), path_or_name, overrides, max_runs);
+  std::vector<std::string> names;
+  for (const RecipeInfo& recipe : known_recipes()) {
+    if (recipe.name == path_or_name)
+      return parse_recipe(read_recipe_file(recipe.path), recipe.name + ".toml", overrides,
+                          max_runs);
+    names.push_back(recipe.name);
+  }
+  fail(ErrorKind::usage, "recipe",
+       "'{}' is neither a file nor a recipe that comes with the program{}", path_or_name,
+       hint_for(path_or_name, names));
+}
+
+ModelConfig load_model_config(const std::string& path) {
+  return parse_model_config(read_recipe_file(path), path);
+}
+
+}  // namespace recallbench

@@ -1,0 +1,73 @@
+#define TOML_EXCEPTIONS 1
+#include <toml++/toml.h>
+
+#include <algorithm>
+
+#include "sweeps/config/node.h"
+
+namespace recallbench {
+namespace {
+
+using Source = std::shared_ptr<const std::string>;
+
+Place place_of(const toml::source_position& position, const Source& source) {
+  return {source, static_cast<int>(position.line), static_cast<int>(position.column)};
+}
+
+bool before(const Place& a, const Place& b) {
+  return a.line != b.line ? a.line < b.line : a.column < b.column;
+}
+
+Node convert(const toml::node& from, const Source& source);
+
+/// The parser sorts a table's keys; the order of axes is that of the file, so it is restored.
+Table convert_table(const toml::table& from, const Source& source) {
+  Table table;
+  for (const auto& [key, value] : from)
+    table.entries.push_back(
+        {std::string(key.str()), place_of(key.source().begin, source), convert(value, source)});
+  std::stable_sort(table.entries.begin(), table.entries.end(),
+                   [](const Entry& a, const Entry& b) { return before(a.place, b.place); });
+  return table;
+}
+
+Node convert(const toml::node& from, const Source& source) {
+  Node node;
+  node.place = place_of(from.source().begin, source);
+  if (const auto* table = from.as_table()) {
+    node.value = convert_table(*table, source);
+  } else if (const auto* list = from.as_array()) {
+    List items;
+    for (const toml::node& item : *list)
+      items.push_back(convert(item, source));
+    node.value = std::move(items);
+  } else if (const auto* flag = from.as_boolean()) {
+    node.value = flag->get();
+  } else if (const auto* integer = from.as_integer()) {
+    node.value = integer->get();
+  } else if (const auto* real = from.as_floating_point()) {
+    node.value = real->get();
+  } else if (const auto* text = from.as_string()) {
+    node.value = text->get();
+  } else {
+    fail_at(node.place, "dates and times mean nothing here; write a number or a string");
+  }
+  return node;
+}
+
+}  // namespace
+
+Node parse_toml(std::string_view toml, const std::string& source) {
+  constexpr std::size_t kLargest = std::size_t{1} << 20;
+  const auto name = std::make_shared<const std::string>(source);
+  if (toml.size() > kLargest)
+    fail_at({name, 0, 0}, "a recipe has at most {} bytes, this file has {}", kLargest, toml.size());
+  try {
+    const toml::table root = toml::parse(toml);
+    return convert(root, name);
+  } catch (const toml::parse_error& error) {
+    fail_at(place_of(error.source().begin, name), "this is not TOML: {}", error.description());
+  }
+}
+
+}  // namespace recallbench

@@ -1,0 +1,175 @@
+#include "tasks/dataset.h"
+
+#include <algorithm>
+#include <atomic>
+#include <exception>
+#include <mutex>
+#include <numeric>
+#include <thread>
+
+#include "kernels/base/error.h"
+
+namespace recallbench {
+namespace {
+
+/// Tokens that one thread generates at a time.
+constexpr std::int64_t kBlockTokens = 1 << 16;
+
+std::size_t cells(std::int64_t rows, std::int64_t columns) {
+  return static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns);
+}
+
+std::int64_t examples_asked(const Task& task, std::int64_t num_examples) {
+  if (num_examples < 0) {
+    fail(ErrorKind::usage, "data set", "num_examples must be at least 0, came {}; raise it",
+         num_examples);
+  }
+  if (const auto available = task.available(); available && num_examples > *available) {
+    fail(ErrorKind::usage, "data set",
+         "the data have {} examples, num_examples asks for {}; lower it to {} or give more data",
+         *available, num_examples, *available);
+  }
+  return num_examples;
+}
+
+/// Calls work(block) for every block in [0, blocks); the first exception is thrown to the caller.
+template <class Work>
+void for_blocks(std::int64_t blocks, int threads, const Work& work) {
+  std::atomic<std::int64_t> next{0};
+  std::mutex mutex;
+  std::exception_ptr failure;
+  const auto run = [&] {
+    try {
+      for (std::int64_t block = next++; block < blocks; block = next++)
+        work(block);
+    } catch (...) {
+      next = blocks;
+      const std::lock_guard lock(mutex);
+      if (!failure) failure = std::current_exception();
+    }
+  };
+  std::vector<std::thread> others;
+  for (std::int64_t i = 1; i < std::min<std::int64_t>(threads, blocks); ++i)
+    others.emplace_back(run);
+  run();
+  for (std::thread& thread : others)
+    thread.join();
+  if (failure) std::rethrow_exception(failure);
+}
+
+}  // namespace
+
+CompactInts::CompactInts(std::int64_t bound, std::size_t size) : is_narrow_(bound <= 65536) {
+  if (is_narrow_)
+    narrow_.resize(size);
+  else
+    wide_.resize(size);
+}
+
+std::int64_t CompactInts::bytes() const {
+  return static_cast<std::int64_t>(2 * narrow_.size() + 4 * wide_.size());
+}
+
+void CompactInts::set(std::size_t first, const std::int32_t* values, std::size_t count) {
+  if (!is_narrow_) {
+    std::copy_n(values, count, wide_.begin() + static_cast<std::ptrdiff_t>(first));
+    return;
+  }
+  for (std::size_t i = 0; i < count; ++i)
+    narrow_[first + i] = static_cast<std::uint16_t>(values[i]);
+}
+
+void CompactInts::get(std::size_t first, std::size_t count, std::int32_t* values) const {
+  if (is_narrow_)
+    std::copy_n(narrow_.begin() + static_cast<std::ptrdiff_t>(first), count, values);
+  else
+    std::copy_n(wide_.begin() + static_cast<std::ptrdiff_t>(first), count, values);
+}
+
+Dataset::Dataset(const TaskShape& shape, std::int64_t num_examples)
+    : shape_(shape),
+      num_examples_(num_examples),
+      tokens_(shape.vocab_size, cells(num_examples, shape.input_seq_len)),
+      positions_(shape.input_seq_len, cells(num_examples, shape.labels_per_example)),
+      targets_(shape.vocab_size, cells(num_examples, shape.labels_per_example)),
+      counts_(static_cast<std::size_t>(num_examples)) {}
+
+Dataset::Dataset(const Task& task, std::uint64_t seed, std::int64_t num_examples, int threads)
+    : Dataset(task.shape(), examples_asked(task, num_examples)) {
+  check(threads >= 1, "data set", "need threads >= 1, came {}", threads);
+  const std::int64_t length = shape_.input_seq_len;
+  const std::int64_t rows = std::max<std::int64_t>(1, kBlockTokens / length);
+  for_blocks((num_examples + rows - 1) / rows, threads, [&](std::int64_t block) {
+    const std::int64_t first = block * rows;
+    const std::int64_t count = std::min(rows, num_examples - first);
+    std::vector<std::int32_t> inputs(cells(count, length)), labels(cells(count, length));
+    task.generate(seed, first, count, inputs.data(), labels.data());
+    store(first, count, inputs.data(), labels.data());
+  });
+}
+
+Dataset::Dataset(const TaskShape& shape, const SegmentData& data)
+    : Dataset(shape, static_cast<std::int64_t>(data.inputs.size()) / shape.input_seq_len) {
+  check(data.inputs.size() == data.labels.size() &&
+            data.inputs.size() == cells(num_examples_, shape.input_seq_len),
+        "data set", "need inputs and labels of [N, {}], came {} and {} numbers",
+        shape.input_seq_len, data.inputs.size(), data.labels.size());
+  store(0, num_examples_, data.inputs.data(), data.labels.data());
+}
+
+void Dataset::store(std::int64_t first, std::int64_t count, const std::int32_t* inputs,
+                    const std::int32_t* labels) {
+  const std::int64_t length = shape_.input_seq_len;
+  const std::int64_t most = shape_.labels_per_example;
+  std::vector<std::int32_t> positions(static_cast<std::size_t>(most)), targets(positions);
+  for (std::int64_t e = 0; e < count; ++e) {
+    std::fill(positions.begin(), positions.end(), 0);
+    std::fill(targets.begin(), targets.end(), 0);
+    const std::int32_t* row = labels + e * length;
+    std::int64_t found = 0;
+    for (std::int64_t t = 0; t < length; ++t) {
+      if (row[t] == kIgnoreLabel) continue;
+      check(found < most, "data set", "need at most {} labels an example, example {} has more",
+            most, first + e);
+      positions[static_cast<std::size_t>(found)] = static_cast<std::int32_t>(t);
+      targets[static_cast<std::size_t>(found)] = row[t];
+      ++found;
+    }
+    if (found == 0) {
+      fail(ErrorKind::usage, "data set",
+           "each example needs a label, example {} has none; leave it out", first + e);
+    }
+    counts_[static_cast<std::size_t>(first + e)] = static_cast<std::int32_t>(found);
+    positions_.set(cells(first + e, most), positions.data(), positions.size());
+    targets_.set(cells(first + e, most), targets.data(), targets.size());
+  }
+  tokens_.set(cells(first, length), inputs, cells(count, length));
+}
+
+std::int64_t Dataset::num_labels() const {
+  return std::accumulate(counts_.begin(), counts_.end(), std::int64_t{0});
+}
+
+std::int64_t Dataset::bytes() const {
+  return tokens_.bytes() + positions_.bytes() + targets_.bytes() +
+         static_cast<std::int64_t>(counts_.size() * sizeof(counts_[0]));
+}
+
+void Dataset::copy_batch(std::int64_t first, std::int64_t count, std::int32_t* tokens,
+                         std::int32_t* positions, std::int32_t* targets, float* weights) const {
+  check(first >= 0 && count >= 0 && first + count <= num_examples_, "data set",
+        "need examples of [0, {}), came [{}, {})", num_examples_, first, first + count);
+  const std::int64_t most = shape_.labels_per_example;
+  if (tokens != nullptr)
+    tokens_.get(cells(first, shape_.input_seq_len), cells(count, shape_.input_seq_len), tokens);
+  if (positions != nullptr) positions_.get(cells(first, most), cells(count, most), positions);
+  if (targets != nullptr) targets_.get(cells(first, most), cells(count, most), targets);
+  if (weights == nullptr) return;
+  for (std::int64_t e = 0; e < count; ++e) {
+    const std::int32_t labels = counts_[static_cast<std::size_t>(first + e)];
+    std::fill_n(weights + e * most, labels, 1.0f);
+    std::fill_n(weights + e * most + labels, most - labels, 0.0f);
+  }
+}
+
+}  // namespace recallbench

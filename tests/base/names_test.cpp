@@ -1,0 +1,56 @@
+#include "kernels/base/names.h"
+
+#include <gtest/gtest.h>
+
+#include "kernels/base/registry.h"
+#include "tests/base/expect_error.h"
+
+namespace recallbench {
+namespace {
+
+const std::vector<std::string> kMixers{"attention", "based", "identity", "mamba"};
+
+TEST(Names, NearestWithinAThirdOfTheLength) {
+  EXPECT_EQ(nearest_name("atention", kMixers), "attention");
+  EXPECT_EQ(nearest_name("attentoin", kMixers), "attention");
+  EXPECT_EQ(nearest_name("bsed", kMixers), "based");
+  EXPECT_EQ(nearest_name("mamba", kMixers), "mamba");
+  EXPECT_EQ(nearest_name("mamba22", kMixers), "mamba");
+  EXPECT_EQ(nearest_name("mamba222", kMixers), "");
+  EXPECT_EQ(nearest_name("hyena", kMixers), "");
+  EXPECT_EQ(nearest_name("", kMixers), "");
+  EXPECT_EQ(nearest_name("x", {}), "");
+}
+
+TEST(Names, LongNamesAreNoWork) {
+  EXPECT_EQ(nearest_name(std::string(1 << 20, 'a'), {"b"}), "");
+}
+
+TEST(Names, Hints) {
+  EXPECT_EQ(hint_for("atention", kMixers), "; did you mean 'attention'?");
+  EXPECT_EQ(hint_for("hyena", kMixers), "; known: attention, based, identity, mamba");
+  EXPECT_EQ(hint_for("hyena", {}), "; none are known here");
+}
+
+TEST(Registry, FindsListsAndRefuses) {
+  Registry<int> registry("mixer");
+  registry.add("mamba", 2);
+  registry.add("based", 1);
+  EXPECT_EQ(registry.find("based"), 1);
+  EXPECT_TRUE(registry.contains("mamba"));
+  EXPECT_FALSE(registry.contains("mamba2"));
+  EXPECT_EQ(registry.names(), (std::vector<std::string>{"based", "mamba"}));
+  EXPECT_ERROR(registry.add("based", 3), ErrorKind::usage, "'based' is registered twice");
+  EXPECT_EQ(registry.find("based"), 1);
+  EXPECT_ERROR(registry.find("bsed"), ErrorKind::usage, "no mixer 'bsed'; did you mean 'based'?");
+  EXPECT_ERROR(registry.find("hyena"), ErrorKind::usage, "known: based, mamba");
+}
+
+TEST(Errors, InternalOnesNameTheirPlace) {
+  EXPECT_ERROR(check(1 == 2, "matmul", "expected {}, got {}", 3, 4), ErrorKind::internal,
+               "[matmul] expected 3, got 4 (names_test.cpp:");
+  EXPECT_NO_THROW(check(true, "matmul", "never"));
+}
+
+}  // namespace
+}  // namespace recallbench
