@@ -40,9 +40,10 @@ std::string figure_data(const Figure& figure);
 /// The hover texts in the order of their numbers.
 std::vector<std::string> hover_texts(const Figure& figure);
 
-/// Makes gnuplot's SVG quiet: every "@@n@@" handler becomes a <title> with the escaped text, no
-/// script or handler stays. Throws Error(internal) if one would.
-std::string finish_svg(const std::string& svg, const std::vector<std::string>& hovers);
+/// Makes gnuplot's SVG quiet: every "@@n@@" handler becomes a <title> with the escaped text, the
+/// document is called `title`, no script or handler stays. Throws Error(internal) if one would.
+std::string finish_svg(const std::string& svg, const std::string& title,
+                       const std::vector<std::string>& hovers);
 
 /// The PDF without the moment at which it was made, so that the same figure has the same bytes.
 std::string finish_pdf(std::string pdf);

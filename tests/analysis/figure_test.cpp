@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdio>
 #include <filesystem>
 
 #include "analysis/figure_layout.h"
@@ -111,6 +112,37 @@ TEST(Figure, SvgIsValidAndNamesItsRuns) {
   EXPECT_NE(svg.find("45 runs, 3 seeds a point, 0 diverged"), std::string::npos);
 }
 
+TEST(Figure, TheLegendIsOneColumnInsideTheCanvas) {
+  NEEDS_GNUPLOT();
+  FigureOptions options;
+  options.published = load_published(default_published_file());
+  for (const int families : {1, 5, 12, 20}) {
+    const TemporaryFolder folder;
+    write_frontier_and_figure(folder.path(), compute_frontier(many_families(families)), options);
+    const std::string svg = read_text(folder / "frontier.svg");
+    double width = 0, height = 0;
+    ASSERT_EQ(
+        std::sscanf(svg.c_str() + svg.find("viewBox="), "viewBox=\"0 0 %lf %lf\"", &width, &height),
+        2);
+    std::vector<std::string> names = {"Pareto frontier", "chance", "GLA (published)",
+                                      "Hyena (published)"};
+    for (int f = 0; f < families; ++f)
+      names.push_back("family_" + std::to_string(f));
+    double column = 0;
+    for (const std::string& name : names) {
+      const auto text = svg.find("<text>" + name + "</text>");
+      ASSERT_NE(text, std::string::npos) << name;
+      double x = 0, y = 0;
+      const auto place = svg.rfind("translate(", text);
+      ASSERT_EQ(std::sscanf(svg.c_str() + place, "translate(%lf,%lf)", &x, &y), 2);
+      if (column == 0) column = x;
+      EXPECT_EQ(x, column) << name;
+      EXPECT_LT(x + 8.0 * static_cast<double>(name.size()), width) << name;
+      EXPECT_LT(y, height - 50) << name;
+    }
+  }
+}
+
 /// Draws `figure` and checks that nothing but files of its own came of it.
 void expect_harmless(const Figure& figure, const std::vector<std::string>& formats,
                      std::size_t points, const std::string& name) {
@@ -148,9 +180,9 @@ TEST(Figure, TextsAppearAsTheyAre) {
   write_figure_source(figure, folder.path(), "f");
   draw_figure(figure, folder.path(), "f", {"svg"});
   const std::string svg = read_text(folder / "f.svg");
-  // Title, subtitle, caption and two axis labels; in the legend two names, each as text and as
-  // title; four points.
-  EXPECT_EQ(count(svg, name), 13u);
+  // Title (of the document too), subtitle, caption and two axis labels; in the legend two names,
+  // each as text and as title; four points.
+  EXPECT_EQ(count(svg, name), 14u);
 }
 
 TEST(Figure, TheScriptRunsByHandInItsFolder) {
@@ -196,15 +228,15 @@ TEST(Figure, GnuplotsErrorsAreReported) {
 
 TEST(FinishSvg, RefusesWhatItDoesNotKnow) {
   const std::string known =
-      "<svg><g onmousemove=\"gnuplot_svg.showHypertext(evt,'@@0@@')\" "
+      "<svg><title>Gnuplot</title><g onmousemove=\"gnuplot_svg.showHypertext(evt,'@@0@@')\" "
       "onmouseout=\"gnuplot_svg.hideHypertext()\"><title> </title></g></svg>";
-  EXPECT_EQ(finish_svg(known, {"a<b>&'\"\nc"}),
-            "<svg><g><title>a&lt;b&gt;&amp;'\"\nc</title></g></svg>");
-  EXPECT_THROW(finish_svg(known, {}), Error);
+  EXPECT_EQ(finish_svg(known, "x<y", {"a<b>&'\"\nc"}),
+            "<svg><title>x&lt;y</title><g><title>a&lt;b&gt;&amp;'\"\nc</title></g></svg>");
+  EXPECT_THROW(finish_svg(known, "", {}), Error);
   for (const char* live : {"<svg><script>x</script></svg>", "<svg><g onclick=\"x\"></g></svg>",
                            "<svg><g onmousemove=\"gnuplot_svg.showHypertext(evt,'x')\"></g></svg>",
                            "<svg><a xlink:href=\"javascript:x\"></a></svg>"})
-    EXPECT_THROW(finish_svg(live, {}), Error) << live;
+    EXPECT_THROW(finish_svg(live, "", {}), Error) << live;
 }
 
 TEST(FinishPdf, TakesTheDateOut) {
