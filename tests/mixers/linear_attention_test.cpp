@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "tests/support/mixer_fixture.h"
+#include "mixers/obligations/lone_mixer.h"
 #include "tests/support/run_case.h"
 
 namespace recallbench::testing {
