@@ -92,9 +92,10 @@ class Forward {
  public:
   explicit Forward(Graph& graph) : graph_(graph) {}
   Graph& graph() { return graph_; }
-  bool training() const { return graph_.training(); }
+  /// Whether dropouts act: while training, unless they are switched off.
+  bool drops() const { return graph_.drops(); }
   Tensor parameter(Parameter p) { return graph_.parameter(p); }
-  /// dropout(x, p) while training, x otherwise.
+  /// dropout(x, p) where dropouts act, x otherwise.
   Tensor dropout(const Tensor& x, double probability);
 
  private:
