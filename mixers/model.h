@@ -32,7 +32,6 @@ class Model {
 
   Parameters& parameters() { return *parameters_; }
   const Parameters& parameters() const { return *parameters_; }
-  /// The configuration with every layer's options resolved.
   const ModelConfig& config() const { return config_; }
 
   /// Loss and hits at the batch's labels; only labelled rows exist after the last mixer.
@@ -94,9 +93,5 @@ class ModelDecoder {
   HostParameters parameters_;
   std::vector<std::unique_ptr<Decoder>> decoders_;
 };
-
-/// The configuration with all defaults filled in and checked: mixers exist, options are known and
-/// possible. Error(usage) otherwise.
-ModelConfig resolve_model(const ModelConfig& config);
 
 }  // namespace recallbench
