@@ -20,7 +20,7 @@ struct RecordedLoss {
   Tensor correct;   ///< [R, B n, 1]
 };
 
-/// The language model around the mixers (spec/mixers: model shell): embedding, n_layers blocks of
+/// The language model around the mixers (as in the public Zoology): embedding, n_layers blocks of
 /// sequence mixer and state mixer with pre-norm residuals, final LayerNorm, tied or separate head.
 /// Owns the parameters of R replicas; records any number of graphs over them.
 class Model {
