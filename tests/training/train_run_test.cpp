@@ -112,7 +112,7 @@ TEST(TrainRun, ACheckpointOfAnotherRunIsNotTaken) {
 }
 
 TEST(TrainRun, DivergenceIsAResult) {
-  const RunResult result = train_run(small_run({"train.lr=1e30"}), {});
+  const RunResult result = train_run(small_run({"train.lr=1e30", "train.weight_decay=0"}), {});
   EXPECT_EQ(result.status, "diverged");
   EXPECT_NE(result.reason.find("step"), std::string::npos);
   EXPECT_TRUE(std::isnan(result.test.accuracy));
