@@ -21,7 +21,7 @@ enum class MapKind {
   hedgehog,
 };
 
-/// φ of linear attention as it was configured: its options, its parameters (`feature_map.*`), how
+/// φ of linear attention as it was configured: its options, its parameters (`feature_map*`), how
 /// it is recorded and how many features it gives.
 class FeatureMap {
  public:
