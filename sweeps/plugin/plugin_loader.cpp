@@ -1,11 +1,17 @@
 #include "sweeps/plugin/plugin_loader.h"
 
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 
@@ -14,9 +20,22 @@
 #include "mixers/plugin.h"
 
 namespace recallbench {
+
+#ifdef RECALLBENCH_STATIC
+
+void load_plugins(const std::vector<std::string>& files) {
+  if (files.empty()) return;
+  fail(ErrorKind::plugin, "plugin",
+       "{}: this program is a static build, which cannot load plugins; use one of the preset "
+       "'release'",
+       in_quotes(files[0]));
+}
+
+#else
+
 namespace {
 
-constexpr int kTimeLimit_ms = 10000;
+constexpr std::chrono::seconds kTimeLimit{10};
 constexpr char kAccepted[] = "ok";
 
 /// Opens `file`, compares fingerprints and registers its mixers; throws Error(plugin).
@@ -35,52 +54,86 @@ void register_from(const std::string& file, MixerRegistry& registry) {
   const PluginEntry* entry = entry_point();
   if (entry == nullptr || entry->size != sizeof(PluginEntry) || entry->fingerprint == nullptr ||
       entry->register_mixers == nullptr)
-    fail(ErrorKind::plugin, "plugin", "its entry has another layout; rebuild it against this installation");
+    fail(ErrorKind::plugin, "plugin",
+         "its entry has another layout; rebuild it against this installation");
   if (std::strcmp(entry->fingerprint, RECALLBENCH_FINGERPRINT) != 0)
-    fail(ErrorKind::plugin, "plugin", "it was built as \"{}\", this program as \"{}\"; rebuild it to match",
+    fail(ErrorKind::plugin, "plugin",
+         "it was built as \"{}\", this program as \"{}\"; rebuild it to match",
          printable(entry->fingerprint, 300), RECALLBENCH_FINGERPRINT);
   entry->register_mixers(registry);
 }
 
-/// Loads `file` for a trial: all its mixers are made once with their defaults.
+/// Makes a mixer once with its defaults; that an option is required is no fault.
+void make_once(const std::string& name, const MixerEntry& entry) {
+  try {
+    make_mixer(name, entry, {}, {1, 2, 64, false, entry.block == "transformer"});
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::usage) throw;
+  }
+}
+
+/// Loads `file` for a trial.
 void try_plugin(const std::string& file) {
   const std::vector<std::string> before = mixer_registry().names();
   register_from(file, mixer_registry());
-  std::size_t added = 0;
-  for (const std::string& name : mixer_registry().names()) {
-    if (std::find(before.begin(), before.end(), name) != before.end()) continue;
-    ++added;
-    const MixerEntry& entry = mixer_registry().find(name);
-    make_mixer(name, entry, {}, {1, 2, 64, false, entry.block == "transformer"});
-  }
-  if (added == 0) fail(ErrorKind::plugin, "plugin", "it registers no mixer");
+  if (mixer_registry().names().size() == before.size())
+    fail(ErrorKind::plugin, "plugin",
+         "it registers no mixer; its function is to call registry.add");
+  for (const std::string& name : mixer_registry().names())
+    if (std::find(before.begin(), before.end(), name) == before.end())
+      make_once(name, mixer_registry().find(name));
 }
 
+/// The exception under way as one line.
+std::string exception_text() {
+  try {
+    throw;
+  } catch (const std::exception& error) {
+    std::string_view text = error.what();
+    if (text.starts_with("[plugin] ")) text.remove_prefix(9);
+    return printable(text, 1000);
+  } catch (...) {
+    return "it throws something that is no std::exception";
+  }
+}
+
+/// The forked child: what it finds goes to `report`; what the plugin prints goes nowhere.
 [[noreturn]] void child(const std::string& file, int report) {
+  const int nowhere = open("/dev/null", O_RDWR);
+  for (const int standard : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    dup2(nowhere, standard);
+  const rlimit no_core{0, 0};
+  setrlimit(RLIMIT_CORE, &no_core);
+  // Should the parent die while the plugin hangs.
   signal(SIGALRM, SIG_DFL);
+  alarm(static_cast<unsigned>(kTimeLimit.count()) + 1);
   std::string answer = kAccepted;
   try {
     try_plugin(file);
-  } catch (const std::exception& error) {
-    answer = error.what();
   } catch (...) {
-    answer = "it throws something that is no std::exception";
+    answer = exception_text();
   }
-  if (write(report, answer.data(), answer.size()) < 0) _exit(1);
-  _exit(0);
+  _exit(write(report, answer.data(), answer.size()) < 0 ? 1 : 0);
 }
 
 /// What the child said until it closed the pipe or the time was up.
 std::string listen(int pipe, pid_t pid) {
+  using std::chrono::steady_clock;
+  const steady_clock::time_point end = steady_clock::now() + kTimeLimit;
   std::string answer;
   char buffer[4096];
   for (;;) {
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(end - steady_clock::now());
     pollfd ready{pipe, POLLIN, 0};
-    if (poll(&ready, 1, kTimeLimit_ms) <= 0) {
+    const int events = poll(&ready, 1, static_cast<int>(std::max<long>(left.count(), 0)));
+    if (events < 0 && errno == EINTR) continue;
+    if (events <= 0) {
       kill(pid, SIGKILL);
-      return fmt::format("it does not finish loading within {} s", kTimeLimit_ms / 1000);
+      return fmt::format("it does not finish loading within {} s", kTimeLimit.count());
     }
     const ssize_t got = read(pipe, buffer, sizeof(buffer));
+    if (got < 0 && errno == EINTR) continue;
     if (got <= 0) return answer;
     answer.append(buffer, static_cast<std::size_t>(got));
   }
@@ -89,47 +142,63 @@ std::string listen(int pipe, pid_t pid) {
 /// Throws unless a forked child loads the file and lives.
 void probe(const std::string& file) {
   int ends[2];
-  if (pipe(ends) != 0)
-    fail(ErrorKind::plugin, "plugin", "{}: no pipe to try it: {}", file, std::strerror(errno));
+  if (pipe2(ends, O_CLOEXEC) != 0)
+    fail(ErrorKind::plugin, "plugin", "{}: no pipe to try it: {}", in_quotes(file),
+         std::strerror(errno));
   std::fflush(nullptr);
   const pid_t pid = fork();
-  if (pid < 0)
-    fail(ErrorKind::plugin, "plugin", "{}: no process to try it: {}", file, std::strerror(errno));
-  if (pid == 0) {
+  if (pid < 0) {
+    const int reason = errno;
     close(ends[0]);
-    child(file, ends[1]);
+    close(ends[1]);
+    fail(ErrorKind::plugin, "plugin", "{}: no process to try it: {}", in_quotes(file),
+         std::strerror(reason));
   }
+  if (pid == 0) child(file, ends[1]);
   close(ends[1]);
   std::string answer = listen(ends[0], pid);
   close(ends[0]);
   int status = 0;
-  waitpid(pid, &status, 0);
+  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
   if (answer == kAccepted && WIFEXITED(status) && WEXITSTATUS(status) == 0) return;
   if (answer.empty() || answer == kAccepted)
     answer = WIFSIGNALED(status)
                  ? fmt::format("it crashes while it is loaded ({})", strsignal(WTERMSIG(status)))
                  : "it ends the program while it is loaded";
-  if (answer.starts_with("[plugin] ")) answer.erase(0, 9);
   fail(ErrorKind::plugin, "plugin", "{}: {}", in_quotes(file), answer);
+}
+
+/// Loads a file that was tried, for good.
+void load(const std::string& file) {
+  MixerRegistry loaded("mixer");
+  try {
+    register_from(file, loaded);
+  } catch (...) {
+    fail(ErrorKind::plugin, "plugin", "{}: {}", in_quotes(file), exception_text());
+  }
+  for (const std::string& name : loaded.names()) {
+    MixerEntry entry = loaded.find(name);
+    entry.origin = file;
+    mixer_registry().add(name, entry);
+  }
 }
 
 }  // namespace
 
 void load_plugins(const std::vector<std::string>& files) {
   for (const std::string& file : files) {
-    if (!std::filesystem::is_regular_file(file))
-      fail(ErrorKind::plugin, "plugin", "{}: there is no such file", in_quotes(file));
+    std::error_code error;
+    if (!std::filesystem::is_regular_file(file, error))
+      fail(ErrorKind::plugin, "plugin", "{}: there is no such file{}", in_quotes(file),
+           std::filesystem::exists(file, error) ? ", but something else of that name" : "");
     // A path without a slash would be searched for in the system's folders.
     const std::string path = std::filesystem::absolute(file);
     probe(path);
-    MixerRegistry loaded("mixer");
-    register_from(path, loaded);
-    for (const std::string& name : loaded.names()) {
-      MixerEntry entry = loaded.find(name);
-      entry.origin = path;
-      mixer_registry().add(name, entry);
-    }
+    load(path);
   }
 }
+
+#endif
 
 }  // namespace recallbench
