@@ -159,4 +159,9 @@ std::optional<double> Model::published_state_bytes(Index length) const {
   return bytes;
 }
 
+std::optional<double> Model::reference_state_bytes(Index length) const {
+  if (config_.zoology && config_.block == "mamba") return std::nullopt;  // Q11
+  return published_state_bytes(length);
+}
+
 }  // namespace recallbench

@@ -82,7 +82,6 @@ std::vector<MixerRun> run_population(const MadeMixer& made,
   const MixerInput& first = inputs[0];
   Parameters parameters(made.specs, kDType<T>, replicas);
   Graph graph(parameters, training);
-  graph.set_dropout(false);
   Forward f(graph);
   const Tensor x =
       graph.input({replicas, first.examples, first.length, made.context.d_model}, true);

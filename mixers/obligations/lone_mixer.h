@@ -55,7 +55,7 @@ struct MixerRun {
 
 /// Records and replays `forward` in element type T, or with positions `forward_rows`, for a
 /// population with one entry of `parameters` and of `inputs` (all of one shape) a replica; where
-/// `training`, backward too. Dropouts are off.
+/// `training`, backward too, with dropouts under one seed.
 template <class T>
 std::vector<MixerRun> run_population(const MadeMixer& made,
                                      const std::vector<HostParameters>& parameters,

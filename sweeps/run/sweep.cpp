@@ -1,12 +1,14 @@
 #include "sweeps/run/sweep.h"
 
 #include "sweeps/run/exit_code.h"
+#include "sweeps/run/signals.h"
 #include "sweeps/store/layout.h"
 #include "sweeps/store/summary_file.h"
 
 namespace recallbench {
 
 SweepOutcome run_sweep(const SweepRequest& request, Progress& progress) {
+  ignore_write_signals();
   prepare_results_folder(request.driver.results);
   const std::string& results = request.driver.results;
   const Manifest manifest = update_manifest(results, request.name, request.runs, request.add);

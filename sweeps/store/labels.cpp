@@ -138,26 +138,26 @@ RunLabels make_labels(const std::vector<RunConfig>& runs) {
 }
 
 std::vector<std::string> varying_names(const std::vector<RunConfig>& runs) {
-  std::vector<std::pair<std::string, std::set<std::string>>> names;  // in order of appearance
-  const auto add = [&](const Attribute& attribute) {
-    const auto place = std::find_if(names.begin(), names.end(),
-                                    [&](const auto& one) { return one.first == attribute.name; });
-    if (place != names.end())
-      place->second.insert(attribute.value);
-    else
-      names.push_back({attribute.name, {attribute.value}});
-  };
+  std::vector<Attributes> all;
   for (const RunConfig& run : runs) {
-    add(named("model", run.model_name));
+    all.push_back({named("model", run.model_name)});
     for (const Attribute& attribute : model_attributes(run.model))
-      add(attribute);
+      all.back().push_back(attribute);
     for (const Attribute& attribute : training_attributes(run))
-      add(attribute);
+      all.back().push_back(attribute);
   }
-  std::vector<std::string> varying;
-  for (const auto& [name, values] : names)
-    if (values.size() > 1) varying.push_back(fmt::format("{} ({})", name, values.size()));
-  return varying;
+  const std::set<std::string> places = varying_places(all);
+  std::vector<std::string> names;  // in order of appearance
+  std::map<std::string, std::set<std::string>> values;
+  for (const Attributes& run : all)
+    for (const Attribute& attribute : run) {
+      if (places.count(attribute.place) == 0) continue;
+      if (values[attribute.name].empty()) names.push_back(attribute.name);
+      values[attribute.name].insert(attribute.value);
+    }
+  for (std::string& name : names)
+    name += fmt::format(" ({})", values[name].size());
+  return names;
 }
 
 std::string layers_text(const ModelConfig& model) {

@@ -37,7 +37,7 @@ std::string summary_path(const std::string& results) {
 void prepare_results_folder(const std::string& results) {
   make_directories(results + "/runs");
   for (const std::string& folder : {results, results + "/runs"}) {
-    const std::string probe = folder + "/.probe." + std::to_string(getpid());
+    const std::string probe = folder + "/.probe";
     publish(probe, "can this folder be written?\n");
     unlink(probe.c_str());
   }

@@ -27,8 +27,7 @@ bool is_run_id(std::string_view text);
 std::string manifest_path(const std::string& results);
 std::string summary_path(const std::string& results);
 
-/// Makes the results folder, tries a write in it, and removes what dead processes left in it:
-/// before any training. Throws Error(io).
+/// Makes the results folder and tries a write in it: before any training. Throws Error(io).
 void prepare_results_folder(const std::string& results);
 
 }  // namespace recallbench

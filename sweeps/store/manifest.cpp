@@ -77,6 +77,7 @@ Manifest update_manifest(const std::string& results, const std::string& name,
   refuse_duplicates(runs);
   const FileLock lock = take_lock(results);
   remove_leftovers(results);
+  if (path_exists(results + "/runs")) remove_leftovers(results + "/runs");
   Manifest manifest{name, {}, {}};
   Manifest old;
   std::string before;

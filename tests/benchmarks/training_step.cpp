@@ -71,11 +71,14 @@ ModelConfig model_of(const Setting& s) {
 }
 
 int run(const Setting& s) {
-  Options options("task 'mqar'", {{"vocab_size", s.vocabulary}, {"input_seq_len", s.length}, {"num_kv_pairs", s.pairs}});
+  Options options(
+      "task 'mqar'",
+      {{"vocab_size", s.vocabulary}, {"input_seq_len", s.length}, {"num_kv_pairs", s.pairs}});
   const auto task = builtin_tasks().find("mqar").make(options);
   const Dataset data(*task, 1, s.batch, 1);
   std::vector<std::int32_t> tokens(static_cast<std::size_t>(s.batch * s.length));
-  std::vector<std::int32_t> positions(static_cast<std::size_t>(s.batch * s.pairs)), targets(positions);
+  std::vector<std::int32_t> positions(static_cast<std::size_t>(s.batch * s.pairs)),
+      targets(positions);
   std::vector<float> weights(positions.size());
   data.copy_batch(0, s.batch, tokens.data(), positions.data(), targets.data(), weights.data());
 
@@ -93,8 +96,15 @@ int run(const Setting& s) {
   double best = 1e9, optimizer = 1e9;
   for (int i = 0; i < s.repetitions; ++i) {
     const auto start = Clock::now();
-    graph.forward({s.batch, s.length, s.pairs, tokens.data(), positions.data(), targets.data(),
-                   weights.data(), static_cast<std::uint32_t>(i), {&seed, 1}});
+    graph.forward({s.batch,
+                   s.length,
+                   s.pairs,
+                   tokens.data(),
+                   positions.data(),
+                   targets.data(),
+                   weights.data(),
+                   static_cast<std::uint32_t>(i),
+                   {&seed, 1}});
     graph.backward();
     const auto before = Clock::now();
     adamw_step(model.parameters(), updated, {&lr, 1}, {&decay, 1}, i + 1);
@@ -129,7 +139,9 @@ int run(const Setting& s) {
 }  // namespace recallbench
 
 int main(int argc, char** argv) {
-  const auto number = [&](int i, long fallback) { return argc > i ? std::atol(argv[i]) : fallback; };
+  const auto number = [&](int i, long fallback) {
+    return argc > i ? std::atol(argv[i]) : fallback;
+  };
   return recallbench::run({argc > 1 ? argv[1] : "based", number(2, 64), number(3, 64),
                            number(4, 256), number(5, 16), number(6, 8192),
                            static_cast<int>(number(7, 20))});
