@@ -26,7 +26,7 @@
 
 /// How this translation unit is compiled, as far as objects that cross the border depend on it.
 /// A literal, so that the plugin's cannot be replaced by the program's when it is linked.
-#define RECALLBENCH_FINGERPRINT                                                        \
+#define RECALLBENCH_FINGERPRINT \
   "compiler " __VERSION__ "; C++ " RECALLBENCH_TEXT(__cplusplus) "; libstdc++ "        \
   RECALLBENCH_TEXT(_GLIBCXX_RELEASE) " abi " RECALLBENCH_TEXT(_GLIBCXX_USE_CXX11_ABI)  \
   "; vectors " RECALLBENCH_TEXT(__BIGGEST_ALIGNMENT__) "; sanitizer "                  \
@@ -46,11 +46,10 @@ struct PluginEntry {
 
 }  // namespace recallbench
 
-#define RECALLBENCH_PLUGIN(register_function)                                          \
-  extern "C" __attribute__((visibility("default"))) const recallbench::PluginEntry*    \
-  recallbench_plugin() {                                                               \
-    static const recallbench::PluginEntry entry = {sizeof(recallbench::PluginEntry),   \
-                                                   RECALLBENCH_FINGERPRINT,            \
-                                                   register_function};                 \
-    return &entry;                                                                     \
+#define RECALLBENCH_PLUGIN(register_function)                                                   \
+  extern "C" __attribute__((visibility("default"))) const recallbench::PluginEntry*             \
+  recallbench_plugin() {                                                                        \
+    static const recallbench::PluginEntry entry = {sizeof(recallbench::PluginEntry),            \
+                                                   RECALLBENCH_FINGERPRINT, register_function}; \
+    return &entry;                                                                              \
   }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs a build, moves the installation, builds leaky_average/ against it with nothing else, and
-# lists, checks, sweeps and plots its mixer:  out_of_tree.sh CMAKE BUILD_FOLDER COMPILER LIB_FOLDER
+# lists, checks, sweeps and plots its mixer; so too the mixer that mixers/README.md shows:
+#   out_of_tree.sh CMAKE BUILD_FOLDER COMPILER LIB_FOLDER
 set -euo pipefail
 
 cmake=$1
@@ -21,10 +22,13 @@ mv "$scratch/first" "$scratch/moved"
 if grep -rlF "$build" "$scratch/moved/$libraries/cmake"; then fail 'the package names the build folder'; fi
 if grep -rlF "$scratch/first" "$scratch/moved/$libraries/cmake"; then fail 'the package names its first place'; fi
 
+build_plugin() {  # source folder, build folder
+  "$cmake" -S "$1" -B "$2" -DCMAKE_PREFIX_PATH="$scratch/moved" -DCMAKE_CXX_COMPILER="$compiler"
+  "$cmake" --build "$2"
+}
+
 cp -r "$here/leaky_average" "$scratch/leaky_average"
-"$cmake" -S "$scratch/leaky_average" -B "$scratch/build" -DCMAKE_PREFIX_PATH="$scratch/moved" \
-  -DCMAKE_CXX_COMPILER="$compiler"
-"$cmake" --build "$scratch/build"
+build_plugin "$scratch/leaky_average" "$scratch/build"
 plugin=$scratch/build/leaky_average.so
 
 cd "$scratch"
@@ -39,3 +43,17 @@ grep -q 'identity' swept/summary.csv || fail 'summary.csv does not name identity
 figure=$(find swept -name '*.svg' -print -quit)
 [[ -n $figure ]] || fail 'there is no figure'
 grep -q 'leaky average' "$figure" || fail 'the figure does not name it'
+
+# What mixers/README.md shows: the first block of C++, the first of CMake, and the line that makes
+# a plugin of them.
+shown() { awk -v fence="\`\`\`$1" '$0 == fence { on = 1; next } /^```/ { if (on) exit } on' "$here/../../mixers/README.md"; }
+mkdir "$scratch/gated_shift"
+shown cmake >"$scratch/gated_shift/CMakeLists.txt"
+{
+  printf '#include "mixers/plugin.h"\n'
+  shown cpp
+  printf 'RECALLBENCH_PLUGIN(recallbench::register_gated_shift)\n'
+} >"$scratch/gated_shift/gated_shift.cpp"
+build_plugin "$scratch/gated_shift" "$scratch/build_shown"
+plugin=$scratch/build_shown/gated_shift.so
+recallbench check gated_shift width=3
