@@ -52,7 +52,7 @@ struct MixerContext {
   Index d_model = 64;
   bool zoology = false;  ///< compat = "zoology": the reference's quirks
   /// Blocks that bring their own initialisation (Mamba's) leave Linear weights at PyTorch's
-  /// default; in a transformer block they are N(0, 0.02^2) (spec: initialisation).
+  /// default; in a transformer block they are N(0, 0.02^2).
   bool transformer_block = true;
 
   /// N(0, 0.02^2): Linear and Embedding weights of a transformer block.

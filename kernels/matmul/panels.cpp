@@ -15,7 +15,7 @@ constexpr std::size_t kVectorBytes = 32;
 template <class T, int kRows>
 void multiply_panel(T alpha, const PanelOperand<T>& a, const T* b, Index first_k, Index last_k,
                     bool accumulate, T* c, Index c_stride, Index width) {
-  typedef T Vector __attribute__((vector_size(kVectorBytes), aligned(alignof(T)), may_alias));
+  using Vector __attribute__((vector_size(kVectorBytes), aligned(alignof(T)), may_alias)) = T;
   constexpr Index kLanes = kVectorBytes / sizeof(T);
   constexpr int kVectors = kPanelCols / kLanes;
   Vector sum[kRows][kVectors] = {};

@@ -155,11 +155,14 @@ void multiply_visible(const QueryBlock& block, T scale, const Matrix<T>& left,
 template <class T>
 void sum_over_keys(const QueryBlock& block, T scale, const Matrix<T>& weights,
                    const Panels<T>& rows, bool accumulate, const Matrix<T>& out) {
+  // Row 0 becomes that of the block's first key, so that both operands count keys from there.
+  const Panels<T> from_block{rows.data + block.key_begin * kPanelCols, rows.rows, rows.cols};
   for_row_groups(block.count, [&](Index first, Index count) {
     const KeySpan span = keys_of(block, first, count);
-    const PanelOperand<T> a{weights.row(first) - block.key_begin, weights.stride, 1};
-    multiply_panels(count, scale, a, rows, {span.begin, span.end, 0, panel_count(rows.cols)},
-                    accumulate, out.row(first), out.stride);
+    multiply_panels(
+        count, scale, rows_of(weights, first), from_block,
+        {span.begin - block.key_begin, span.end - block.key_begin, 0, panel_count(rows.cols)},
+        accumulate, out.row(first), out.stride);
   });
 }
 

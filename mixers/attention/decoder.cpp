@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "mixers/attention/cached_attention.h"
+#include "mixers/host_math.h"
 
 namespace recallbench {
 namespace {
@@ -15,21 +16,20 @@ class CachedAttentionDecoder : public Decoder {
         heads_(static_cast<std::size_t>(config.heads)),
         window_(config.window),
         wqkv_(parameters.at("Wqkv.weight")),
-        wqkv_bias_(config.bias ? parameters.at("Wqkv.bias") : std::vector<double>(3 * d_, 0.0)),
+        wqkv_bias_(config.bias ? parameters.at("Wqkv.bias") : std::vector<double>()),
         out_(parameters.at("out_proj.weight")),
-        out_bias_(config.output_bias ? parameters.at("out_proj.bias")
-                                     : std::vector<double>(d_, 0.0)) {}
+        out_bias_(config.output_bias ? parameters.at("out_proj.bias") : std::vector<double>()) {}
 
   State start() const override { return {}; }
 
   void step(std::span<const double> x, State& state, std::span<double> y) const override {
-    const std::vector<double> qkv = affine(wqkv_, wqkv_bias_, x);
+    const std::vector<double> qkv = host_linear(x, wqkv_, wqkv_bias_);
     std::vector<double>& cache = state.numbers;
     cache.insert(cache.end(), qkv.begin() + static_cast<std::ptrdiff_t>(d_), qkv.end());
     std::vector<double> o(d_);
     for (std::size_t h = 0; h < heads_; ++h)
       attend(qkv, cache, h, o);
-    const std::vector<double> projected = affine(out_, out_bias_, o);
+    const std::vector<double> projected = host_linear(o, out_, out_bias_);
     std::copy(projected.begin(), projected.end(), y.begin());
     const std::size_t kept = window_ ? static_cast<std::size_t>(*window_) * 2 * d_ : cache.size();
     if (cache.size() > kept)
@@ -37,15 +37,6 @@ class CachedAttentionDecoder : public Decoder {
   }
 
  private:
-  static std::vector<double> affine(const std::vector<double>& weight,
-                                    const std::vector<double>& bias, std::span<const double> x) {
-    std::vector<double> y = bias;
-    for (std::size_t i = 0; i < y.size(); ++i)
-      for (std::size_t j = 0; j < x.size(); ++j)
-        y[i] += weight[i * x.size() + j] * x[j];
-    return y;
-  }
-
   /// Writes head h of o: the mean of the cached values under softmax_j(⟨q, k_j⟩ / sqrt(dh)).
   void attend(const std::vector<double>& q, const std::vector<double>& cache, std::size_t h,
               std::vector<double>& o) const {

@@ -79,8 +79,9 @@ class BaseConv : public SequenceMixer {
 
   Traits traits() const override {
     const bool short_filter = options_.form == BaseConvForm::short_filter;
-    // Q17: a filter longer than the sequence looks ahead in the reference.
-    return {true, short_filter, 0.0, 1.0};
+    // Q17: in the reference an explicit filter longer than the sequence looks ahead.
+    const bool causal = !(context_.zoology && options_.form == BaseConvForm::long_explicit);
+    return {causal, short_filter, 0.0, short_filter ? 0.3 : 1.0};
   }
 
  private:

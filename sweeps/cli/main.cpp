@@ -11,6 +11,7 @@
 #include "kernels/base/text.h"
 #include "kernels/base/version.h"
 #include "sweeps/cli/cli.h"
+#include "sweeps/plugin/plugin_loader.h"
 #include "sweeps/run/signals.h"
 
 namespace recallbench {
@@ -117,12 +118,6 @@ int close_output(int code) {
   return kResults;
 }
 
-void load_plugins(const CommonOptions& common) {
-  if (!common.plugins.empty())
-    fail(ErrorKind::plugin, "plugin", "{}: this program was built without plugins",
-         in_quotes(common.plugins[0]));
-}
-
 int run_line(CommandLine& line, int count, char** values) {
   try {
     line.app.parse(count, values);
@@ -132,7 +127,7 @@ int run_line(CommandLine& line, int count, char** values) {
     complain("[recallbench] " + explain(line.app, error, count, values));
     return kUsage;
   }
-  load_plugins(line.common);
+  load_plugins(line.common.plugins);
   return close_output(line.action());
 }
 

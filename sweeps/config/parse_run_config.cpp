@@ -82,9 +82,8 @@ ModelConfig to_model(const Json& json) {
   model.state_mixer.hidden_mult = json.at("state_mixer").at("hidden_mult").as_int(1);
   for (const Json& entry : json.at("layers").as_array()) {
     entry.allow_keys({"mixer", "options", "where"});
-    const Values options = to_values(entry.at("options"));
-    model.layers.push_back(
-        {entry.at("mixer").as_string(), options, options, entry.at("where").as_string()});
+    model.layers.push_back({entry.at("mixer").as_string(), to_values(entry.at("options")),
+                            entry.at("where").as_string()});
   }
   return model;
 }

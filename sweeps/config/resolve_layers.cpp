@@ -40,7 +40,7 @@ LayerConfig resolve(const ModelConfig& model, const Node& entry, std::int64_t fi
     Options options = options_of(entry, layer.mixer);
     make_strictly(entry, "mixer", options,
                   [&](Options& asked) { mixers.find(layer.mixer).make(context, asked, declared); });
-    if (i == first) layer.options = layer.resolved = options.resolved();
+    if (i == first) layer.options = options.resolved();
     check(options.resolved() == layer.options, "recipe",
           "expected defaults of mixer '{}' that are equal in all layers; those of layer {} are not",
           layer.mixer, i);

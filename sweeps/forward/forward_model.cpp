@@ -160,7 +160,7 @@ void forward_model(const ForwardRequest& request) {
   write_logits(model, model.parameters(), batch, request.out + "/logits.npy");
   Json state;
   state["measured_bytes"] = model.measured_state_bytes(batch.length);
-  const auto published = model.published_state_bytes(batch.length);
+  const auto published = model.reference_state_bytes(batch.length);
   state["published_bytes"] = published ? Json(*published) : Json();
   state["sequence_length"] = batch.length;
   publish(request.out + "/state_size.json", state.indented());

@@ -166,7 +166,7 @@ std::vector<RunConfig> fake_runs(std::uint64_t count) {
   config.task.train = {{"mqar", {{"input_seq_len", std::int64_t{64}}}, 320, ""}};
   config.task.test = config.task.train;
   config.train.max_epochs = 4;
-  config.model.layers = {{"identity", {}, {}, ""}};
+  config.model.layers = {{"identity", {}, ""}};
   std::vector<RunConfig> runs;
   for (std::uint64_t seed = 1; seed <= count; ++seed) {
     config.seed = seed;

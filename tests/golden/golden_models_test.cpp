@@ -16,7 +16,9 @@ namespace fs = std::filesystem;
 
 constexpr std::uint64_t kMaxBytes = 1 << 26;
 
-fs::path cases_folder() { return fs::path(RECALLBENCH_SOURCE_DIR) / "tests/goldens/models"; }
+fs::path cases_folder() {
+  return fs::path(RECALLBENCH_SOURCE_DIR) / "tests/goldens/models";
+}
 
 std::vector<std::string> case_names() {
   std::vector<std::string> names;
@@ -40,7 +42,8 @@ class GoldenModel : public ::testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
     folder_ = cases_folder() / GetParam();
-    out_ = fs::temp_directory_path() / fmt::format("recallbench-golden-{}-{}", GetParam(), getpid());
+    out_ =
+        fs::temp_directory_path() / fmt::format("recallbench-golden-{}-{}", GetParam(), getpid());
     const Json trace = read("train_trace.json");
     forward_model({folder_ / "model.toml", folder_ / "weights.safetensors", folder_ / "inputs.npy",
                    folder_ / "labels.npy", out_, trace.at("steps").as_int(),
@@ -91,7 +94,8 @@ TEST_P(GoldenModel, EveryGradient) {
   for (const std::string& name : expected.names()) {
     const std::vector<double> b = expected.at(name).to_double();
     double scale = 0;
-    for (const double x : b) scale = std::max(scale, std::abs(x));
+    for (const double x : b)
+      scale = std::max(scale, std::abs(x));
     const double allowed = bound("grad_rel_to_tensor_max") * scale + bound("grad_abs_floor");
     const double error = largest_difference(got.at(name).to_double(), b) / allowed;
     if (!(error <= 1)) ADD_FAILURE() << name << ": " << error << " times the tolerance";

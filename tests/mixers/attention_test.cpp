@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
+#include "mixers/obligations/lone_mixer.h"
 #include "mixers/registry.h"
-#include "tests/support/mixer_fixture.h"
 #include "tests/support/run_case.h"
 
 namespace recallbench::testing {

@@ -25,8 +25,8 @@ RunConfig config_with(std::uint64_t seed, double lr = 1e-3) {
   config.train.lr = lr;
   config.task.train = {{"mqar", {{"input_seq_len", std::int64_t{64}}}, 100, "a.toml:1:2"}};
   config.task.test = config.task.train;
-  config.model.layers = {{"base_conv", {{"kernel_size", std::int64_t{3}}}, {}, ""},
-                         {"based", {{"feature_dim", std::int64_t{16}}}, {}, ""}};
+  config.model.layers = {{"base_conv", {{"kernel_size", std::int64_t{3}}}, ""},
+                         {"based", {{"feature_dim", std::int64_t{16}}}, ""}};
   return config;
 }
 

@@ -156,8 +156,7 @@ namespace {
 /// The order in the file, and everything before the data.
 std::string write_header(std::vector<const StoredArray*>& order, const Metadata& metadata) {
   std::sort(order.begin(), order.end(), [](const StoredArray* a, const StoredArray* b) {
-    const auto x = size_of(a->type), y = size_of(b->type);
-    return x != y ? x > y : a->name < b->name;
+    return a->type != b->type ? a->type > b->type : a->name < b->name;
   });
   std::vector<std::string> entries;
   if (!metadata.empty()) {

@@ -49,8 +49,9 @@ class Safetensors {
   Metadata metadata_;
 };
 
-/// The file with these tensors: by falling element size, then by name; header padded with spaces
-/// to a multiple of 8. Two tensors of one name are an Error(internal).
+/// The file with these tensors, byte for byte as the format's own library writes it: by falling
+/// StoredType (large elements first), then by name; header padded with spaces to a multiple of 8.
+/// Two tensors of one name are an Error(internal).
 std::string safetensors_bytes(std::span<const StoredArray> tensors, const Metadata& metadata = {});
 
 /// Publishes the same, without holding the data twice.

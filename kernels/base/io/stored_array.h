@@ -11,7 +11,8 @@
 
 namespace recallbench {
 
-/// Element types of the array files, by their names in safetensors (boolean = BOOL, i64 = I64).
+/// Element types of the array files, by their names in safetensors (boolean = BOOL, i64 = I64), in
+/// that format's order, which never falls in size.
 enum class StoredType {
   boolean,
   u8,

@@ -5,24 +5,34 @@
 #include <string>
 #include <vector>
 
-#include "mixers/mixer.h"
+#include "kernels/graph/probe.h"
+#include "mixers/registry.h"
 
-namespace recallbench::testing {
+namespace recallbench {
 
-/// A mixer as one layer of width `context.d_model`, and what it declared.
+/// A mixer by itself, without the model around it: what the obligations and tests work on.
 struct MadeMixer {
   MixerContext context;
   std::unique_ptr<SequenceMixer> mixer;
-  std::vector<ParameterSpec> specs;
+  std::vector<ParameterSpec> specs;  ///< what it declared
+  Values resolved;                   ///< its options, defaults filled in
+  std::vector<OptionInfo> described;
 };
 
-/// Makes the registered mixer `name`; options that it does not know are errors.
+/// Makes the mixer `name` of `entry`; options that it does not know are errors.
+MadeMixer make_mixer(const std::string& name, const MixerEntry& entry, const Values& options,
+                     const MixerContext& context);
+/// The same for a registered mixer.
 MadeMixer make_mixer(const std::string& name, const Values& options, const MixerContext& context);
 
 /// Normal numbers with standard deviation `scale` for every parameter, biases too, so that nothing
 /// hides behind a zero.
 HostParameters random_parameters(const std::vector<ParameterSpec>& specs, std::uint64_t seed,
                                  double scale);
+/// Initial values, and on those that are trained normal noise of that standard deviation: away from
+/// fixed points of the initialisation, within reach of it.
+HostParameters perturbed_parameters(const std::vector<ParameterSpec>& specs, std::uint64_t seed,
+                                    double noise);
 
 /// x [B, L, D], and where only labelled rows are wanted their positions [B, n].
 struct MixerInput {
@@ -39,13 +49,24 @@ struct MixerRun {
   std::vector<double> y;                                 ///< [B, L or n, D]
   std::vector<double> dx;                                ///< of Σ y ⊙ output_weight
   std::map<std::string, std::vector<double>> gradients;  ///< by parameter
+
+  bool operator==(const MixerRun&) const = default;
 };
 
-/// Records and replays `forward` in element type T, or with positions `forward_rows`; where
-/// `training`, backward too.
+/// Records and replays `forward` in element type T, or with positions `forward_rows`, for a
+/// population with one entry of `parameters` and of `inputs` (all of one shape) a replica; where
+/// `training`, backward too, with dropouts under one seed.
+template <class T>
+std::vector<MixerRun> run_population(const MadeMixer& made,
+                                     const std::vector<HostParameters>& parameters,
+                                     const std::vector<MixerInput>& inputs, bool training);
+
+/// A population of one.
 template <class T>
 MixerRun run_mixer(const MadeMixer& made, const HostParameters& parameters, const MixerInput& input,
-                   bool training);
+                   bool training) {
+  return run_population<T>(made, {parameters}, {input}, training)[0];
+}
 
 /// The decoder folded over every example: y [B, L, D]. `state_numbers`, where given, becomes the
 /// count of numbers carried after the last token.
@@ -60,4 +81,4 @@ std::vector<double> rows_at(const std::vector<double>& y, const MixerInput& inpu
 double gradient_error(const MadeMixer& made, const HostParameters& parameters,
                       const MixerInput& input, std::string& worst);
 
-}  // namespace recallbench::testing
+}  // namespace recallbench

@@ -1,12 +1,9 @@
-#include "tests/support/mixer_fixture.h"
+#include "mixers/obligations/lone_mixer.h"
 
 #include <algorithm>
 #include <cmath>
 
-#include "mixers/registry.h"
-#include "tests/support/run_case.h"
-
-namespace recallbench::testing {
+namespace recallbench {
 namespace {
 
 class Collector : public ParameterDeclarer {
@@ -22,8 +19,7 @@ class Collector : public ParameterDeclarer {
 };
 
 template <class T>
-std::vector<double> to_host(const Batched<T>& view) {
-  const Matrix<T> m = view.replica(0);
+std::vector<double> to_host(const Matrix<T>& m) {
   std::vector<double> numbers;
   for (Index i = 0; i < m.rows; ++i)
     numbers.insert(numbers.end(), m.row(i), m.row(i) + m.cols);
@@ -32,14 +28,21 @@ std::vector<double> to_host(const Batched<T>& view) {
 
 }  // namespace
 
-MadeMixer make_mixer(const std::string& name, const Values& options, const MixerContext& context) {
+MadeMixer make_mixer(const std::string& name, const MixerEntry& entry, const Values& options,
+                     const MixerContext& context) {
   MadeMixer made;
   made.context = context;
   Options read("mixer '" + name + "'", options);
   Collector collector(made.specs);
-  made.mixer = mixer_registry().find(name).make(context, read, collector);
+  made.mixer = entry.make(context, read, collector);
   read.finish();
+  made.resolved = read.resolved();
+  made.described = read.described();
   return made;
+}
+
+MadeMixer make_mixer(const std::string& name, const Values& options, const MixerContext& context) {
+  return make_mixer(name, mixer_registry().find(name), options, context);
 }
 
 HostParameters random_parameters(const std::vector<ParameterSpec>& specs, std::uint64_t seed,
@@ -50,49 +53,83 @@ HostParameters random_parameters(const std::vector<ParameterSpec>& specs, std::u
   return HostParameters(std::move(values));
 }
 
+HostParameters perturbed_parameters(const std::vector<ParameterSpec>& specs, std::uint64_t seed,
+                                    double noise) {
+  std::map<std::string, std::vector<double>> values;
+  for (const ParameterSpec& spec : specs) {
+    const Index count = spec.rows() * spec.cols();
+    std::vector<double> value(static_cast<std::size_t>(count));
+    RandomStream random(seed, Purpose::initial_values, static_cast<std::uint32_t>(values.size()),
+                        0);
+    spec.initialise(value, random);
+    const auto change = normal_numbers(count, seed + values.size(), spec.trainable ? noise : 0.0);
+    for (std::size_t i = 0; i < value.size(); ++i)
+      value[i] += change[i];
+    values[spec.name] = std::move(value);
+  }
+  return HostParameters(std::move(values));
+}
+
 MixerInput random_input(Index examples, Index length, Index d_model, std::uint64_t seed) {
   return {examples, length, normal_numbers(examples * length * d_model, seed, 1.0), {}};
 }
 
 template <class T>
-MixerRun run_mixer(const MadeMixer& made, const HostParameters& values, const MixerInput& input,
-                   bool training) {
-  Parameters parameters(made.specs, kDType<T>, 1);
-  for (int id = 0; id < parameters.count(); ++id)
-    parameters.set({id}, 0, values.at(made.specs[static_cast<std::size_t>(id)].name));
+std::vector<MixerRun> run_population(const MadeMixer& made,
+                                     const std::vector<HostParameters>& values,
+                                     const std::vector<MixerInput>& inputs, bool training) {
+  const auto replicas = static_cast<Index>(inputs.size());
+  const MixerInput& first = inputs[0];
+  Parameters parameters(made.specs, kDType<T>, replicas);
   Graph graph(parameters, training);
   Forward f(graph);
-  const Tensor x = graph.input({1, input.examples, input.length, made.context.d_model}, true);
-  std::copy(input.x.begin(), input.x.end(), graph.value<T>(x).data);
-  const Tensor y = input.positions.empty() ? made.mixer->forward(f, x)
-                                           : made.mixer->forward_rows(f, x, input.labels());
+  const Tensor x =
+      graph.input({replicas, first.examples, first.length, made.context.d_model}, true);
+  std::vector<std::int32_t> positions;
+  for (Index r = 0; r < replicas; ++r) {
+    const auto at = static_cast<std::size_t>(r);
+    for (int id = 0; id < parameters.count(); ++id)
+      parameters.set({id}, r, values[at].at(made.specs[static_cast<std::size_t>(id)].name));
+    std::copy(inputs[at].x.begin(), inputs[at].x.end(), graph.value<T>(x).replica(r).data);
+    positions.insert(positions.end(), inputs[at].positions.begin(), inputs[at].positions.end());
+  }
+  const Index labels = positions.empty() ? 0 : first.labels();
+  const Tensor y = labels == 0 ? made.mixer->forward(f, x) : made.mixer->forward_rows(f, x, labels);
   graph.keep(y);
   if (training) graph.set_root(y);
   Arena arena;
   graph.finish(arena);
-  const std::vector<std::uint64_t> seeds{17};
-  graph.forward({input.examples, input.length, input.positions.empty() ? 0 : input.labels(),
-                 nullptr, input.positions.data(), nullptr, nullptr, 3, seeds});
-  MixerRun run;
-  run.y = to_host(graph.value<T>(y));
-  if (!training) return run;
-  const Matrix<T> dy = graph.gradient<T>(y).replica(0);
-  for (Index i = 0; i < dy.rows; ++i)
-    for (Index j = 0; j < dy.cols; ++j)
-      dy.row(i)[j] = static_cast<T>(output_weight(0, i * dy.cols + j));
+  const std::vector<std::uint64_t> seeds(inputs.size(), 17);
+  graph.forward({first.examples, first.length, labels, nullptr, positions.data(), nullptr, nullptr,
+                 3, seeds});
+  std::vector<MixerRun> runs(inputs.size());
+  for (Index r = 0; r < replicas; ++r)
+    runs[static_cast<std::size_t>(r)].y = to_host(graph.value<T>(y).replica(r));
+  if (!training) return runs;
+  for (Index r = 0; r < replicas; ++r) {
+    const Matrix<T> dy = graph.gradient<T>(y).replica(r);
+    for (Index i = 0; i < dy.rows; ++i)
+      for (Index j = 0; j < dy.cols; ++j)
+        dy.row(i)[j] = static_cast<T>(output_weight(0, i * dy.cols + j));
+  }
   graph.backward();
-  run.dx = to_host(graph.gradient<T>(x));
-  for (int id = 0; id < parameters.count(); ++id)
-    if (graph.uses({id}))
-      run.gradients[made.specs[static_cast<std::size_t>(id)].name] =
-          parameters.get_gradient({id}, 0);
-  return run;
+  for (Index r = 0; r < replicas; ++r) {
+    MixerRun& run = runs[static_cast<std::size_t>(r)];
+    run.dx = to_host(graph.gradient<T>(x).replica(r));
+    for (int id = 0; id < parameters.count(); ++id)
+      if (graph.uses({id}))
+        run.gradients[made.specs[static_cast<std::size_t>(id)].name] =
+            parameters.get_gradient({id}, r);
+  }
+  return runs;
 }
 
-template MixerRun run_mixer<float>(const MadeMixer&, const HostParameters&, const MixerInput&,
-                                   bool);
-template MixerRun run_mixer<double>(const MadeMixer&, const HostParameters&, const MixerInput&,
-                                    bool);
+template std::vector<MixerRun> run_population<float>(const MadeMixer&,
+                                                     const std::vector<HostParameters>&,
+                                                     const std::vector<MixerInput>&, bool);
+template std::vector<MixerRun> run_population<double>(const MadeMixer&,
+                                                      const std::vector<HostParameters>&,
+                                                      const std::vector<MixerInput>&, bool);
 
 std::vector<double> fold_decoder(const MadeMixer& made, const HostParameters& parameters,
                                  const MixerInput& input, Index* state_numbers) {
@@ -151,7 +188,9 @@ double gradient_error(const MadeMixer& made, const HostParameters& parameters,
   });
   for (const ParameterSpec& spec : made.specs) {
     if (!spec.trainable) continue;
-    compare(spec.name, run.gradients.at(spec.name),
+    const auto found = run.gradients.find(spec.name);
+    const std::vector<double> zero(static_cast<std::size_t>(spec.rows() * spec.cols()), 0.0);
+    compare(spec.name, found == run.gradients.end() ? zero : found->second,
             [&](const std::vector<double>& along, double step) {
               auto moved = parameters.all();
               for (std::size_t i = 0; i < along.size(); ++i)
@@ -162,4 +201,4 @@ double gradient_error(const MadeMixer& made, const HostParameters& parameters,
   return largest;
 }
 
-}  // namespace recallbench::testing
+}  // namespace recallbench
