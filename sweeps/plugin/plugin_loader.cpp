@@ -89,9 +89,10 @@ std::string exception_text() {
   try {
     throw;
   } catch (const std::exception& error) {
-    std::string_view text = error.what();
-    if (text.starts_with("[plugin] ")) text.remove_prefix(9);
-    return printable(text, 1000);
+    const std::string_view text = error.what();
+    constexpr std::string_view kOwn = "[plugin] ";
+    return text.starts_with(kOwn) ? printable(text.substr(kOwn.size()), 1000)
+                                  : "it throws: " + printable(text, 1000);
   } catch (...) {
     return "it throws something that is no std::exception";
   }
