@@ -88,11 +88,12 @@ void try_plugin(const std::string& file) {
 std::string exception_text() {
   try {
     throw;
-  } catch (const std::exception& error) {
-    const std::string_view text = error.what();
+  } catch (const Error& error) {  // the loader's own, or the registry's
     constexpr std::string_view kOwn = "[plugin] ";
-    return text.starts_with(kOwn) ? printable(text.substr(kOwn.size()), 1000)
-                                  : "it throws: " + printable(text, 1000);
+    const std::string_view text = error.what();
+    return printable(text.substr(text.starts_with(kOwn) ? kOwn.size() : 0), 1000);
+  } catch (const std::exception& error) {
+    return "it throws: " + printable(error.what(), 1000);
   } catch (...) {
     return "it throws something that is no std::exception";
   }
