@@ -5,8 +5,8 @@
 #include <cmath>
 
 #include "mixers/model.h"
-#include "mixers/registry.h"
 #include "mixers/obligations/lone_mixer.h"
+#include "mixers/registry.h"
 #include "tests/support/run_case.h"
 
 namespace recallbench::testing {
