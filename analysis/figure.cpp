@@ -11,22 +11,27 @@
 namespace recallbench {
 namespace {
 
-/// A single-quoted gnuplot string, in which nothing is evaluated.
-std::string single_quoted(std::string_view text, std::size_t limit) {
-  std::string quoted = "'";
-  for (const char c : plain_text(text, limit))
-    quoted += c == '\'' ? "''" : std::string(1, c);
-  return quoted + "'";
-}
-
-/// The same for a string in which gnuplot reads markup: all of it is escaped.
-std::string escaped_markup(std::string_view text, std::size_t limit) {
+/// The inside of a double-quoted gnuplot string that shows `text`: all but letters, digits, some
+/// harmless signs and UTF-8 is octal, so that nothing ends the string, starts a command (backticks)
+/// or expands. (Single quotes do not do: a doubled one at the front ends the string.) A digit
+/// behind an octal number is octal too, lest it be read as a part of it.
+std::string octal_escaped(std::string_view text) {
   std::string escaped;
-  for (const char c : plain_text(text, limit)) {
-    if (std::string_view("\\{}^_@&~").find(c) != std::string_view::npos) escaped += '\\';
-    escaped += c == '\'' ? "''" : std::string(1, c);
+  bool after_number = false;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    const bool is_digit = c >= '0' && c <= '9';
+    const bool is_harmless =
+        byte >= 0x80 || std::string_view(" .,;:()+-/=").find(c) != std::string_view::npos ||
+        (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (is_digit && !after_number);
+    escaped += is_harmless ? std::string(1, c) : fmt::format("\\{:03o}", byte);
+    after_number = !is_harmless;
   }
   return escaped;
+}
+
+std::string string_of(std::string_view text, std::size_t limit) {
+  return '"' + octal_escaped(plain_text(text, limit)) + '"';
 }
 
 constexpr std::string_view kSettings = R"(if (!exists("FORMAT")) FORMAT = "svg"
@@ -72,14 +77,13 @@ std::string axes(const Figure& figure, const FigureLayout& layout) {
         "set arrow 1 from {0},graph 0 to {0},graph 1 nohead dt 3 lw 1 lc rgb \"#AAAAAA\" back\n",
         layout.zero_break);
   text += fmt::format(
-      "set label 1 '{{/:Bold {}}}' at graph 0,graph 1 offset 0,2.3 left\n"
+      "set label 1 {} at graph 0,graph 1 offset 0,2.3 left noenhanced font \"DejaVu Sans:Bold\"\n"
       "set label 2 {} at graph 0,graph 1 offset 0,1.0 left noenhanced tc rgb \"#555555\"\n"
       "set label 3 {} at screen 0.012,screen 0 offset 0,0.8 left noenhanced tc rgb \"#777777\" "
       "font \",\".(FORMAT eq \"svg\" ? \"10\" : FORMAT eq \"png\" ? \"9\" : \"6.7\")\n"
       "set xlabel {} noenhanced offset 0,0.3\nset ylabel {} noenhanced\n",
-      escaped_markup(figure.title, 76), single_quoted(figure.subtitle, 96),
-      single_quoted(figure.caption, 128), single_quoted(figure.x_label, 90),
-      single_quoted(figure.y_label, 50));
+      string_of(figure.title, 76), string_of(figure.subtitle, 96), string_of(figure.caption, 128),
+      string_of(figure.x_label, 90), string_of(figure.y_label, 50));
   return text;
 }
 
@@ -120,12 +124,11 @@ std::string legend(const Figure& figure, const FigureLayout& layout) {
     if (!series.points.empty())
       text += fmt::format(
           ", \\\n  keyentry w linespoints lw 1.6 dt {} pt {} ps PS lc rgb \"{}\" t {}", style.dash,
-          style.filled, style.color, single_quoted(series.name, layout.name_limit));
+          style.filled, style.color, string_of(series.name, layout.name_limit));
     else if (!series.published.empty())
       text += fmt::format(
           ", \\\n  keyentry w points pt {} ps PS*1.15 lw 1.2 lc rgb \"{}\" t {}", style.hollow,
-          style.color,
-          single_quoted(plain_text(series.name, layout.name_limit) + " (published)", 0));
+          style.color, string_of(plain_text(series.name, layout.name_limit) + " (published)", 0));
   }
   if (joined)
     text += fmt::format(
@@ -155,14 +158,16 @@ std::string plot_command(const Figure& figure, const FigureLayout& layout) {
   draw(FigureBlock::whiskers);
   draw(FigureBlock::line);
   draw(FigureBlock::points);
+  if (parts.empty()) parts.push_back("NaN notitle");
+  std::string texts;
   for (std::size_t i = 0; i < blocks.size(); ++i)
     if (blocks[i].kind == FigureBlock::points || blocks[i].kind == FigureBlock::published)
-      parts.push_back(
-          fmt::format("DATA index {} u 1:(HOVER ? $2 : NaN):6 w labels hypertext point "
-                      "pt 7 ps 1.4 lc rgb \"#ff000000\" notitle",
-                      i));
-  if (parts.empty()) parts.push_back("NaN notitle");
-  return fmt::format("plot {}{}\n", fmt::join(parts, ", \\\n  "), legend(figure, layout));
+      texts += fmt::format(
+          ", DATA index {} u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb \"#ff000000\" "
+          "notitle",
+          i);
+  return fmt::format("TEXTS = HOVER ? '{}' : ''\nplot {}{} @TEXTS\n", texts,
+                     fmt::join(parts, ", \\\n  "), legend(figure, layout));
 }
 
 }  // namespace

@@ -29,8 +29,8 @@ struct Figure {
   std::optional<double> chance;       ///< a dashed line
 };
 
-/// The gnuplot script: settings and numbers of this program alone, texts as single-quoted strings
-/// without markup. FORMAT (svg, png, pdf) chooses the terminal; without STREAM it writes
+/// The gnuplot script: settings and numbers of this program alone, texts as strings without
+/// anything to evaluate. FORMAT (svg, png, pdf) chooses the terminal; without STREAM it writes
 /// `<base>.<FORMAT>`. With HOVER the SVG carries "@@n@@" for the n-th hover text.
 std::string figure_script(const Figure& figure, const std::string& base);
 
@@ -40,9 +40,10 @@ std::string figure_data(const Figure& figure);
 /// The hover texts in the order of their numbers.
 std::vector<std::string> hover_texts(const Figure& figure);
 
-/// Makes gnuplot's SVG quiet: every "@@n@@" handler becomes a <title> with the escaped text, no
-/// script or handler stays. Throws Error(internal) if one would.
-std::string finish_svg(const std::string& svg, const std::vector<std::string>& hovers);
+/// Makes gnuplot's SVG quiet: every "@@n@@" handler becomes a <title> with the escaped text, the
+/// document is called `title`, no script or handler stays. Throws Error(internal) if one would.
+std::string finish_svg(const std::string& svg, const std::string& title,
+                       const std::vector<std::string>& hovers);
 
 /// The PDF without the moment at which it was made, so that the same figure has the same bytes.
 std::string finish_pdf(std::string pdf);

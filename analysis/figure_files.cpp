@@ -44,6 +44,23 @@ std::string without_default_titles(std::string svg) {
   return svg;
 }
 
+/// Puts the figure's title where gnuplot puts its own name, which browsers show.
+std::string with_title(std::string svg, const std::string& title) {
+  constexpr std::string_view kOwn = "<title>Gnuplot</title>";
+  if (const auto at = svg.find(kOwn); at != std::string::npos)
+    svg.replace(at, kOwn.size(), "<title>" + xml_escaped(title) + "</title>");
+  return svg;
+}
+
+/// gnuplot writes a bold face into the family's name, where no browser looks for it.
+std::string with_bold_faces(std::string svg) {
+  constexpr std::string_view kFace = "font-family=\"DejaVu Sans:Bold\"";
+  constexpr std::string_view kBold = "font-family=\"DejaVu Sans\" font-weight=\"bold\"";
+  for (std::size_t at = svg.find(kFace); at != std::string::npos; at = svg.find(kFace, at))
+    svg.replace(at, kFace.size(), kBold);
+  return svg;
+}
+
 /// Throws if some element runs code. Texts cannot look like elements: their '<' is escaped.
 void check_no_script(std::string_view svg) {
   for (std::size_t at = svg.find('<'); at != std::string_view::npos; at = svg.find('<', at + 1)) {
@@ -56,7 +73,8 @@ void check_no_script(std::string_view svg) {
 
 }  // namespace
 
-std::string finish_svg(const std::string& svg, const std::vector<std::string>& hovers) {
+std::string finish_svg(const std::string& svg, const std::string& title,
+                       const std::vector<std::string>& hovers) {
   std::string result;
   std::size_t copied = 0;
   for (std::size_t at = svg.find(kHandler); at != std::string::npos;
@@ -73,7 +91,7 @@ std::string finish_svg(const std::string& svg, const std::vector<std::string>& h
     copied = behind + kHandlerEnd.size();
   }
   result.append(svg, copied);
-  result = without_default_titles(std::move(result));
+  result = with_bold_faces(with_title(without_default_titles(std::move(result)), title));
   check_no_script(result);
   return result;
 }
@@ -106,7 +124,7 @@ std::vector<std::string> draw_figure(const Figure& figure, const std::string& di
     check(format == "svg" || format == "png" || format == "pdf", "figure", "format '{}'", format);
     const std::string options = "FORMAT='" + format + "'; STREAM=1; HOVER=1";
     std::string bytes = run_gnuplot(directory, {"-e", options, base + ".gp"});
-    if (format == "svg") bytes = finish_svg(bytes, hover_texts(figure));
+    if (format == "svg") bytes = finish_svg(bytes, figure.title, hover_texts(figure));
     if (format == "pdf") bytes = finish_pdf(std::move(bytes));
     files.push_back(base + "." + format);
     publish((std::filesystem::path(directory) / files.back()).string(), bytes);

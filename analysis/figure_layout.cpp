@@ -12,10 +12,10 @@ namespace recallbench {
 namespace {
 
 constexpr std::size_t kNameLimit = 28;  // characters in the legend
-constexpr double kUsualRows = 14;       // legend entries that the usual height holds
+constexpr double kUsualRows = 12;       // legend entries that the usual height holds
 constexpr double kUsualMargin = 20;     // characters that the usual width spares for the legend
 constexpr double kUsualColumns = 105;   // the usual width in characters
-constexpr double kUsualLines = 22;      // the usual height in legend entries
+constexpr double kUsualLines = 20;      // the usual height in legend entries
 
 /// What lies on the canvas, as far as ranges go.
 struct Extent {

@@ -1,4 +1,6 @@
 #include <filesystem>
+#include <map>
+#include <utility>
 
 #include "analysis/csv.h"
 #include "analysis/summary.h"
@@ -58,6 +60,7 @@ std::vector<SummaryRow> load_summaries(const std::vector<std::string>& paths) {
       SummaryRow& earlier = rows[place->second.first];
       if (earlier.status != kStatusDone) {
         earlier = row;
+        place->second.second = file;
       } else if (row.status == kStatusDone && !same_results(row, earlier)) {
         fail(ErrorKind::io, "results",
              "run {} has other results in {} (device {}) than in {} (device {}); give only one "

@@ -105,12 +105,24 @@ std::string y_label_of(const std::string& column) {
   return column;
 }
 
+/// "test data: mqar": the names of the tasks alone, since the whole description does not fit.
+std::string subtitle_of(const std::string& task) {
+  const auto test = task.find("; test ");
+  std::set<std::string> names;
+  for (std::size_t end = task.find('(', test);
+       test != std::string::npos && end != std::string::npos; end = task.find('(', end + 1)) {
+    const std::size_t begin = task.find_last_of(" +", end - 1) + 1;
+    names.insert(task.substr(begin, end - begin));
+  }
+  return names.empty() ? task : fmt::format("test data: {}", fmt::join(names, ", "));
+}
+
 Figure figure_of(const Frontier& frontier, const TaskFrontier& task, const FigureOptions& options) {
   Figure figure;
   figure.title = options.title;
   if (figure.title.empty()) figure.title = fmt::format("{}", fmt::join(frontier.sweeps, " + "));
   if (figure.title.empty()) figure.title = "Recall against state size";
-  figure.subtitle = task.task;
+  figure.subtitle = subtitle_of(task.task);
   figure.caption = caption_of(task);
   figure.x_label = x_label_of(frontier, task);
   figure.y_label = y_label_of(frontier.column);

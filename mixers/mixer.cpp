@@ -28,7 +28,7 @@ Initialise MixerContext::residual_weight() const {
 }
 
 Tensor Forward::dropout(const Tensor& x, double probability) {
-  return training() && probability > 0 ? recallbench::dropout(graph_, x, probability) : x;
+  return drops() && probability > 0 ? recallbench::dropout(graph_, x, probability) : x;
 }
 
 Tensor SequenceMixer::forward_rows(Forward& f, const Tensor& x, Index labels) const {

@@ -52,7 +52,7 @@ struct MixerContext {
   Index d_model = 64;
   bool zoology = false;  ///< compat = "zoology": the reference's quirks
   /// Blocks that bring their own initialisation (Mamba's) leave Linear weights at PyTorch's
-  /// default; in a transformer block they are N(0, 0.02^2) (spec: initialisation).
+  /// default; in a transformer block they are N(0, 0.02^2).
   bool transformer_block = true;
 
   /// N(0, 0.02^2): Linear and Embedding weights of a transformer block.
@@ -92,9 +92,10 @@ class Forward {
  public:
   explicit Forward(Graph& graph) : graph_(graph) {}
   Graph& graph() { return graph_; }
-  bool training() const { return graph_.training(); }
+  /// Whether dropouts act: while training, unless they are switched off.
+  bool drops() const { return graph_.drops(); }
   Tensor parameter(Parameter p) { return graph_.parameter(p); }
-  /// dropout(x, p) while training, x otherwise.
+  /// dropout(x, p) where dropouts act, x otherwise.
   Tensor dropout(const Tensor& x, double probability);
 
  private:

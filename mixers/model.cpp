@@ -56,7 +56,7 @@ void Model::declare(ModelDeclarer& declarer) {
     positions_ = declarer.weight("embeddings.position_embeddings.weight",
                                  {config_.max_position_embeddings, d}, normal(0.02));
   for (int i = 0; i < config_.n_layers; ++i) {
-    LayerConfig& entry = config_.layers[static_cast<std::size_t>(i) % config_.layers.size()];
+    const LayerConfig& entry = config_.layers[static_cast<std::size_t>(i) % config_.layers.size()];
     const std::string base = fmt::format("backbone.layers.{}.", i);
     const MixerContext context{i, static_cast<int>(config_.n_layers), d, config_.zoology,
                                transformer};
@@ -70,7 +70,6 @@ void Model::declare(ModelDeclarer& declarer) {
       options.set(key, value, entry.where);
     layer.mixer = mixer_registry().find(entry.mixer).make(context, options, declarer);
     options.finish();
-    entry.resolved = options.resolved();
     declarer.prefix = base;
     if (transformer) {
       layer.norm1 = declarer.undecayed("norm1.weight", {d}, constant(1));
@@ -160,8 +159,9 @@ std::optional<double> Model::published_state_bytes(Index length) const {
   return bytes;
 }
 
-ModelConfig resolve_model(const ModelConfig& config) {
-  return Model(config, DType::f32, 1).config();
+std::optional<double> Model::reference_state_bytes(Index length) const {
+  if (config_.zoology && config_.block == "mamba") return std::nullopt;  // Q11
+  return published_state_bytes(length);
 }
 
 }  // namespace recallbench

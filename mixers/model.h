@@ -20,7 +20,7 @@ struct RecordedLoss {
   Tensor correct;   ///< [R, B n, 1]
 };
 
-/// The language model around the mixers (spec/mixers: model shell): embedding, n_layers blocks of
+/// The language model around the mixers (as in the public Zoology): embedding, n_layers blocks of
 /// sequence mixer and state mixer with pre-norm residuals, final LayerNorm, tied or separate head.
 /// Owns the parameters of R replicas; records any number of graphs over them.
 class Model {
@@ -32,7 +32,6 @@ class Model {
 
   Parameters& parameters() { return *parameters_; }
   const Parameters& parameters() const { return *parameters_; }
-  /// The configuration with every layer's options resolved.
   const ModelConfig& config() const { return config_; }
 
   /// Loss and hits at the batch's labels; only labelled rows exist after the last mixer.
@@ -49,6 +48,9 @@ class Model {
   std::int64_t measured_state_bytes(Index length) const;
   /// Zoology's figure: 4 times the sum of its layers' formulas; none where a layer has none.
   std::optional<double> published_state_bytes(Index length) const;
+  /// What the reference's model itself returns: the same, but under compat none for Mamba blocks,
+  /// which it does not recognise (quirk Q11).
+  std::optional<double> reference_state_bytes(Index length) const;
 
   const SequenceMixer& mixer(int layer) const {
     return *layers_[static_cast<std::size_t>(layer)].mixer;
@@ -94,9 +96,5 @@ class ModelDecoder {
   HostParameters parameters_;
   std::vector<std::unique_ptr<Decoder>> decoders_;
 };
-
-/// The configuration with all defaults filled in and checked: mixers exist, options are known and
-/// possible. Error(usage) otherwise.
-ModelConfig resolve_model(const ModelConfig& config);
 
 }  // namespace recallbench

@@ -11,8 +11,7 @@ namespace recallbench {
 /// One entry of `layers`: `{mixer = "based", feature_dim = 16, ...}`.
 struct LayerConfig {
   std::string mixer;
-  Values options;     ///< as given
-  Values resolved;    ///< with all defaults, once a Model has been made of it
+  Values options;
   std::string where;  ///< "file:line:column" for messages
 };
 

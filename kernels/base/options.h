@@ -62,6 +62,8 @@ class Options {
   /// Throws Error(usage) about one key, for rules that a getter cannot state.
   [[noreturn]] void reject(const std::string& key, const std::string& why) const;
 
+  /// What was set, before any of it is read.
+  const Values& given() const { return values_; }
   /// Every key that was read, with the value in force: defaults filled in, types coerced.
   const Values& resolved() const { return resolved_; }
   /// Every key that was read, in reading order.

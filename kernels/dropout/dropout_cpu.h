@@ -1,17 +1,9 @@
 #pragma once
 
-#include <cstdint>
-
+#include "kernels/dropout/dropout_mask.h"
 #include "kernels/tensor/matrix.h"
 
 namespace recallbench {
-
-/// Which mask: see dropout.h.
-struct DropoutMask {
-  std::uint64_t seed;
-  std::uint32_t step, random_id;
-  double p;
-};
 
 /// to = from ⊙ mask / (1 - p), or to += that; both [rows, cols].
 template <class T>

@@ -25,6 +25,9 @@ class Graph {
   DType type() const { return parameters_.type(); }
   Index replicas() const { return parameters_.replicas(); }
   bool training() const { return training_; }
+  /// Off: a training graph without dropout, for given weights and gradient checks. On at first.
+  void set_dropout(bool on) { dropout_ = on; }
+  bool drops() const { return training_ && dropout_; }
 
   // -- recording ------------------------------------------------------------------------------
   /// [R, rows, cols] of the declared shape.
@@ -122,6 +125,7 @@ class Graph {
 
   Parameters& parameters_;
   bool training_;
+  bool dropout_ = true;
   bool finished_ = false;
   bool profiling_ = false;
   std::vector<Value> values_;

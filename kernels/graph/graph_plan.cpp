@@ -201,7 +201,7 @@ void Graph::finish(Arena& arena) {
           builder.add(static_cast<std::size_t>(elements) * size_of(type()), time, time);
     }
   }
-  if (root_.value >= 0 && training_) {
+  if (root_.value >= 0 && training_ && !values_[at(root_.value)].external) {
     touch_gradient(root_.value, node_count() - 1);
     builder.extend(values_[at(root_.value)].gradient_piece, 2 * node_count());
   }

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "sweeps/run/exit_code.h"
+
 namespace recallbench {
 
 /// What every subcommand understands.
@@ -35,15 +37,5 @@ void add_sample(CommandLine& line);
 void add_forward(CommandLine& line);
 void add_doctor(CommandLine& line);
 void add_worker(CommandLine& line);  ///< hidden: one run in a child process of `sweep` and `run`
-
-/// Exit codes (design section 7).
-enum ExitCode {
-  kDone = 0,
-  kSomeFailed = 1,
-  kUsage = 2,
-  kResults = 3,
-  kPluginRefused = 4,
-  kInterrupted = 75,
-};
 
 }  // namespace recallbench

@@ -131,12 +131,14 @@ int sample(const SampleArguments& arguments, const CommonOptions& common) {
       options_from_words(fmt::format("task '{}'", arguments.task), arguments.parameters);
   const std::unique_ptr<Task> task = entry.make(options);
   options.finish();
+  // A reference segment is made from its beginning.
+  const std::int64_t made = arguments.count + (arguments.compat ? arguments.index : 0);
   constexpr std::int64_t kMostTokens = std::int64_t{1} << 31;
-  if (arguments.count > kMostTokens / task->shape().input_seq_len) {
+  if (made > kMostTokens / task->shape().input_seq_len) {
     fail(ErrorKind::usage, "sample",
-         "--count times the length must be at most {} tokens, came {} x {}; export in parts by "
-         "--index",
-         kMostTokens, arguments.count, task->shape().input_seq_len);
+         "examples times length must be at most {} tokens, came {} x {}; lower --count{}",
+         kMostTokens, made, task->shape().input_seq_len,
+         arguments.compat ? " or --index" : " and export in parts by --index");
   }
   const SegmentData data = make_examples(arguments, entry, *task, options);
   if (!arguments.out.empty()) {

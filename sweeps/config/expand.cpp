@@ -62,7 +62,7 @@ class Expansion {
     check_count(saturating_product(n_models, n_cases()), max_runs);
     std::vector<std::vector<const Axis*>> axes;  // of each model
     for (const ModelPlan& model : plan_.models)
-      axes.push_back(live_axes(model));
+      naming(model, [&] { axes.push_back(live_axes(model)); });
     check_cases_used();
     std::int64_t count = 0;
     for (const auto& of_model : axes) {
@@ -73,10 +73,21 @@ class Expansion {
     }
     check_count(count, max_runs);
     for (std::size_t m = 0; m < axes.size(); ++m)
-      visit_model(plan_.models[m], axes[m], visit);
+      naming(plan_.models[m], [&] { visit_model(plan_.models[m], axes[m], visit); });
   }
 
  private:
+  /// Calls `action`, and says in its errors which of several models they are about.
+  template <class Action>
+  void naming(const ModelPlan& model, const Action& action) const {
+    try {
+      action();
+    } catch (const Error& error) {
+      if (plan_.models.size() == 1) throw;
+      throw Error(error.kind(), fmt::format("{} (model {})", error.what(), in_quotes(model.name)));
+    }
+  }
+
   std::int64_t n_cases() const {
     return std::max<std::int64_t>(1, static_cast<std::int64_t>(plan_.cases.size()));
   }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "kernels/base/error.h"
+#include "kernels/base/text.h"
 
 namespace recallbench {
 
@@ -68,11 +69,13 @@ struct Entry {
 /// are Error(usage) with their place.
 Node parse_toml(std::string_view toml, const std::string& source);
 
-/// Throws Error(usage): `[recipe] place: text`.
+/// Throws Error(usage): `[recipe] place: text`, fit for a terminal.
 template <class... Args>
 [[noreturn]] void fail_at(const Place& place, fmt::format_string<Args...> format, Args&&... args) {
-  fail(ErrorKind::usage, "recipe", "{}: {}", place.text(),
-       fmt::format(format, std::forward<Args>(args)...));
+  constexpr std::size_t kLongestMessage = 1000;
+  fail(ErrorKind::usage, "recipe", "{}",
+       printable(place.text() + ": " + fmt::format(format, std::forward<Args>(args)...),
+                 kLongestMessage));
 }
 
 }  // namespace recallbench

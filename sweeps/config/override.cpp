@@ -157,7 +157,9 @@ void set_path(Table& root, const PathOverride& change, const Node& value, bool s
 }
 
 void add_override(Plan& plan, const std::string& text) {
-  const Place place{std::make_shared<const std::string>("override '" + text + "'"), 0, 0};
+  constexpr std::size_t kShown = 80;
+  const std::string shortened = text.size() <= kShown ? text : text.substr(0, kShown) + " ...";
+  const Place place{std::make_shared<const std::string>("override " + in_quotes(shortened)), 0, 0};
   const std::size_t equals = text.find('=');
   if (equals == std::string::npos)
     fail_at(place, "an override reads key=value, such as train.lr=1e-3");

@@ -39,9 +39,10 @@ void check_fit(const TableReader& model, const ModelConfig& config, std::size_t 
   if (config.d_model > kMostWeights / config.vocab_size)
     model.reject("d_model", fmt::format("so that vocab_size x d_model is at most 2^30 ({} x {})",
                                         config.vocab_size, config.d_model));
-  if (config.block == "mamba" && config.state_mixer.type != "identity")
+  if (config.block != "transformer" && config.state_mixer.type != "identity")
     fail_at(model.place("state_mixer"),
-            "block = \"mamba\" has no state mixer; drop state_mixer or take the transformer block");
+            "block = \"{}\" has no state mixer; drop state_mixer or take the transformer block",
+            config.block);
   if (static_cast<std::int64_t>(n_layers_given) > config.n_layers)
     fail_at(model.place("layers"),
             "'layers' has {} entries and n_layers is {}; raise n_layers or drop the entries that "
@@ -69,7 +70,7 @@ ModelConfig read_model(const Node& table, bool zoology, std::int64_t default_voc
   config.n_layers = model.integer("n_layers", config.n_layers, 1, 1024);
   config.max_position_embeddings =
       model.integer("max_position_embeddings", config.max_position_embeddings, 0, kLongest);
-  config.block = model.text("block", config.block, {"transformer", "mamba"});
+  config.block = model.text("block", config.block, {"transformer", "mamba", "mamba2"});
   config.tie_embeddings = model.boolean("tie_embeddings", config.tie_embeddings);
   config.embed_dropout = read_dropout(model, "embed_dropout", config.embed_dropout);
   config.resid_dropout = read_dropout(model, "resid_dropout", config.resid_dropout);

@@ -41,6 +41,9 @@ LayerConfig resolve(const ModelConfig& model, const Node& entry, std::int64_t fi
     make_strictly(entry, "mixer", options,
                   [&](Options& asked) { mixers.find(layer.mixer).make(context, asked, declared); });
     if (i == first) layer.options = options.resolved();
+    check(options.resolved() == layer.options, "recipe",
+          "expected defaults of mixer '{}' that are equal in all layers; those of layer {} are not",
+          layer.mixer, i);
     if (declared.numbers() > kMostNumbers)
       fail_at(entry.place,
               "the mixers up to layer {} declare {} numbers, and at most 2^31 are possible; take a "

@@ -4,7 +4,13 @@
 #include "kernels/tensor/parallel.h"
 #include "tests/support/run_case.h"
 
-namespace recallbench::testing {
+namespace recallbench {
+
+void PrintTo(const OpCase& c, std::ostream* out) {
+  *out << c.name;
+}
+
+namespace testing {
 namespace {
 
 class OpCases : public ::testing::TestWithParam<OpCase> {
@@ -108,4 +114,5 @@ INSTANTIATE_TEST_SUITE_P(All, OpCases, ::testing::ValuesIn(tested_cases()), [](c
 });
 
 }  // namespace
-}  // namespace recallbench::testing
+}  // namespace testing
+}  // namespace recallbench

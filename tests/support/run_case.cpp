@@ -7,10 +7,6 @@
 
 namespace recallbench::testing {
 
-double output_weight(int output, Index i) {
-  return std::sin(0.7 + 1.3 * output + 0.37 * static_cast<double>(i));
-}
-
 namespace {
 
 std::size_t at(Index i) {
@@ -94,13 +90,6 @@ std::vector<V> repeated(const std::vector<V>& one, Index times) {
 
 }  // namespace
 
-std::vector<double> normal_numbers(Index count, std::uint64_t seed, double scale) {
-  std::vector<double> numbers(at(count));
-  RandomStream random(seed, Purpose::test_values, 0, 0);
-  normal(scale)(numbers, random);
-  return numbers;
-}
-
 std::vector<HostTensor> case_inputs(const OpCase& c, std::uint64_t seed) {
   std::vector<HostTensor> inputs;
   for (const std::vector<Index>& shape : c.inputs) {
@@ -175,16 +164,5 @@ template CaseResult run_case<float>(const OpCase&, const std::vector<HostTensor>
                                     bool);
 template CaseResult run_case<double>(const OpCase&, const std::vector<HostTensor>&, Index, Index,
                                      bool);
-
-double relative_error(const std::vector<double>& a, const std::vector<double>& b) {
-  if (a.size() != b.size()) return std::numeric_limits<double>::infinity();
-  double scale = 1e-30, error = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    if (std::isnan(a[i]) || std::isnan(b[i])) return std::numeric_limits<double>::quiet_NaN();
-    scale = std::max(scale, std::abs(b[i]));
-    error = std::max(error, std::abs(a[i] - b[i]));
-  }
-  return error / scale;
-}
 
 }  // namespace recallbench::testing

@@ -4,17 +4,12 @@
 #include <vector>
 
 #include "kernels/graph/op_case.h"
+#include "kernels/graph/probe.h"
 
 namespace recallbench::testing {
 
-/// Fixed standard normal numbers, times `scale`.
-std::vector<double> normal_numbers(Index count, std::uint64_t seed, double scale);
-
 /// The case's inputs on the host.
 std::vector<HostTensor> case_inputs(const OpCase& c, std::uint64_t seed);
-
-/// Weight of element i of output k in the sum whose gradient cases are checked by.
-double output_weight(int output, Index i);
 
 /// What one replay of a case gave: outputs and, per input, gradients of Σ outputs ⊙
 /// output_weight.
@@ -49,8 +44,5 @@ class PreparedCase {
 template <class T>
 CaseResult run_case(const OpCase& c, const std::vector<HostTensor>& inputs, Index replicas = 1,
                     Index replica = 0, bool training = true);
-
-/// max |a - b| over max |b| (or over 1e-30 where b is zero); NaN if either has one.
-double relative_error(const std::vector<double>& a, const std::vector<double>& b);
 
 }  // namespace recallbench::testing

@@ -224,7 +224,7 @@ const std::vector<Mistake> kModel = {
      "n_layers = 2",
      "n_layers = 2\nblock = \"mambo\"",
      "13:9",
-     {"transformer, mamba", "did you mean 'mamba'?"}},
+     {"transformer, mamba, mamba2", "did you mean 'mamba'?"}},
     {"StateMixerUnknown",
      "n_layers = 2",
      "n_layers = 2\nstate_mixer = {type = \"mpl\"}",

@@ -141,6 +141,11 @@ const std::vector<Mistake> kSweep = {
      "[[sweep.models]]\nname = \"b\"\nd_model = 4\n",
      {},
      {"f.toml:23:1", "not used by model 'b'", "grids of the models"}},
+    {"OverrideOfOneModelOnly",
+     "[[sweep.models]]\nname = \"a\"\n[[sweep.models]]\nname = \"b\"\n"
+     "layers = [{mixer = \"attention\"}]\n",
+     {"model.layers.1.num_heads=1"},
+     {"override 'model.layers.1.num_heads=1'", "list of 1", "(model 'b')"}},
     {"WrongValueInGrid",
      "[sweep.grid]\nseed = [1, -2]\n",
      {},
@@ -210,6 +215,12 @@ TEST(WrongRecipeFile, MissingTablesAreNamed) {
   EXPECT_NE(message_of(head + task + "model.d_model = 8\n").find("needs the key 'layers'"),
             std::string::npos);
   EXPECT_NE(message_of(head + "task.test = []\n").find("needs the key 'train'"), std::string::npos);
+}
+
+TEST(WrongRecipeFile, ControlCharactersDoNotReachTheTerminal) {
+  const std::string message = message_of(kPlainRecipe + "\"a\\u001b[31mb\" = 1\n");
+  EXPECT_EQ(message.find('\x1b'), std::string::npos);
+  EXPECT_NE(message.find("f.toml:22:1: unknown key"), std::string::npos) << message;
 }
 
 TEST(WrongRecipeFile, DeepNestingAndLargeFilesAreRefused) {

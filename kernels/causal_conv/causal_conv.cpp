@@ -1,0 +1,51 @@
+#include "kernels/causal_conv/causal_conv.h"
+
+#include "kernels/causal_conv/causal_conv_cpu.h"
+#include "kernels/graph/execution.h"
+
+namespace recallbench {
+namespace {
+
+class CausalConv : public TypedOperation<CausalConv> {
+ public:
+  CausalConv(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias)
+      : length_(x.shape[2]), has_bias_(bias.has_value()) {
+    reads(x, InBackward::read);
+    reads(weight, InBackward::read);
+    if (bias) reads(*bias, InBackward::unused);
+    writes(x.shape, InBackward::unused);
+    needs_scratch(weight.rows() * weight.cols(),
+                  causal_conv_scratch(x.shape[1], x.cols(), weight.cols()));
+  }
+  std::string_view name() const override { return "causal_conv"; }
+
+  template <class T>
+  void forward_as(Execution& e) {
+    causal_conv_forward_cpu(e.input<T>(0), e.input<T>(1), has_bias_ ? e.input<T>(2) : Batched<T>{},
+                            length_, e.output<T>(0), e.scratch<T>());
+  }
+  template <class T>
+  void backward_as(Execution& e) {
+    causal_conv_backward_cpu(e.input<T>(0), e.input<T>(1), e.output_gradient<T>(0), length_,
+                             e.input_gradient<T>(0), e.input_gradient<T>(1),
+                             has_bias_ ? e.input_gradient<T>(2) : Gradient<T>{}, e.scratch<T>());
+  }
+
+ private:
+  Index length_;
+  bool has_bias_;
+};
+
+}  // namespace
+
+Tensor causal_conv(Graph& graph, const Tensor& x, const Tensor& weight,
+                   std::optional<Tensor> bias) {
+  check(x.shape.rank() == 4 && weight.shape.rank() == 3 && weight.rows() == x.cols(), "causal_conv",
+        "expected x [R, B, L, C] and weight [R, C, K], got {} and {}", x.shape.text(),
+        weight.shape.text());
+  check(!bias || (bias->rows() == 1 && bias->cols() == x.cols()), "causal_conv",
+        "expected bias [R, 1, {}], got {}", x.cols(), bias ? bias->shape.text() : "");
+  return graph.add(std::make_unique<CausalConv>(x, weight, bias))[0];
+}
+
+}  // namespace recallbench

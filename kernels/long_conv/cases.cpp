@@ -1,0 +1,62 @@
+#include <algorithm>
+
+#include "kernels/graph/op_case.h"
+#include "kernels/long_conv/long_conv.h"
+
+namespace recallbench {
+namespace {
+
+/// u [B, L, D], filter [taps, D]; the formula of long_conv.h, pair by pair.
+std::vector<HostTensor> long_conv_reference(const HostTensor& u, const HostTensor& filter,
+                                            LongConvWrap wrap) {
+  const Index length = u.shape[1], channels = u.shape[2], rows = u.shape[0] * length;
+  const Index taps = std::min(filter.shape[0], wrap == LongConvWrap::none ? length : 2 * length);
+  HostTensor y{u.shape, std::vector<double>(u.data.size(), 0.0)};
+  for (Index row = 0; row < rows; ++row)
+    for (Index s = 0; s < length; ++s) {
+      const Index j = (row % length - s + 2 * length) % (2 * length);
+      if (j >= taps) continue;
+      for (Index c = 0; c < channels; ++c)
+        y.data[static_cast<std::size_t>(row * channels + c)] +=
+            filter.data[static_cast<std::size_t>(j * channels + c)] *
+            u.data[static_cast<std::size_t>((row - row % length + s) * channels + c)];
+    }
+  return {y};
+}
+
+}  // namespace
+
+void append_long_conv_cases(std::vector<OpCase>& cases) {
+  struct Size {
+    Index examples, length, channels, taps;
+    LongConvWrap wrap;
+    bool timed;
+  };
+  for (const Size& s :
+       {Size{2, 7, 5, 7, LongConvWrap::none, false}, Size{1, 1, 1, 1, LongConvWrap::none, false},
+        Size{3, 6, 33, 4, LongConvWrap::none, false},     // shorter than L
+        Size{18, 5, 3, 9, LongConvWrap::none, false},     // longer than L
+        Size{3, 6, 4, 9, LongConvWrap::circular, false},  // wraps around
+        Size{2, 5, 3, 30, LongConvWrap::circular, false},
+        Size{2, 1031, 2, 1031, LongConvWrap::none, false},  // FFT
+        Size{2, 1026, 2, 1500, LongConvWrap::circular, false},
+        Size{64, 256, 64, 256, LongConvWrap::none, true},
+        Size{8, 1024, 64, 1024, LongConvWrap::none, true},
+        Size{4, 2048, 64, 2048, LongConvWrap::none, true}}) {
+    OpCase c;
+    c.name = fmt::format("long_conv/B={},L={},D={},taps={}{}", s.examples, s.length, s.channels,
+                         s.taps, s.wrap == LongConvWrap::none ? "" : ",circular");
+    c.inputs = {{s.examples, s.length, s.channels}, {s.taps, s.channels}};
+    c.build = [s](Graph& g, const std::vector<Tensor>& t) {
+      return std::vector<Tensor>{long_conv(g, t[0], t[1], s.wrap)};
+    };
+    c.reference = [s](const std::vector<HostTensor>& t, const HostBatch&) {
+      return long_conv_reference(t[0], t[1], s.wrap);
+    };
+    c.tested = !s.timed;
+    c.flops = s.timed ? static_cast<double>(s.examples * s.length * s.length * s.channels) : 0;
+    cases.push_back(c);
+  }
+}
+
+}  // namespace recallbench

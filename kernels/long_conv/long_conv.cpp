@@ -1,0 +1,48 @@
+#include "kernels/long_conv/long_conv.h"
+
+#include <algorithm>
+
+#include "kernels/graph/execution.h"
+#include "kernels/long_conv/long_conv_cpu.h"
+
+namespace recallbench {
+namespace {
+
+class LongConv : public TypedOperation<LongConv> {
+ public:
+  LongConv(const Tensor& u, const Tensor& filter, LongConvWrap wrap)
+      : length_(u.shape[2]),
+        taps_(std::min(filter.rows(), wrap == LongConvWrap::none ? length_ : 2 * length_)) {
+    reads(u, InBackward::read);
+    reads(filter, InBackward::read);
+    writes(u.shape, InBackward::unused);
+    needs_scratch(long_conv_scratch(u.shape[1], length_, u.cols(), false),
+                  long_conv_scratch(u.shape[1], length_, u.cols(), true));
+  }
+  std::string_view name() const override { return "long_conv"; }
+
+  template <class T>
+  void forward_as(Execution& e) {
+    long_conv_forward_cpu(e.input<T>(0), e.input<T>(1), length_, taps_, e.output<T>(0),
+                          e.scratch<T>());
+  }
+  template <class T>
+  void backward_as(Execution& e) {
+    long_conv_backward_cpu(e.input<T>(0), e.input<T>(1), e.output_gradient<T>(0), length_, taps_,
+                           e.input_gradient<T>(0), e.input_gradient<T>(1), e.scratch<T>());
+  }
+
+ private:
+  Index length_, taps_;
+};
+
+}  // namespace
+
+Tensor long_conv(Graph& graph, const Tensor& u, const Tensor& filter, LongConvWrap wrap) {
+  check(u.shape.rank() == 4 && filter.shape.rank() == 3 && filter.cols() == u.cols(), "long_conv",
+        "expected u [R, B, L, D] and filter [R, taps, D], got {} and {}", u.shape.text(),
+        filter.shape.text());
+  return graph.add(std::make_unique<LongConv>(u, filter, wrap))[0];
+}
+
+}  // namespace recallbench

@@ -1,0 +1,63 @@
+#include "mixers/attention/cached_attention.h"
+
+#include <cmath>
+
+#include "kernels/gather_rows/gather_rows.h"
+#include "kernels/matmul/matmul.h"
+#include "kernels/softmax_attention/softmax_attention.h"
+
+namespace recallbench {
+
+CachedAttention::CachedAttention(const CachedAttentionConfig& config, const MixerContext& context,
+                                 ParameterDeclarer& declarer)
+    : config_(config) {
+  const Index d = config.d_model;
+  wqkv_ = declarer.weight("Wqkv.weight", {3 * d, d}, context.linear_weight());
+  if (config.bias) wqkv_bias_ = declarer.undecayed("Wqkv.bias", {3 * d}, constant(0));
+  out_ = declarer.weight("out_proj.weight", {d, d}, context.residual_weight());
+  if (config.output_bias) out_bias_ = declarer.undecayed("out_proj.bias", {d}, constant(0));
+}
+
+/// Rows [first, first + count) of Wqkv: x [R, ..., d] → [R, ..., count].
+Tensor CachedAttention::project(Forward& f, const Tensor& x, Index first, Index count) const {
+  std::optional<Tensor> bias;
+  if (config_.bias) bias = f.parameter(wqkv_bias_).columns(first, count);
+  return linear(f.graph(), x, f.parameter(wqkv_).row_range(first, count), bias);
+}
+
+/// q [R, B, Lq, d], kv [R, B, L, 2d] → [R, B, Lq, d], out_proj included.
+Tensor CachedAttention::attend(Forward& f, const Tensor& q, const Tensor& kv,
+                               bool at_labels) const {
+  const Index d = config_.d_model;
+  const Tensor o =
+      softmax_attention(f.graph(), q, kv.columns(0, d), kv.columns(d, d),
+                        {config_.heads, 1 / std::sqrt(static_cast<double>(d / config_.heads)),
+                         config_.window, f.drops() ? config_.dropout : 0, at_labels});
+  std::optional<Tensor> bias;
+  if (config_.output_bias) bias = f.parameter(out_bias_);
+  return linear(f.graph(), o, f.parameter(out_), bias);
+}
+
+Tensor CachedAttention::forward(Forward& f, const Tensor& x) const {
+  const Index d = config_.d_model;
+  const Tensor qkv = project(f, x, 0, 3 * d);
+  return attend(f, qkv.columns(0, d), qkv.columns(d, 2 * d), false);
+}
+
+Tensor CachedAttention::forward_rows(Forward& f, const Tensor& x, Index labels) const {
+  const Index d = config_.d_model;
+  const Tensor q = project(f, gather_rows(f.graph(), x, labels), 0, d);
+  return attend(f, q, project(f, x, d, 2 * d), true);
+}
+
+std::unique_ptr<Decoder> CachedAttention::decoder(const HostParameters& parameters, Index) const {
+  return make_cached_attention_decoder(config_, parameters);
+}
+
+double read_attention_dropout(Options& options) {
+  const double p = options.number("dropout", 0.0, 0.0, 1.0, "dropout of the attention weights");
+  if (p == 1) options.reject("dropout", "must be below 1: nothing would be left");
+  return p;
+}
+
+}  // namespace recallbench

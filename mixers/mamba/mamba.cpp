@@ -1,0 +1,165 @@
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/causal_conv/causal_conv.h"
+#include "kernels/elementwise/elementwise.h"
+#include "kernels/gather_rows/gather_rows.h"
+#include "kernels/matmul/matmul.h"
+#include "kernels/selective_scan/selective_scan.h"
+#include "mixers/mamba/mamba_decoder.h"
+#include "mixers/registry.h"
+
+namespace recallbench {
+namespace {
+
+struct MambaOptions {
+  MambaOptions(const MixerContext& context, Options& o) {
+    size.d_model = context.d_model;
+    size.states = o.integer("d_state", 16, 1, 4096, "states of each channel, N");
+    size.conv = o.integer("d_conv", 4, 1, 64, "width of the causal convolution");
+    size.inner = context.d_model * o.integer("expand", 2, 1, 64, "channels for each of d_model");
+    size.rank = o.integer("dt_rank", 0, 0, 1 << 20, "rank of the step size; 0: d_model / 16, up");
+    if (size.rank == 0) size.rank = (context.d_model + 15) / 16;
+    conv_bias = o.boolean("conv_bias", true, "bias of the convolution");
+    bias = o.boolean("bias", false, "biases of in_proj and out_proj");
+    dt_min = o.number("dt_min", 0.001, 1e-12, 1e3, "smallest initial step size");
+    dt_max = o.number("dt_max", 0.1, 1e-12, 1e3, "largest initial step size");
+    if (dt_max < dt_min) o.reject("dt_max", fmt::format("must be at least dt_min = {}", dt_min));
+    dt_floor = o.number("dt_init_floor", 1e-4, 1e-12, 1e3, "no initial step size lies below");
+    dt_scale = o.number("dt_scale", 1.0, 1e-12, 1e3, "factor of dt_proj's initial bound");
+    dt_constant = o.text("dt_init", "random", {"random", "constant"},
+                         "dt_proj starts uniform within its bound, or at it") == "constant";
+  }
+
+  MambaSizes size{};
+  bool conv_bias, bias, dt_constant;
+  double dt_min, dt_max, dt_floor, dt_scale;
+};
+
+/// ln(1), ..., ln(N) in every row.
+Initialise log_of_state_numbers(Index states) {
+  return [states](std::span<double> values, RandomStream&) {
+    for (std::size_t i = 0; i < values.size(); ++i)
+      values[i] = std::log(static_cast<double>(static_cast<Index>(i) % states + 1));
+  };
+}
+
+/// Biases whose softplus is log-uniform in [low, high], but at least `floor`.
+Initialise inverse_softplus(double low, double high, double floor) {
+  return [=](std::span<double> values, RandomStream& random) {
+    uniform(1)(values, random);
+    const double centre = (std::log(high) + std::log(low)) / 2;
+    const double reach = (std::log(high) - std::log(low)) / 2;
+    for (double& v : values) {
+      const double dt = std::max(std::exp(centre + reach * v), floor);
+      v = dt + std::log(-std::expm1(-dt));
+    }
+  };
+}
+
+/// As PyTorch starts a Linear with `inputs` inputs.
+Initialise torch_linear(Index inputs) {
+  return uniform(1 / std::sqrt(static_cast<double>(inputs)));
+}
+
+class Mamba : public SequenceMixer {
+ public:
+  Mamba(const MixerContext& context, Options& options, ParameterDeclarer& d)
+      : Mamba(context, MambaOptions(context, options), d) {}
+
+  Tensor forward(Forward& f, const Tensor& x) const override {
+    const Tensor xz = linear(f.graph(), x, f.parameter(in_), bias(f, in_bias_));
+    const Tensor y = scan(f, xz.columns(0, size_.inner));
+    return gate_and_project(f, y, xz.columns(size_.inner, size_.inner));
+  }
+
+  /// The scan needs all tokens; the gate and the projections around it need the labelled ones.
+  Tensor forward_rows(Forward& f, const Tensor& x, Index labels) const override {
+    const Index inner = size_.inner;
+    const auto half = [&](const Tensor& rows, Index first) {
+      std::optional<Tensor> offset = bias(f, in_bias_);
+      if (offset) offset = offset->columns(first, inner);
+      return linear(f.graph(), rows, f.parameter(in_).row_range(first, inner), offset);
+    };
+    const Tensor y = gather_rows(f.graph(), scan(f, half(x, 0)), labels);
+    return gate_and_project(f, y, half(gather_rows(f.graph(), x, labels), inner));
+  }
+
+  std::unique_ptr<Decoder> decoder(const HostParameters& parameters, Index) const override {
+    return make_mamba_decoder(size_, parameters);
+  }
+  /// The reference's layer has 2 d N, whatever `expand` is, and leaves the convolution out.
+  std::optional<double> published_state_size(Index) const override {
+    return 4.0 * 2.0 * static_cast<double>(size_.d_model * size_.states);
+  }
+  /// It learns slowly: 0.26 on the tiny MQAR after the steps that attention needs for 1.0.
+  Traits traits() const override { return {true, true, 0.1, 1.0}; }
+
+ private:
+  Mamba(const MixerContext& context, const MambaOptions& o, ParameterDeclarer& d) : size_(o.size) {
+    const auto [width, inner, states, conv, rank] = size_;
+    // In a transformer block the reference starts every Linear at N(0, 0.02^2) with bias 0, that
+    // of the step size too (Q4); soundly the step size keeps its own start.
+    const bool own = !context.transformer_block, own_dt = own || !context.zoology;
+    const auto start = [&](Index in) { return own ? torch_linear(in) : context.linear_weight(); };
+    in_ = d.weight("in_proj.weight", {2 * inner, width}, start(width));
+    if (o.bias) in_bias_ = d.undecayed("in_proj.bias", {2 * inner}, constant(0));
+    conv_ = d.weight("conv1d.weight", {inner, 1, conv}, torch_linear(conv));
+    if (o.conv_bias) conv_bias_ = d.undecayed("conv1d.bias", {inner}, torch_linear(conv));
+    token_ = d.weight("x_proj.weight", {rank + 2 * states, inner}, start(inner));
+    const double bound = o.dt_scale / std::sqrt(static_cast<double>(rank));
+    dt_ = d.weight("dt_proj.weight", {inner, rank},
+                   !own_dt         ? context.linear_weight()
+                   : o.dt_constant ? constant(bound)
+                                   : uniform(bound));
+    dt_bias_ = d.undecayed("dt_proj.bias", {inner},
+                           own_dt ? inverse_softplus(o.dt_min, o.dt_max, o.dt_floor) : constant(0));
+    a_log_ = d.undecayed("A_log", {inner, states}, log_of_state_numbers(states));
+    skip_ = d.undecayed("D", {inner}, constant(1));
+    const double layers = static_cast<double>(context.n_layers);
+    out_ = d.weight("out_proj.weight", {width, inner},
+                    own ? uniform(1 / std::sqrt(static_cast<double>(inner) * layers))
+                        : context.residual_weight());
+    if (o.bias) out_bias_ = d.undecayed("out_proj.bias", {width}, constant(0));
+  }
+
+  static std::optional<Tensor> bias(Forward& f, Parameter p) {
+    return p.id < 0 ? std::nullopt : std::optional<Tensor>(f.parameter(p));
+  }
+
+  /// in_proj's first half [R, B, L, d_inner] → y before the gate.
+  Tensor scan(Forward& f, const Tensor& projected) const {
+    Graph& g = f.graph();
+    const Tensor x = activate(g, Activation::silu,
+                              causal_conv(g, projected, f.parameter(conv_), bias(f, conv_bias_)));
+    const Tensor token = linear(g, x, f.parameter(token_));
+    const Tensor dt =
+        linear(g, token.columns(0, size_.rank), f.parameter(dt_), f.parameter(dt_bias_));
+    return selective_scan(
+        g, {x, dt, f.parameter(a_log_), token.columns(size_.rank, size_.states),
+            token.columns(size_.rank + size_.states, size_.states), f.parameter(skip_)});
+  }
+
+  Tensor gate_and_project(Forward& f, const Tensor& y, const Tensor& z) const {
+    const Tensor gated = multiply(f.graph(), y, activate(f.graph(), Activation::silu, z));
+    return linear(f.graph(), gated, f.parameter(out_), bias(f, out_bias_));
+  }
+
+  MambaSizes size_;
+  Parameter in_, in_bias_, conv_, conv_bias_, token_, dt_, dt_bias_, a_log_, skip_, out_, out_bias_;
+};
+
+}  // namespace
+
+void register_mamba(MixerRegistry& registry) {
+  registry.add(
+      "mamba",
+      {"Selective state space: a gated recurrence whose decay and writing depend on the token "
+       "(Gu and Dao 2023).",
+       [](const MixerContext& context, Options& options, ParameterDeclarer& d) {
+         return std::make_unique<Mamba>(context, options, d);
+       },
+       "mamba"});
+}
+
+}  // namespace recallbench

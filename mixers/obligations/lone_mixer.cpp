@@ -1,0 +1,204 @@
+#include "mixers/obligations/lone_mixer.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace recallbench {
+namespace {
+
+class Collector : public ParameterDeclarer {
+ public:
+  explicit Collector(std::vector<ParameterSpec>& specs) : specs_(specs) {}
+  Parameter declare(ParameterSpec spec) override {
+    specs_.push_back(std::move(spec));
+    return {static_cast<int>(specs_.size()) - 1};
+  }
+
+ private:
+  std::vector<ParameterSpec>& specs_;
+};
+
+template <class T>
+std::vector<double> to_host(const Matrix<T>& m) {
+  std::vector<double> numbers;
+  for (Index i = 0; i < m.rows; ++i)
+    numbers.insert(numbers.end(), m.row(i), m.row(i) + m.cols);
+  return numbers;
+}
+
+}  // namespace
+
+MadeMixer make_mixer(const std::string& name, const MixerEntry& entry, const Values& options,
+                     const MixerContext& context) {
+  MadeMixer made;
+  made.context = context;
+  Options read("mixer '" + name + "'", options);
+  Collector collector(made.specs);
+  made.mixer = entry.make(context, read, collector);
+  read.finish();
+  made.resolved = read.resolved();
+  made.described = read.described();
+  return made;
+}
+
+MadeMixer make_mixer(const std::string& name, const Values& options, const MixerContext& context) {
+  return make_mixer(name, mixer_registry().find(name), options, context);
+}
+
+HostParameters random_parameters(const std::vector<ParameterSpec>& specs, std::uint64_t seed,
+                                 double scale) {
+  std::map<std::string, std::vector<double>> values;
+  for (const ParameterSpec& spec : specs)
+    values[spec.name] = normal_numbers(spec.rows() * spec.cols(), seed + values.size(), scale);
+  return HostParameters(std::move(values));
+}
+
+HostParameters perturbed_parameters(const std::vector<ParameterSpec>& specs, std::uint64_t seed,
+                                    double noise) {
+  std::map<std::string, std::vector<double>> values;
+  for (const ParameterSpec& spec : specs) {
+    const Index count = spec.rows() * spec.cols();
+    std::vector<double> value(static_cast<std::size_t>(count));
+    RandomStream random(seed, Purpose::initial_values, static_cast<std::uint32_t>(values.size()),
+                        0);
+    spec.initialise(value, random);
+    const auto change = normal_numbers(count, seed + values.size(), spec.trainable ? noise : 0.0);
+    for (std::size_t i = 0; i < value.size(); ++i)
+      value[i] += change[i];
+    values[spec.name] = std::move(value);
+  }
+  return HostParameters(std::move(values));
+}
+
+MixerInput random_input(Index examples, Index length, Index d_model, std::uint64_t seed) {
+  return {examples, length, normal_numbers(examples * length * d_model, seed, 1.0), {}};
+}
+
+template <class T>
+std::vector<MixerRun> run_population(const MadeMixer& made,
+                                     const std::vector<HostParameters>& values,
+                                     const std::vector<MixerInput>& inputs, bool training) {
+  const auto replicas = static_cast<Index>(inputs.size());
+  const MixerInput& first = inputs[0];
+  Parameters parameters(made.specs, kDType<T>, replicas);
+  Graph graph(parameters, training);
+  Forward f(graph);
+  const Tensor x =
+      graph.input({replicas, first.examples, first.length, made.context.d_model}, true);
+  std::vector<std::int32_t> positions;
+  for (Index r = 0; r < replicas; ++r) {
+    const auto at = static_cast<std::size_t>(r);
+    for (int id = 0; id < parameters.count(); ++id)
+      parameters.set({id}, r, values[at].at(made.specs[static_cast<std::size_t>(id)].name));
+    std::copy(inputs[at].x.begin(), inputs[at].x.end(), graph.value<T>(x).replica(r).data);
+    positions.insert(positions.end(), inputs[at].positions.begin(), inputs[at].positions.end());
+  }
+  const Index labels = positions.empty() ? 0 : first.labels();
+  const Tensor y = labels == 0 ? made.mixer->forward(f, x) : made.mixer->forward_rows(f, x, labels);
+  graph.keep(y);
+  if (training) graph.set_root(y);
+  Arena arena;
+  graph.finish(arena);
+  const std::vector<std::uint64_t> seeds(inputs.size(), 17);
+  graph.forward({first.examples, first.length, labels, nullptr, positions.data(), nullptr, nullptr,
+                 3, seeds});
+  std::vector<MixerRun> runs(inputs.size());
+  for (Index r = 0; r < replicas; ++r)
+    runs[static_cast<std::size_t>(r)].y = to_host(graph.value<T>(y).replica(r));
+  if (!training) return runs;
+  for (Index r = 0; r < replicas; ++r) {
+    const Matrix<T> dy = graph.gradient<T>(y).replica(r);
+    for (Index i = 0; i < dy.rows; ++i)
+      for (Index j = 0; j < dy.cols; ++j)
+        dy.row(i)[j] = static_cast<T>(output_weight(0, i * dy.cols + j));
+  }
+  graph.backward();
+  for (Index r = 0; r < replicas; ++r) {
+    MixerRun& run = runs[static_cast<std::size_t>(r)];
+    run.dx = to_host(graph.gradient<T>(x).replica(r));
+    for (int id = 0; id < parameters.count(); ++id)
+      if (graph.uses({id}))
+        run.gradients[made.specs[static_cast<std::size_t>(id)].name] =
+            parameters.get_gradient({id}, r);
+  }
+  return runs;
+}
+
+template std::vector<MixerRun> run_population<float>(const MadeMixer&,
+                                                     const std::vector<HostParameters>&,
+                                                     const std::vector<MixerInput>&, bool);
+template std::vector<MixerRun> run_population<double>(const MadeMixer&,
+                                                      const std::vector<HostParameters>&,
+                                                      const std::vector<MixerInput>&, bool);
+
+std::vector<double> fold_decoder(const MadeMixer& made, const HostParameters& parameters,
+                                 const MixerInput& input, Index* state_numbers) {
+  const std::unique_ptr<Decoder> decoder = made.mixer->decoder(parameters, input.length);
+  const auto d = static_cast<std::size_t>(made.context.d_model);
+  std::vector<double> y(input.x.size());
+  for (Index b = 0; b < input.examples; ++b) {
+    State state = decoder->start();
+    for (Index t = 0; t < input.length; ++t) {
+      const auto row = static_cast<std::size_t>(b * input.length + t) * d;
+      decoder->step(std::span(input.x).subspan(row, d), state, std::span(y).subspan(row, d));
+    }
+    if (state_numbers != nullptr) *state_numbers = static_cast<Index>(state.numbers.size());
+  }
+  return y;
+}
+
+std::vector<double> rows_at(const std::vector<double>& y, const MixerInput& input) {
+  const Index d = static_cast<Index>(y.size()) / (input.examples * input.length);
+  std::vector<double> rows;
+  for (std::size_t i = 0; i < input.positions.size(); ++i) {
+    const Index b = static_cast<Index>(i) / input.labels();
+    const auto from = y.begin() + (b * input.length + input.positions[i]) * d;
+    rows.insert(rows.end(), from, from + d);
+  }
+  return rows;
+}
+
+double gradient_error(const MadeMixer& made, const HostParameters& parameters,
+                      const MixerInput& input, std::string& worst) {
+  const MixerRun run = run_mixer<double>(made, parameters, input, true);
+  const double h = 1e-5;
+  double largest = 0;
+  const auto compare = [&](const std::string& name, const std::vector<double>& gradient,
+                           const auto& evaluate) {
+    for (std::uint64_t direction = 0; direction < 2; ++direction) {
+      const std::vector<double> along =
+          normal_numbers(static_cast<Index>(gradient.size()), 100 + direction, 1.0);
+      const std::vector<double> plus = evaluate(along, h), minus = evaluate(along, -h);
+      double analytic = 0, norm = 0, numeric = 0;
+      for (std::size_t i = 0; i < gradient.size(); ++i) {
+        analytic += gradient[i] * along[i];
+        norm += std::abs(gradient[i] * along[i]);
+      }
+      for (std::size_t i = 0; i < plus.size(); ++i)
+        numeric += output_weight(0, static_cast<Index>(i)) * (plus[i] - minus[i]) / (2 * h);
+      const double error = std::abs(analytic - numeric) / std::max(norm, 1e-3);
+      if (!(error <= largest)) largest = error, worst = name;
+    }
+  };
+  compare("x", run.dx, [&](const std::vector<double>& along, double step) {
+    MixerInput moved = input;
+    for (std::size_t i = 0; i < along.size(); ++i)
+      moved.x[i] += step * along[i];
+    return run_mixer<double>(made, parameters, moved, true).y;
+  });
+  for (const ParameterSpec& spec : made.specs) {
+    if (!spec.trainable) continue;
+    const auto found = run.gradients.find(spec.name);
+    const std::vector<double> zero(static_cast<std::size_t>(spec.rows() * spec.cols()), 0.0);
+    compare(spec.name, found == run.gradients.end() ? zero : found->second,
+            [&](const std::vector<double>& along, double step) {
+              auto moved = parameters.all();
+              for (std::size_t i = 0; i < along.size(); ++i)
+                moved.at(spec.name)[i] += step * along[i];
+              return run_mixer<double>(made, HostParameters(moved), input, true).y;
+            });
+  }
+  return largest;
+}
+
+}  // namespace recallbench

@@ -1,0 +1,278 @@
+#include "mixers/obligations/obligations.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/tensor/parallel.h"
+#include "mixers/obligations/lone_mixer.h"
+
+namespace recallbench {
+namespace {
+
+constexpr double kNoise = 0.2;  // of the parameters, about their initial values
+
+struct Size {
+  Index examples, length;
+};
+constexpr Size kSizes[] = {{1, 1}, {3, 7}, {2, 33}};
+
+/// A result that passes if the measured value is within the bound; NaN is not.
+Obligation within(int number, const char* name, double measured, double bound, std::string detail) {
+  return {
+      number,   name,  measured <= bound ? Obligation::Status::passed : Obligation::Status::failed,
+      measured, bound, std::move(detail)};
+}
+
+/// Keeps the worst value and where it was seen; NaN is worst.
+struct Worst {
+  double value = 0;
+  std::string where = "nowhere";
+  void see(double seen, const std::string& place) {
+    if (!(seen <= value)) value = seen, where = place;
+  }
+};
+
+MixerInput with_positions(MixerInput input) {
+  for (Index b = 0; b < input.examples; ++b)  // the last, the first, and one twice
+    for (const Index t : {input.length - 1, Index{0}, input.length / 2, input.length / 2})
+      input.positions.push_back(static_cast<std::int32_t>(t));
+  return input;
+}
+
+/// How much the outputs change where the inputs are rounded to float: the part of a float error
+/// that no implementation can avoid.
+double rounding_sensitivity(const MadeMixer& made, const HostParameters& p, const MixerInput& input,
+                            const std::vector<double>& y) {
+  MixerInput rounded = input;
+  for (double& x : rounded.x)
+    x = static_cast<float>(x);
+  auto values = p.all();
+  for (auto& [name, numbers] : values)
+    for (double& x : numbers)
+      x = static_cast<float>(x);
+  return relative_error(run_mixer<double>(made, HostParameters(values), rounded, false).y, y);
+}
+
+Obligation forward_is_decoder(const MadeMixer& made) {
+  Worst in_double, in_float, rows;
+  for (const auto& [examples, length] : kSizes) {
+    const std::string where = fmt::format("B = {}, L = {}", examples, length);
+    const HostParameters p = perturbed_parameters(made.specs, 11, kNoise);
+    const MixerInput input = random_input(examples, length, made.context.d_model, 12);
+    const std::vector<double> expected = fold_decoder(made, p, input);
+    const std::vector<double> y = run_mixer<double>(made, p, input, false).y;
+    in_double.see(relative_error(y, expected), where);
+    const double allowed = std::max(5e-5, 20 * rounding_sensitivity(made, p, input, y));
+    in_float.see(relative_error(run_mixer<float>(made, p, input, false).y, expected) / allowed,
+                 where);
+    const MixerInput some = with_positions(input);
+    rows.see(relative_error(run_mixer<double>(made, p, some, false).y, rows_at(y, some)), where);
+  }
+  constexpr const char* kName = "forward = decoder";
+  if (!(in_float.value <= 1))
+    return within(1, kName, in_float.value, 1,
+                  "in float, as a share of what rounding explains, at " + in_float.where);
+  if (!(rows.value <= 1e-9))
+    return within(1, kName, rows.value, 1e-9,
+                  "forward_rows against the rows of forward, at " + rows.where);
+  return within(1, kName, in_double.value, 1e-9, "worst at " + in_double.where);
+}
+
+Obligation gradients(const MadeMixer& made) {
+  Worst worst;
+  for (const auto& [examples, length] : kSizes) {
+    const HostParameters p = perturbed_parameters(made.specs, 21, kNoise);
+    const MixerInput all = random_input(examples, length, made.context.d_model, 22);
+    for (const MixerInput& input : {all, with_positions(all)}) {
+      std::string place;
+      const double error = gradient_error(made, p, input, place);
+      worst.see(error, fmt::format("{} at B = {}, L = {}{}", place, examples, length,
+                                   input.positions.empty() ? "" : ", labelled rows"));
+    }
+  }
+  return within(2, "gradients", worst.value, 2e-6,
+                "against central differences, worst: " + worst.where);
+}
+
+Obligation causality(const MadeMixer& made) {
+  const Index length = 24, d = made.context.d_model;
+  const HostParameters p = perturbed_parameters(made.specs, 31, kNoise);
+  const MixerInput input = random_input(1, length, d, 32);
+  const std::vector<double> before = run_mixer<double>(made, p, input, false).y;
+  double scale = 1e-30;
+  for (const double y : before)
+    scale = std::max(scale, std::abs(y));
+  Worst worst;
+  for (const Index t : {Index{1}, Index{10}, length - 1}) {
+    MixerInput changed = input;
+    for (Index j = 0; j < d; ++j)
+      changed.x[static_cast<std::size_t>(t * d + j)] += 1;
+    const std::vector<double> after = run_mixer<double>(made, p, changed, false).y;
+    for (Index i = 0; i < t * d; ++i) {
+      const auto at = static_cast<std::size_t>(i);
+      worst.see(std::abs(after[at] - before[at]) / scale,
+                fmt::format("token {} moved the output at {}", t, i / d));
+    }
+  }
+  Obligation result = within(3, "causal", worst.value, 1e-10, worst.where);
+  if (!made.mixer->traits().causal) {
+    result.status = result.failed() ? Obligation::Status::passed : Obligation::Status::failed;
+    result.detail = "its traits say that it is not; " + worst.where;
+  }
+  return result;
+}
+
+/// Poisoned memory must give the same bits as clean memory.
+Obligation no_stray_reads(const MadeMixer& made) {
+  const HostParameters p = perturbed_parameters(made.specs, 51, kNoise);
+  Worst worst;
+  for (const auto& [examples, length] : kSizes) {
+    const MixerInput all = random_input(examples, length, made.context.d_model, 52);
+    for (const MixerInput& input : {all, with_positions(all)}) {
+      const MixerRun clean = run_mixer<float>(made, p, input, true);
+      set_memory_poisoning(true);
+      MixerRun poisoned;
+      try {
+        poisoned = run_mixer<float>(made, p, input, true);
+      } catch (...) {
+        set_memory_poisoning(false);
+        throw;
+      }
+      set_memory_poisoning(false);
+      worst.see(clean == poisoned ? 0 : 1, fmt::format("B = {}, L = {}", examples, length));
+    }
+  }
+  return within(5, "memory filled with NaN", worst.value, 0,
+                worst.value == 0 ? "same bits" : "other bits at " + worst.where);
+}
+
+/// Decodes two sequences in turns, one of them from a copied state, and compares with decoding
+/// them one after the other.
+double hidden_state(const MadeMixer& made, const HostParameters& p) {
+  const Index length = 20;
+  const auto d = static_cast<std::size_t>(made.context.d_model);
+  const MixerInput a = random_input(1, length, made.context.d_model, 62);
+  const MixerInput b = random_input(1, length, made.context.d_model, 63);
+  const std::vector<double> ya = fold_decoder(made, p, a), yb = fold_decoder(made, p, b);
+  const auto decoder = made.mixer->decoder(p, length);
+  State sa = decoder->start(), sb = decoder->start();
+  std::vector<double> za(ya.size()), zb(yb.size());
+  for (std::size_t t = 0; t < static_cast<std::size_t>(length); ++t) {
+    decoder->step(std::span(a.x).subspan(t * d, d), sa, std::span(za).subspan(t * d, d));
+    State copy;
+    copy.numbers = sb.numbers;
+    copy.counters = sb.counters;
+    decoder->step(std::span(b.x).subspan(t * d, d), copy, std::span(zb).subspan(t * d, d));
+    sb = copy;
+  }
+  const double error_a = relative_error(za, ya), error_b = relative_error(zb, yb);
+  return error_a >= error_b || std::isnan(error_a) ? error_a : error_b;
+}
+
+Obligation counted_state(const MadeMixer& made) {
+  constexpr const char* kName = "state";
+  const HostParameters p = perturbed_parameters(made.specs, 61, kNoise);
+  const double hidden = hidden_state(made, p);
+  if (!(hidden == 0))
+    return within(
+        6, kName, hidden, 0,
+        "sequences decoded in turns disturb one another: something is kept outside State");
+  const Index length = 512;
+  Index once = 0, twice = 0;
+  fold_decoder(made, p, random_input(1, length, made.context.d_model, 64), &once);
+  fold_decoder(made, p, random_input(1, 2 * length, made.context.d_model, 65), &twice);
+  const auto published = made.mixer->published_state_size(length);
+  const bool fixed = made.mixer->traits().fixed_state;
+  Obligation result{6,
+                    kName,
+                    Obligation::Status::passed,
+                    static_cast<double>(4 * once),
+                    static_cast<double>(4 * twice),
+                    ""};
+  if (fixed ? once != twice : once >= twice) result.status = Obligation::Status::failed;
+  result.detail =
+      fmt::format("{} bytes after {} tokens, {} after {}; its traits say {}; published: {}",
+                  4 * once, length, 4 * twice, 2 * length, fixed ? "fixed" : "growing",
+                  published ? fmt::format("{} bytes", *published) : "none");
+  return result;
+}
+
+Obligation same_bits(const MadeMixer& made) {
+  const Index d = made.context.d_model;
+  const std::vector<HostParameters> p = {perturbed_parameters(made.specs, 71, kNoise),
+                                         perturbed_parameters(made.specs, 72, kNoise),
+                                         perturbed_parameters(made.specs, 73, kNoise)};
+  const std::vector<MixerInput> x = {random_input(3, 19, d, 74), random_input(3, 19, d, 75),
+                                     random_input(3, 19, d, 76)};
+  const MixerRun alone = run_mixer<float>(made, p[1], x[1], true);
+  const int before = threads();
+  std::string differs;
+  if (!(run_mixer<float>(made, p[1], x[1], true) == alone)) differs = "a second time";
+  set_threads(3);
+  if (!(run_mixer<float>(made, p[1], x[1], true) == alone)) differs = "on three threads";
+  set_threads(before);
+  if (!(run_population<float>(made, p, x, true)[1] == alone)) differs = "in a population of three";
+  return within(7, "same bits", differs.empty() ? 0 : 1, 0,
+                differs.empty() ? "again, on three threads, in a population of three"
+                                : "other bits " + differs);
+}
+
+bool same_specs(const std::vector<ParameterSpec>& a, const std::vector<ParameterSpec>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const auto& s, const auto& t) {
+    return s.name == t.name && s.shape == t.shape && s.trainable == t.trainable &&
+           s.decays == t.decays;
+  });
+}
+
+Obligation options_round_trip(const std::string& name, const MixerEntry& entry,
+                              const Values& options, const MadeMixer& made) {
+  constexpr const char* kName = "options";
+  const MadeMixer again = make_mixer(name, entry, made.resolved, made.context);
+  if (again.resolved != made.resolved || !same_specs(again.specs, made.specs))
+    return within(8, kName, 1, 0, "the resolved options, given again, make another mixer");
+  Values misspelt = options;
+  const std::string wrong = made.described.empty() ? "no_such_option" : made.described[0].key + "x";
+  misspelt[wrong] = std::int64_t{1};
+  try {
+    make_mixer(name, entry, misspelt, made.context);
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::usage &&
+        std::string(error.what()).find(wrong) != std::string::npos)
+      return within(8, kName, 0, 0, fmt::format("round trip; '{}' is refused", wrong));
+    throw;
+  }
+  return within(8, kName, 1, 0, fmt::format("the unknown option '{}' is accepted", wrong));
+}
+
+template <class Check>
+void add(std::vector<Obligation>& all, int number, const char* name, const Check& check) {
+  try {
+    all.push_back(check());
+  } catch (const std::exception& error) {
+    all.push_back({number, name, Obligation::Status::failed, 1, 0, error.what()});
+  }
+}
+
+}  // namespace
+
+std::vector<Obligation> check_obligations(const std::string& name, const MixerEntry& entry,
+                                          const Values& options, const MixerContext& context) {
+  const MadeMixer made = make_mixer(name, entry, options, context);
+  std::vector<Obligation> all;
+  if (made.mixer->traits().causal)
+    add(all, 1, "forward = decoder", [&] { return forward_is_decoder(made); });
+  else
+    all.push_back({1, "forward = decoder", Obligation::Status::not_applicable, 0, 0,
+                   "it looks ahead, which no decoder can"});
+  add(all, 2, "gradients", [&] { return gradients(made); });
+  add(all, 3, "causal", [&] { return causality(made); });
+  all.push_back({4, "CUDA = CPU", Obligation::Status::not_applicable, 0, 0,
+                 "this program is built without CUDA"});
+  add(all, 5, "memory filled with NaN", [&] { return no_stray_reads(made); });
+  add(all, 6, "state", [&] { return counted_state(made); });
+  add(all, 7, "same bits", [&] { return same_bits(made); });
+  add(all, 8, "options", [&] { return options_round_trip(name, entry, options, made); });
+  return all;
+}
+
+}  // namespace recallbench

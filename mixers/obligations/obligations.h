@@ -1,0 +1,39 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "mixers/registry.h"
+
+namespace recallbench {
+
+/// What one obligation came to.
+struct Obligation {
+  enum class Status { passed, failed, not_applicable };
+  int number = 0;
+  std::string name;  ///< "forward = decoder"
+  Status status = Status::failed;
+  double measured = 0;  ///< the error (or count) seen
+  double bound = 0;     ///< the largest that passes
+  std::string detail;   ///< where, what against what
+
+  bool failed() const { return status == Status::failed; }
+};
+
+/// What every mixer must do, proven on random parameters away from their initial values:
+///  1 forward equals the fold of the decoder, and forward_rows the rows of forward
+///  2 its gradients equal central differences
+///  3 a changed token leaves the outputs before it as they were (or, where the traits say that it
+///    is not causal, does not)
+///  4 CUDA equals CPU (not applicable where built without)
+///  5 nothing is read that was not written: the same with memory filled with NaN
+///  6 the state is what the decoder carries: constant in L where the traits say so, growing where
+///    not; nothing of a sequence stays in the decoder itself
+///  7 same bits: again, on three threads, within a population
+///  8 options survive a round trip, and a misspelt one is refused
+/// Obligation 9, that it learns, needs training: see sweeps/check.
+/// An exception inside an obligation fails it.
+std::vector<Obligation> check_obligations(const std::string& name, const MixerEntry& entry,
+                                          const Values& options, const MixerContext& context);
+
+}  // namespace recallbench

@@ -1,0 +1,161 @@
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <new>
+#include <system_error>
+
+#include "kernels/base/error.h"
+#include "kernels/base/names.h"
+#include "kernels/base/text.h"
+#include "kernels/base/version.h"
+#include "sweeps/cli/cli.h"
+#include "sweeps/plugin/plugin_loader.h"
+#include "sweeps/run/signals.h"
+
+namespace recallbench {
+namespace {
+
+void add_common(CommandLine& line) {
+  CLI::App& app = line.app;
+  app.set_version_flag("--version", "recallbench " + code_version());
+  app.add_flag("--json", line.common.json, "print one JSON document instead of text");
+  app.add_flag("--quiet", line.common.quiet, "no progress, no remarks");
+  app.add_option("--color", line.common.color, "auto, always or never")
+      ->check(CLI::IsMember({"auto", "always", "never"}))
+      ->type_name("WHEN");
+  app.add_option("--device", line.common.device, "where to train: cpu")
+      ->check(CLI::IsMember({"cpu"}))
+      ->type_name("DEVICE");
+  app.add_option("--plugin", line.common.plugins, "load mixers from a shared library")
+      ->expected(1)
+      ->take_all()
+      ->type_name("FILE.so");
+  app.fallthrough();
+  app.require_subcommand(1);
+  app.footer(
+      "Examples:\n"
+      "  recallbench sweep demo          train, then draw recall against state size\n"
+      "  recallbench list mixers\n"
+      "  recallbench sweep --help\n"
+      "Exit codes: 0 done, 1 some runs failed, 2 wrong usage, 3 results cannot be read or\n"
+      "written, 4 plugin refused, 75 stopped by a signal (the same command resumes).");
+}
+
+void add_subcommands(CommandLine& line) {
+  for (const auto add : {add_run, add_sweep, add_status, add_plot, add_pareto, add_list, add_check,
+                         add_sample, add_forward, add_doctor, add_worker})
+    add(line);
+}
+
+std::vector<std::string> option_names(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options())
+    for (const std::string& name : option->get_lnames())
+      names.push_back("--" + name);
+  return names;
+}
+
+std::vector<std::string> subcommand_names(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
+    if (!command->get_group().empty()) names.push_back(command->get_name());
+  return names;
+}
+
+/// What a user meant by arguments that do not parse; `error` is the parser's own view.
+std::string explain(const CLI::App& app, const CLI::ParseError& error, int count, char** values) {
+  const auto parsed = app.get_subcommands();
+  if (parsed.empty()) {
+    for (int i = 1; i < count; ++i) {
+      if (values[i][0] == '-') continue;
+      const std::string name = printable(values[i]);
+      return fmt::format("there is no subcommand '{}'{}", name,
+                         hint_for(name, subcommand_names(app)));
+    }
+  }
+  const std::string where = parsed.empty() ? "recallbench" : "recallbench " + parsed[0]->get_name();
+  std::vector<std::string> known = option_names(app);
+  if (!parsed.empty())
+    for (const std::string& name : option_names(*parsed[0]))
+      known.push_back(name);
+  if (error.get_name() == "ExtrasError") {
+    for (const std::string& extra : app.remaining(true)) {
+      const std::string name = extra.substr(0, extra.find('='));
+      if (name.starts_with("-"))
+        return fmt::format("{} has no option '{}'{}", where, printable(name),
+                           hint_for(name, known));
+    }
+  }
+  return fmt::format("{}: {}; see `{} --help`", where, printable(error.what(), 500), where);
+}
+
+/// One line on standard error, if anybody reads that.
+void complain(const std::string& text) {
+  std::fputs((text + "\n").c_str(), stderr);
+}
+
+int exit_code_for(ErrorKind kind) {
+  switch (kind) {
+    case ErrorKind::usage:
+      return kUsage;
+    case ErrorKind::io:
+      return kResults;
+    case ErrorKind::plugin:
+      return kPluginRefused;
+    case ErrorKind::internal:
+      break;
+  }
+  return kSomeFailed;
+}
+
+/// Standard output is where the results go: what cannot be written there is an error, but for a
+/// reader that has gone.
+int close_output(int code) {
+  if (std::fflush(stdout) == 0 || errno == EPIPE) return code;
+  complain(std::string("[recallbench] cannot write standard output: ") + std::strerror(errno));
+  return kResults;
+}
+
+int run_line(CommandLine& line, int count, char** values) {
+  try {
+    line.app.parse(count, values);
+  } catch (const CLI::Success& request) {  // --help, --version
+    return close_output(line.app.exit(request));
+  } catch (const CLI::ParseError& error) {
+    complain("[recallbench] " + explain(line.app, error, count, values));
+    return kUsage;
+  }
+  load_plugins(line.common.plugins);
+  return close_output(line.action());
+}
+
+int run(int count, char** values) {
+  ignore_write_signals();
+  CommandLine line;
+  try {
+    add_common(line);
+    add_subcommands(line);
+    return run_line(line, count, values);
+  } catch (const Error& error) {
+    complain(error.what());
+    return exit_code_for(error.kind());
+  } catch (const std::system_error& error) {  // from writing standard output
+    if (error.code().value() == EPIPE) return kDone;
+    complain(std::string("[recallbench] ") + error.what());
+    return kResults;
+  } catch (const std::bad_alloc&) {
+    complain("[recallbench] out of memory; use a smaller model or batch, or fewer --jobs");
+  } catch (const std::exception& error) {
+    complain(std::string("[recallbench] unexpected error: ") + error.what());
+  }
+  return kSomeFailed;
+}
+
+}  // namespace
+}  // namespace recallbench
+
+int main(int count, char** values) {
+  return recallbench::run(count, values);
+}

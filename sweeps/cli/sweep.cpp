@@ -1,0 +1,51 @@
+#include <memory>
+
+#include "sweeps/cli/sweep_command.h"
+
+namespace recallbench {
+
+void add_sweep_arguments(CLI::App* command, SweepArguments& arguments) {
+  command
+      ->add_option("RECIPE", arguments.recipe,
+                   "a recipe's name (recallbench list recipes) or TOML file")
+      ->required();
+  command
+      ->add_option("OVERRIDES", arguments.overrides,
+                   "dotted.key=value, over what the recipe says; a,b,c makes an axis")
+      ->type_name("KEY=VALUE");
+  command->add_option("--out", arguments.out, "results folder (default: results/<name>)")
+      ->type_name("DIR");
+  command->add_option("--jobs", arguments.jobs, "cores to use, one a run (default: all)")
+      ->check(CLI::Range(1, 4096))
+      ->type_name("N");
+  command
+      ->add_option("--run-timeout", arguments.run_timeout_s,
+                   "stop a run after so many seconds and count it as failed (default: never)")
+      ->check(CLI::Range(0.001, 1e9))
+      ->type_name("S");
+  command->add_flag("--dry-run", arguments.dry_run, "show what would be trained");
+  command->add_flag("--record-host", arguments.record_host, "put the host's name into timing.json");
+}
+
+void add_sweep(CommandLine& line) {
+  CLI::App* command =
+      line.app.add_subcommand("sweep", "Train every run of a recipe; run again to resume");
+  const auto arguments = std::make_shared<SweepArguments>();
+  add_sweep_arguments(command, *arguments);
+  command
+      ->add_option("--max-runs", arguments->max_runs,
+                   "refuse recipes that come to more runs (default: 100000)")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{10'000'000}))
+      ->type_name("N");
+  command->add_flag("--no-plot", arguments->no_plot, "make the tables, but no figure");
+  command->footer(
+      "Examples:\n"
+      "  recallbench sweep demo\n"
+      "  recallbench sweep demo train.lr=1e-3,1e-2 --out results/two-rates --dry-run\n"
+      "  recallbench sweep my-recipe.toml --jobs 4 --run-timeout 3600");
+  command->callback([&line, arguments] {
+    line.action = [&line, arguments] { return sweep_command(*arguments, line.common); };
+  });
+}
+
+}  // namespace recallbench

@@ -1,0 +1,234 @@
+#include "sweeps/cli/sweep_command.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "analysis/report.h"
+#include "kernels/base/io/atomic_file.h"
+#include "kernels/base/io/json.h"
+#include "kernels/base/text.h"
+#include "sweeps/config/recipe.h"
+#include "sweeps/run/child.h"
+#include "sweeps/run/cores.h"
+#include "sweeps/run/schedule.h"
+#include "sweeps/run/signals.h"
+#include "sweeps/run/sweep.h"
+#include "sweeps/store/labels.h"
+#include "sweeps/store/record.h"
+
+namespace recallbench {
+namespace {
+
+/// What one core does in training, measured on two machines, for estimates of time.
+constexpr double kOperationsPerSecond = 2e10;
+constexpr std::size_t kShownRuns = 3;  // at either end of a dry run's list
+
+std::string results_folder(const SweepArguments& arguments, const Recipe& recipe) {
+  return arguments.out.empty() ? "results/" + recipe.name : arguments.out;
+}
+
+int jobs_of(const SweepArguments& arguments) {
+  return arguments.jobs > 0 ? arguments.jobs : usable_cores();
+}
+
+std::vector<std::string> worker_command(const SweepArguments& arguments,
+                                        const CommonOptions& common) {
+  std::vector<std::string> command = {"/proc/self/exe", "worker", "--device", common.device};
+  for (const std::string& plugin : common.plugins) {
+    command.push_back("--plugin");
+    command.push_back(plugin);
+  }
+  if (arguments.record_host) command.push_back("--record-host");
+  return command;
+}
+
+SweepRequest make_request(const SweepArguments& arguments, const CommonOptions& common,
+                          const Recipe& recipe) {
+  SweepRequest request;
+  request.name = recipe.name;
+  request.runs = recipe.runs;
+  request.driver.results = results_folder(arguments, recipe);
+  request.driver.jobs = jobs_of(arguments);
+  request.driver.run_timeout_s = arguments.run_timeout_s;
+  request.driver.worker = worker_command(arguments, common);
+  return request;
+}
+
+int dry_run(const SweepArguments& arguments, const CommonOptions& common, const Recipe& recipe) {
+  double work = 0;
+  for (const RunConfig& run : recipe.runs)
+    work += estimated_work(run);
+  const double seconds = work / kOperationsPerSecond / jobs_of(arguments);
+  const std::vector<std::string> labels = make_labels(recipe.runs).run;
+  const std::string out = results_folder(arguments, recipe);
+  if (common.json) {
+    Json json;
+    json["sweep"] = recipe.name;
+    json["results"] = out;
+    json["operations"] = work;
+    json["seconds"] = seconds;
+    json["runs"] = Json(Json::Array{});
+    for (std::size_t i = 0; i < labels.size(); ++i) {
+      Json run;
+      run["run_id"] = run_id(recipe.runs[i]);
+      run["label"] = labels[i];
+      json["runs"].push_back(std::move(run));
+    }
+    fmt::print("{}", json.indented());
+    return kDone;
+  }
+  fmt::print("{}: {} runs, results in {}\n", recipe.name, labels.size(), printable(out));
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    if (i == kShownRuns && labels.size() > 2 * kShownRuns) {
+      fmt::print("  ...\n");
+      i = labels.size() - kShownRuns;
+    }
+    fmt::print("  {:>5}  {}  {}\n", i + 1, run_id(recipe.runs[i]), labels[i]);
+  }
+  fmt::print(
+      "at most {} floating-point operations: about {} on {} core{}; early stopping ends "
+      "most runs sooner\n",
+      short_number(work), duration_text(seconds), jobs_of(arguments),
+      jobs_of(arguments) == 1 ? "" : "s");
+  return kDone;
+}
+
+/// What a reader is told before any result, on standard error; the exit code.
+int tell_outcome(const SweepRequest& request, const SweepOutcome& outcome, bool quiet) {
+  const int code = exit_code_of(outcome);
+  const std::string results = printable(request.driver.results, 1000);
+  if (outcome.io_problem)
+    fail(ErrorKind::io, "sweep",
+         "results in '{}' must be writable; {}; free space or mend the folder, then run the same "
+         "command: finished runs are kept",
+         results, *outcome.io_problem);
+  if (code == kInterrupted)
+    fmt::print(stderr, "stopped by {}: {} of {} runs are done; run the same command to resume\n",
+               signal_name(outcome.signal), outcome.counts.done, outcome.counts.total);
+  for (const std::string& failure : outcome.failures)
+    fmt::print(stderr, "failed: {}\n", failure);
+  if (code == kSomeFailed)
+    fmt::print(stderr,
+               "{} of {} runs failed: run.log in {}/runs says more (recallbench status {}); run "
+               "the same command to try them again\n",
+               outcome.counts.failed, outcome.counts.total, results, results);
+  if (quiet) return code;
+  if (outcome.already == outcome.counts.total)
+    fmt::print(stderr, "all {} runs were done before; nothing was trained\n", outcome.counts.total);
+  if (outcome.counts.diverged > 0)
+    fmt::print(stderr, "{} of {} runs diverged; they never enter the frontier\n",
+               outcome.counts.diverged, outcome.counts.total);
+  return code;
+}
+
+/// frontier.csv and the figure; where nothing has changed since, those that are there.
+ReportFiles make_report(const SweepArguments& arguments, const std::string& results,
+                        const Frontier& frontier, bool is_new) {
+  const bool one_task = frontier.tasks.size() == 1;
+  const std::string figure = results + (one_task ? "/frontier.svg" : "/frontier-1.svg");
+  const std::string table = results + "/frontier.csv";
+  if (arguments.no_plot) {
+    publish(table, to_csv(frontier_table(frontier)));
+    return {{table}, ""};
+  }
+  if (!is_new && path_exists(table) && path_exists(figure)) return {{table, figure}, ""};
+  FigureOptions options;
+  options.formats = {"svg", "png", "pdf"};
+  return write_frontier_and_figure(results, frontier, options);
+}
+
+Json outcome_json(const SweepRequest& request, const SweepOutcome& outcome) {
+  const SweepCounts& counts = outcome.counts;
+  Json json;
+  json["sweep"] = request.name;
+  json["results"] = request.driver.results;
+  json["runs"] = counts.total;
+  json["done"] = counts.done - counts.diverged;
+  json["diverged"] = counts.diverged;
+  json["failed"] = counts.failed;
+  json["trained_before"] = outcome.already;
+  json["failures"] = Json::list(outcome.failures);
+  return json;
+}
+
+/// Table or JSON of the frontier, and where the files are.
+void print_report(const SweepArguments& arguments, const CommonOptions& common,
+                  const SweepRequest& request, const SweepOutcome& outcome) {
+  const std::string& results = request.driver.results;
+  const Frontier frontier = compute_frontier(load_summaries({results}));
+  const ReportFiles report = make_report(arguments, results, frontier, outcome.summary_is_new);
+  if (common.json) {
+    Json json = outcome_json(request, outcome);
+    json["frontier"] = parse_json(frontier_json(frontier), "frontier", ErrorKind::internal);
+    json["files"] = Json::list(report.files);
+    fmt::print("{}", json.indented());
+  } else {
+    fmt::print("{}", frontier_text(frontier));
+    for (const std::string& file : report.files)
+      fmt::print("{}\n", printable(file, 4096));
+  }
+  if (!report.figure_problem.empty()) fmt::print(stderr, "no figure: {}\n", report.figure_problem);
+}
+
+SweepOutcome execute(const SweepRequest& request, const CommonOptions& common) {
+  Progress progress(choose_progress(common.quiet), choose_color(common.color));
+  return run_sweep(request, progress);
+}
+
+void print_run(const SweepRequest& request, const CommonOptions& common) {
+  const std::string id = run_id(request.runs[0]);
+  const auto record = read_record(request.driver.results, id);
+  if (!record) return;
+  const RunPaths paths = run_paths(request.driver.results, id);
+  if (common.json) {
+    fmt::print("{}", read_file(paths.result, std::uint64_t{64} << 20));
+    return;
+  }
+  const RunResult& result = record->result;
+  fmt::print("{}: {} ({})\n", make_labels(request.runs).run[0], result.status, result.reason);
+  fmt::print("  epochs          {}\n  steps           {}\n", result.epochs, result.steps);
+  fmt::print("  valid accuracy  {:.4f}\n  test accuracy   {:.4f}  (chance {:.4f})\n",
+             result.valid.accuracy, result.test.accuracy, result.chance);
+  for (const auto& [key, values] : result.test.slices)
+    for (const auto& [value, accuracy] : values)
+      fmt::print("    {:<14}{:.4f}\n", fmt::format("{}={}", key, value), accuracy);
+  fmt::print("  state           {} bytes at length {}\n", result.state_bytes, result.state_length);
+  fmt::print("  parameters      {}\n{}\n", result.num_parameters, printable(paths.result, 4096));
+}
+
+}  // namespace
+
+int sweep_command(const SweepArguments& arguments, const CommonOptions& common) {
+  const Recipe recipe = load_recipe(arguments.recipe, arguments.overrides, arguments.max_runs);
+  if (arguments.dry_run) return dry_run(arguments, common, recipe);
+  const SweepRequest request = make_request(arguments, common, recipe);
+  const SweepOutcome outcome = execute(request, common);
+  const int code = tell_outcome(request, outcome, common.quiet);
+  const bool has_points = outcome.counts.done > outcome.counts.diverged;
+  if (code != kInterrupted && has_points)
+    print_report(arguments, common, request, outcome);
+  else if (common.json)
+    fmt::print("{}", outcome_json(request, outcome).indented());
+  return code;
+}
+
+int run_command(const SweepArguments& arguments, const CommonOptions& common) {
+  const Recipe recipe = load_recipe(arguments.recipe, arguments.overrides, arguments.max_runs);
+  if (recipe.runs.size() != 1)
+    fail(ErrorKind::usage, "run",
+         "the recipe must come to one run, '{}' comes to {}, which differ in {}; fix each by "
+         "key=value, or use `recallbench sweep`",
+         printable(arguments.recipe), recipe.runs.size(),
+         fmt::join(varying_names(recipe.runs), ", "));
+  if (arguments.dry_run) return dry_run(arguments, common, recipe);
+  SweepRequest request = make_request(arguments, common, recipe);
+  request.add = true;
+  const SweepOutcome outcome = execute(request, common);
+  const int code = tell_outcome(request, outcome, common.quiet);
+  print_run(request, common);
+  return code;
+}
+
+}  // namespace recallbench

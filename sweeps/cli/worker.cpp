@@ -1,0 +1,32 @@
+#include <unistd.h>
+
+#include <iostream>
+#include <iterator>
+#include <memory>
+
+#include "sweeps/cli/cli.h"
+#include "sweeps/run/child.h"
+#include "sweeps/run/worker.h"
+
+namespace recallbench {
+
+void add_worker(CommandLine& line) {
+  CLI::App* command = line.app.add_subcommand(
+      "worker", "Train the run whose configuration (JSON) comes in on standard input");
+  command->group("");  // hidden
+  const auto options = std::make_shared<WorkerOptions>();
+  command->add_option("--results", options->results)->required();
+  command->add_option("--threads", options->threads)->check(CLI::Range(1, 4096));
+  command->add_option("--parent", options->parent);
+  command->add_flag("--record-host", options->record_host);
+  command->callback([&line, options] {
+    line.action = [options] {
+      // Only a parent knows that this descriptor is a pipe to it.
+      if (options->parent != 0) options->messages = kMessageDescriptor;
+      const std::string config(std::istreambuf_iterator<char>(std::cin), {});
+      return run_worker(config, *options, train_run);
+    };
+  });
+}
+
+}  // namespace recallbench

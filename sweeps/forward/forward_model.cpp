@@ -1,0 +1,170 @@
+#include "sweeps/forward/forward_model.h"
+
+#include <algorithm>
+
+#include "kernels/adamw/adamw.h"
+#include "kernels/base/io/atomic_file.h"
+#include "kernels/base/io/json.h"
+#include "kernels/base/io/npy.h"
+#include "kernels/base/io/safetensors.h"
+#include "sweeps/config/recipe.h"
+#include "tasks/task.h"
+
+namespace recallbench {
+namespace {
+
+constexpr std::uint64_t kMaxBytes = std::uint64_t{1} << 30;
+constexpr Index kMaxLength = 8192;
+
+struct TokenBatch {
+  Index examples = 0, length = 0, labels = 0;
+  std::vector<std::int32_t> tokens, positions, targets;
+  std::vector<float> weights;
+  std::int64_t num_labels = 0;
+
+  Batch view(const std::uint64_t& seed) const {
+    return {examples,       length,         labels, tokens.data(), positions.data(),
+            targets.data(), weights.data(), 0,      {&seed, 1}};
+  }
+};
+
+TokenBatch read_batch(const ForwardRequest& request, const ModelConfig& model) {
+  const auto vocab = static_cast<std::int32_t>(model.vocab_size);
+  const NpyArray inputs = read_npy(request.inputs, kMaxBytes, ErrorKind::usage);
+  if (inputs.shape.size() != 2 || inputs.shape[0] < 1 || inputs.shape[1] < 1)
+    fail(ErrorKind::usage, "forward", "{}: inputs must have shape [B, L], they have {}",
+         request.inputs, shape_text(inputs.shape));
+  TokenBatch batch{inputs.shape[0], inputs.shape[1], 1, {}, {}, {}, {}};
+  const Index most = model.max_position_embeddings > 0 ? model.max_position_embeddings : kMaxLength;
+  if (batch.length > most)
+    fail(ErrorKind::usage, "forward", "{}: the model takes at most {} tokens, the inputs have {}",
+         request.inputs, most, batch.length);
+  batch.tokens = inputs.view().to_int32(0, vocab - 1);
+  std::vector<std::int32_t> labels(batch.tokens.size(), kIgnoreLabel);
+  if (!request.labels.empty()) {
+    const NpyArray file = read_npy(request.labels, kMaxBytes, ErrorKind::usage);
+    if (file.shape != inputs.shape)
+      fail(ErrorKind::usage, "forward",
+           "{}: labels must have the shape of the inputs, {}, they have {}", request.labels,
+           shape_text(inputs.shape), shape_text(file.shape));
+    labels = file.view().to_int32(kIgnoreLabel, vocab - 1);
+  }
+  std::vector<Index> counts(static_cast<std::size_t>(batch.examples), 0);
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    if (labels[i] == kIgnoreLabel) continue;
+    if (labels[i] < 0)
+      fail(ErrorKind::usage, "forward", "{}: a label must be {} or in [0, {}), there is {}",
+           request.labels, kIgnoreLabel, vocab, labels[i]);
+    ++counts[i / static_cast<std::size_t>(batch.length)];
+    ++batch.num_labels;
+  }
+  if (!request.labels.empty() && batch.num_labels == 0)
+    fail(ErrorKind::usage, "forward", "{}: every label is {}; there is nothing to learn",
+         request.labels, kIgnoreLabel);
+  batch.labels = std::max<Index>(1, *std::max_element(counts.begin(), counts.end()));
+  for (Index b = 0; b < batch.examples; ++b) {
+    Index n = 0;
+    for (Index t = 0; t < batch.length; ++t) {
+      const std::int32_t label = labels[static_cast<std::size_t>(b * batch.length + t)];
+      if (label == kIgnoreLabel) continue;
+      batch.positions.push_back(static_cast<std::int32_t>(t));
+      batch.targets.push_back(label);
+      batch.weights.push_back(1);
+      ++n;
+    }
+    const auto filled = static_cast<std::size_t>((b + 1) * batch.labels);
+    batch.positions.resize(filled, 0);
+    batch.targets.resize(filled, 0);
+    batch.weights.resize(filled, 0);
+  }
+  return batch;
+}
+
+void write_logits(const Model& model, Parameters& parameters, const TokenBatch& batch,
+                  const std::string& path) {
+  Arena arena;
+  Graph graph(parameters, false);
+  const Tensor logits = model.record_logits(graph, batch.examples, batch.length);
+  graph.finish(arena);
+  const std::uint64_t seed = 0;
+  graph.forward(batch.view(seed));
+  const Matrix<float> values = graph.value<float>(logits).replica(0);
+  write_npy<float>(path, {batch.examples, batch.length, values.cols},
+                   {values.data, static_cast<std::size_t>(values.rows * values.cols)});
+}
+
+/// Gradients of all trainable parameters, zero for those that the forward pass never uses.
+void write_gradients(const Graph& graph, const Parameters& parameters, const std::string& path) {
+  std::vector<std::vector<float>> numbers;
+  std::vector<StoredArray> arrays;
+  for (int id = 0; id < parameters.count(); ++id) {
+    const ParameterSpec& spec = parameters.spec({id});
+    if (!spec.trainable) continue;
+    const auto size = static_cast<std::size_t>(spec.rows() * spec.cols());
+    const float* from = parameters.gradient<float>({id}).replica(0).data;
+    numbers.push_back(graph.uses({id}) ? std::vector<float>(from, from + size)
+                                       : std::vector<float>(size, 0.0f));
+    StoredArray array;
+    array.name = spec.name;
+    array.shape.assign(spec.shape.begin(), spec.shape.end());
+    array.bytes = {reinterpret_cast<const char*>(numbers.back().data()), size * sizeof(float)};
+    arrays.push_back(array);
+  }
+  write_safetensors(path, arrays);
+}
+
+/// Loss and gradients at the given weights, then `train_steps` AdamW steps.
+void train(Model& model, const TokenBatch& batch, const ForwardRequest& request) {
+  Parameters& parameters = model.parameters();
+  Arena arena;
+  Graph graph(parameters, true);
+  graph.set_dropout(false);
+  const RecordedLoss out = model.record_loss(graph, batch.examples, batch.length, batch.labels);
+  graph.finish(arena);
+  std::vector<Parameter> updated;
+  for (int id = 0; id < parameters.count(); ++id)
+    if (graph.uses({id})) updated.push_back({id});
+  const std::uint64_t seed = 0;
+  const auto step = [&] {
+    graph.forward(batch.view(seed));
+    graph.backward();
+    return static_cast<double>(*graph.value<float>(out.loss).data);
+  };
+  Json loss;
+  loss["loss"] = step();
+  loss["num_labels"] = batch.num_labels;
+  publish(request.out + "/loss.json", loss.indented());
+  write_gradients(graph, parameters, request.out + "/grads.safetensors");
+  if (request.train_steps == 0) return;
+  Json trace;
+  trace["losses"] = Json(Json::Array{});
+  for (std::int64_t i = 1; i <= request.train_steps; ++i) {
+    trace["losses"].push_back(step());
+    adamw_step(parameters, updated, {&request.lr, 1}, {&request.weight_decay, 1}, i);
+  }
+  trace["lr"] = request.lr;
+  trace["weight_decay"] = request.weight_decay;
+  publish(request.out + "/train_trace.json", trace.indented());
+}
+
+}  // namespace
+
+void forward_model(const ForwardRequest& request) {
+  if (request.train_steps > 0 && request.labels.empty())
+    fail(ErrorKind::usage, "forward", "--train-steps needs --labels");
+  const ModelConfig config = load_model_config(request.model);
+  Model model(config, DType::f32, 1);
+  load_weights(model, request.weights);
+  const TokenBatch batch = read_batch(request, config);
+  make_directories(request.out);
+  write_logits(model, model.parameters(), batch, request.out + "/logits.npy");
+  Json state;
+  state["measured_bytes"] = model.measured_state_bytes(batch.length);
+  const auto published = model.reference_state_bytes(batch.length);
+  state["published_bytes"] = published ? Json(*published) : Json();
+  state["sequence_length"] = batch.length;
+  publish(request.out + "/state_size.json", state.indented());
+  if (!request.labels.empty()) train(model, batch, request);
+}
+
+}  // namespace recallbench

@@ -1,0 +1,204 @@
+#include "sweeps/plugin/plugin_loader.h"
+
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+
+#include "kernels/base/text.h"
+#include "mixers/obligations/lone_mixer.h"
+#include "mixers/plugin.h"
+
+namespace recallbench {
+
+#ifdef RECALLBENCH_STATIC
+
+void load_plugins(const std::vector<std::string>& files) {
+  if (files.empty()) return;
+  fail(ErrorKind::plugin, "plugin",
+       "{}: this program is a static build, which cannot load plugins; use one of the preset "
+       "'release'",
+       in_quotes(files[0]));
+}
+
+#else
+
+namespace {
+
+constexpr std::chrono::seconds kTimeLimit{10};
+constexpr char kAccepted[] = "ok";
+
+/// Opens `file`, compares fingerprints and registers its mixers; throws Error(plugin).
+void register_from(const std::string& file, MixerRegistry& registry) {
+  void* library = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) {
+    const char* reason = dlerror();
+    fail(ErrorKind::plugin, "plugin", "it cannot be loaded: {}; build it against this installation",
+         reason != nullptr ? printable(reason, 300) : "no reason given");
+  }
+  const auto entry_point =
+      reinterpret_cast<const PluginEntry* (*)()>(dlsym(library, "recallbench_plugin"));
+  if (entry_point == nullptr)
+    fail(ErrorKind::plugin, "plugin",
+         "it exports no symbol recallbench_plugin; end a source file with RECALLBENCH_PLUGIN(...)");
+  const PluginEntry* entry = entry_point();
+  if (entry == nullptr || entry->size != sizeof(PluginEntry) || entry->fingerprint == nullptr ||
+      entry->register_mixers == nullptr)
+    fail(ErrorKind::plugin, "plugin",
+         "its entry has another layout; rebuild it against this installation");
+  if (std::strcmp(entry->fingerprint, RECALLBENCH_FINGERPRINT) != 0)
+    fail(ErrorKind::plugin, "plugin",
+         "it was built as \"{}\", this program as \"{}\"; rebuild it to match",
+         printable(entry->fingerprint, 300), RECALLBENCH_FINGERPRINT);
+  entry->register_mixers(registry);
+}
+
+/// Makes a mixer once with its defaults; that an option is required is no fault.
+void make_once(const std::string& name, const MixerEntry& entry) {
+  try {
+    make_mixer(name, entry, {}, {1, 2, 64, false, entry.block == "transformer"});
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::usage) throw;
+  }
+}
+
+/// Loads `file` for a trial.
+void try_plugin(const std::string& file) {
+  const std::vector<std::string> before = mixer_registry().names();
+  register_from(file, mixer_registry());
+  if (mixer_registry().names().size() == before.size())
+    fail(ErrorKind::plugin, "plugin",
+         "it registers no mixer; its function is to call registry.add");
+  for (const std::string& name : mixer_registry().names())
+    if (std::find(before.begin(), before.end(), name) == before.end())
+      make_once(name, mixer_registry().find(name));
+}
+
+/// The exception under way as one line.
+std::string exception_text() {
+  try {
+    throw;
+  } catch (const std::exception& error) {
+    std::string_view text = error.what();
+    if (text.starts_with("[plugin] ")) text.remove_prefix(9);
+    return printable(text, 1000);
+  } catch (...) {
+    return "it throws something that is no std::exception";
+  }
+}
+
+/// The forked child: what it finds goes to `report`; what the plugin prints goes nowhere.
+[[noreturn]] void child(const std::string& file, int report) {
+  const int nowhere = open("/dev/null", O_RDWR);
+  for (const int standard : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    dup2(nowhere, standard);
+  const rlimit no_core{0, 0};
+  setrlimit(RLIMIT_CORE, &no_core);
+  // Should the parent die while the plugin hangs.
+  signal(SIGALRM, SIG_DFL);
+  alarm(static_cast<unsigned>(kTimeLimit.count()) + 1);
+  std::string answer = kAccepted;
+  try {
+    try_plugin(file);
+  } catch (...) {
+    answer = exception_text();
+  }
+  _exit(write(report, answer.data(), answer.size()) < 0 ? 1 : 0);
+}
+
+/// What the child said until it closed the pipe or the time was up.
+std::string listen(int pipe, pid_t pid) {
+  using std::chrono::steady_clock;
+  const steady_clock::time_point end = steady_clock::now() + kTimeLimit;
+  std::string answer;
+  char buffer[4096];
+  for (;;) {
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(end - steady_clock::now());
+    pollfd ready{pipe, POLLIN, 0};
+    const int events = poll(&ready, 1, static_cast<int>(std::max<long>(left.count(), 0)));
+    if (events < 0 && errno == EINTR) continue;
+    if (events <= 0) {
+      kill(pid, SIGKILL);
+      return fmt::format("it does not finish loading within {} s", kTimeLimit.count());
+    }
+    const ssize_t got = read(pipe, buffer, sizeof(buffer));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return answer;
+    answer.append(buffer, static_cast<std::size_t>(got));
+  }
+}
+
+/// Throws unless a forked child loads the file and lives.
+void probe(const std::string& file) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0)
+    fail(ErrorKind::plugin, "plugin", "{}: no pipe to try it: {}", in_quotes(file),
+         std::strerror(errno));
+  std::fflush(nullptr);
+  const pid_t pid = fork();
+  if (pid < 0) {
+    const int reason = errno;
+    close(ends[0]);
+    close(ends[1]);
+    fail(ErrorKind::plugin, "plugin", "{}: no process to try it: {}", in_quotes(file),
+         std::strerror(reason));
+  }
+  if (pid == 0) child(file, ends[1]);
+  close(ends[1]);
+  std::string answer = listen(ends[0], pid);
+  close(ends[0]);
+  int status = 0;
+  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (answer == kAccepted && WIFEXITED(status) && WEXITSTATUS(status) == 0) return;
+  if (answer.empty() || answer == kAccepted)
+    answer = WIFSIGNALED(status)
+                 ? fmt::format("it crashes while it is loaded ({})", strsignal(WTERMSIG(status)))
+                 : "it ends the program while it is loaded";
+  fail(ErrorKind::plugin, "plugin", "{}: {}", in_quotes(file), answer);
+}
+
+/// Loads a file that was tried, for good.
+void load(const std::string& file) {
+  MixerRegistry loaded("mixer");
+  try {
+    register_from(file, loaded);
+  } catch (...) {
+    fail(ErrorKind::plugin, "plugin", "{}: {}", in_quotes(file), exception_text());
+  }
+  for (const std::string& name : loaded.names()) {
+    MixerEntry entry = loaded.find(name);
+    entry.origin = file;
+    mixer_registry().add(name, entry);
+  }
+}
+
+}  // namespace
+
+void load_plugins(const std::vector<std::string>& files) {
+  for (const std::string& file : files) {
+    std::error_code error;
+    if (!std::filesystem::is_regular_file(file, error))
+      fail(ErrorKind::plugin, "plugin", "{}: there is no such file{}", in_quotes(file),
+           std::filesystem::exists(file, error) ? ", but something else of that name" : "");
+    // A path without a slash would be searched for in the system's folders.
+    const std::string path = std::filesystem::absolute(file);
+    probe(path);
+    load(path);
+  }
+}
+
+#endif
+
+}  // namespace recallbench

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "kernels/base/io/posix.h"
+
+namespace recallbench {
+
+/// A child process that was started with `spawn_child`.
+struct Child {
+  pid_t pid = -1;
+  FileDescriptor messages;  ///< read end of the pipe that the child has as kMessageDescriptor
+};
+
+/// The descriptor on which a child finds the pipe to its parent.
+inline constexpr int kMessageDescriptor = 3;
+
+/// Starts `command` (program and arguments, no shell) with `input` as its standard input, standard
+/// output and error appended to the file `log`, and no other descriptor than the message pipe;
+/// all signals unblocked and as by default. Throws Error(io).
+Child spawn_child(const std::vector<std::string>& command, const std::string& input,
+                  const std::string& log);
+
+/// "SIGSEGV" for 11; "signal 40" for one without a name.
+std::string signal_name(int number);
+
+/// The last line with something printable in it among the last 4 KiB that `path` holds after
+/// `offset` bytes; control characters replaced, others than ASCII too, at most 300 bytes; empty
+/// where there is none.
+std::string last_log_line(const std::string& path, long offset);
+
+}  // namespace recallbench

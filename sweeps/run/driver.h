@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sweeps/run/progress.h"
+#include "sweeps/store/manifest.h"
+
+namespace recallbench {
+
+struct DriverOptions {
+  std::string results;       ///< the sweep's folder, prepared (prepare_results_folder)
+  int jobs = 1;              ///< cores to use, and most runs side by side
+  double run_timeout_s = 0;  ///< longest time of one run in this session; 0: none
+  /// Program and arguments of a worker; `--results`, `--threads` and `--parent` are appended.
+  std::vector<std::string> worker;
+};
+
+/// What became of a request.
+struct SweepOutcome {
+  SweepCounts counts;
+  std::int64_t already = 0;               ///< of the runs with a result: before this session
+  std::vector<std::string> failures;      ///< "label: reason" of each failed run
+  int signal = 0;                         ///< that stopped the sweep; 0: none did
+  std::optional<std::string> io_problem;  ///< why no result could be written; ended the sweep
+  bool summary_is_new = false;  ///< summary.csv was written, and differs from what stood there
+};
+
+/// Computes every run of `manifest` that has no result, each in a child process, as many side by
+/// side as there are cores, the longest first; runs that another process computes are waited for.
+/// A run that fails is recorded with its reason, and the rest goes on. SIGINT, SIGTERM, SIGHUP and
+/// SIGUSR1 are handed on: children save a checkpoint and the function returns with `signal` set;
+/// a second one ends this process at once (status 128 + its number). Throws Error(io).
+SweepOutcome run_all(const Manifest& manifest, const DriverOptions& options, Progress& progress);
+
+}  // namespace recallbench

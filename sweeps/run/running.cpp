@@ -1,0 +1,81 @@
+#include "sweeps/run/running.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+
+#include "sweeps/run/exit_code.h"
+
+namespace recallbench {
+namespace {
+
+constexpr double kGraceSeconds = 10;
+constexpr std::size_t kLongestLine = 4096;
+
+void take_lines(Running& running, const std::function<void(const WorkerMessage&)>& on_message) {
+  for (std::size_t end; (end = running.buffer.find('\n')) != std::string::npos;) {
+    if (const auto message = decode_message(running.buffer.substr(0, end))) {
+      running.fraction = fraction_of(message->progress);
+      on_message(*message);
+    }
+    running.buffer.erase(0, end + 1);
+  }
+  if (running.buffer.size() > kLongestLine) running.buffer.clear();
+}
+
+}  // namespace
+
+double monotonic_seconds() {
+  const auto since = std::chrono::steady_clock::now().time_since_epoch();
+  return std::chrono::duration<double>(since).count();
+}
+
+void read_messages(Running& running, const std::function<void(const WorkerMessage&)>& on_message) {
+  char chunk[4096];
+  while (running.child.messages.is_open()) {
+    const ssize_t count = read(running.child.messages.get(), chunk, sizeof(chunk));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return;
+    if (count == 0) running.child.messages.close();
+    running.buffer.append(chunk, static_cast<std::size_t>(count));
+    take_lines(running, on_message);
+  }
+}
+
+void enforce_timeout(Running& running, double limit_s) {
+  const double now = monotonic_seconds();
+  if (limit_s <= 0) return;
+  const bool is_first = running.kill_at == 0;
+  if (now < (is_first ? running.started + limit_s : running.kill_at)) return;
+  running.kill_at = now + kGraceSeconds;
+  kill(running.child.pid, is_first ? SIGTERM : SIGKILL);
+}
+
+ChildEnd child_end(int status) {
+  if (WIFEXITED(status)) return {WEXITSTATUS(status), 0};
+  return {-1, WTERMSIG(status)};
+}
+
+std::string failure_reason(const Running& running, const ChildEnd& end, const std::string& log,
+                           double limit_s) {
+  std::string reason;
+  if (running.kill_at > 0)
+    reason = fmt::format("ran longer than --run-timeout {} s", limit_s);
+  else if (end.code == kInterrupted || end.signal == SIGTERM)
+    reason = "stopped by a SIGTERM from outside; its checkpoint is kept";
+  else if (end.signal == SIGKILL)
+    reason = "killed by SIGKILL (perhaps for want of memory)";
+  else if (end.signal != 0)
+    reason = "killed by " + signal_name(end.signal);
+  else
+    reason = fmt::format("ended with exit code {}", end.code);
+  const std::string last = last_log_line(log, running.log_offset);
+  return last.empty() ? reason : reason + ": " + last;
+}
+
+}  // namespace recallbench

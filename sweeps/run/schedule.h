@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "sweeps/config/run_config.h"
+
+namespace recallbench {
+
+/// Floating-point operations of a run that goes through all its epochs, roughly: good for an order
+/// and for "minutes or hours", not for more. Early stopping ends most runs sooner.
+///   3 * epochs * tokens * (n_layers * (12 d^2 + 2 d L) * 2) + 3 * epochs * labels * 2 d V
+double estimated_work(const RunConfig& config);
+
+/// Indices of `work`, largest first, equal ones in their order: the longest runs start first, so
+/// that no long one is left alone at the end.
+std::vector<std::size_t> longest_first(const std::vector<double>& work);
+
+/// Threads for the next child, so that `waiting` >= 1 runs share `free_cores` >= 1: one each
+/// while runs are many, all for a lone run.
+int threads_for_next(int free_cores, std::int64_t waiting);
+
+}  // namespace recallbench

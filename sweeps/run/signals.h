@@ -1,0 +1,40 @@
+#pragma once
+
+#include <csignal>
+
+namespace recallbench {
+
+/// While it lives: SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGCHLD and SIGWINCH are blocked and come out
+/// of `descriptor()` instead; SIGPIPE and SIGXFSZ are ignored, so that they become errors of the
+/// call that met them. The destructor puts everything back.
+class SignalGuard {
+ public:
+  SignalGuard();
+  ~SignalGuard();
+  SignalGuard(const SignalGuard&) = delete;
+  SignalGuard& operator=(const SignalGuard&) = delete;
+
+  /// Readable where a signal waits.
+  int descriptor() const { return descriptor_; }
+  /// The next waiting signal, 0 if there is none.
+  int next();
+
+ private:
+  int descriptor_ = -1;
+  sigset_t previous_mask_;
+  struct sigaction previous_pipe_, previous_size_;
+};
+
+/// Ignores SIGPIPE and SIGXFSZ for the rest of the process.
+void ignore_write_signals();
+
+/// For a child process: SIGTERM sets a flag, SIGINT (which a terminal sends to every process of
+/// its group) and SIGHUP are left to the parent, SIGPIPE and SIGXFSZ are ignored; SIGTERM comes
+/// too when `parent` (0: none) ends, however it ends.
+void prepare_child_signals(int parent);
+
+/// Whether SIGTERM came, or `request_stop` was called. Async-signal-safe.
+bool stop_is_requested();
+void request_stop();
+
+}  // namespace recallbench

@@ -1,0 +1,46 @@
+#include "sweeps/store/layout.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "kernels/base/io/atomic_file.h"
+
+namespace recallbench {
+
+RunPaths run_paths(const std::string& results, const std::string& id) {
+  RunPaths paths;
+  paths.folder = results + "/runs/" + id;
+  paths.result = paths.folder + "/result.json";
+  paths.timing = paths.folder + "/timing.json";
+  paths.metrics = paths.folder + "/metrics.jsonl";
+  paths.failure = paths.folder + "/failure.json";
+  paths.checkpoint = paths.folder + "/checkpoint.safetensors";
+  paths.log = paths.folder + "/run.log";
+  paths.lock = paths.folder + "/.lock";
+  return paths;
+}
+
+bool is_run_id(std::string_view text) {
+  return text.size() == 33 && text[0] == 'r' &&
+         std::all_of(text.begin() + 1, text.end(),
+                     [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+}
+
+std::string manifest_path(const std::string& results) {
+  return results + "/manifest.json";
+}
+std::string summary_path(const std::string& results) {
+  return results + "/summary.csv";
+}
+
+void prepare_results_folder(const std::string& results) {
+  make_directories(results + "/runs");
+  for (const std::string& folder : {results, results + "/runs"}) {
+    const std::string probe = folder + "/.probe";
+    publish(probe, "can this folder be written?\n");
+    unlink(probe.c_str());
+  }
+}
+
+}  // namespace recallbench

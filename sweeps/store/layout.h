@@ -1,0 +1,33 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace recallbench {
+
+/// Where the files of one run lie.
+struct RunPaths {
+  std::string folder;      ///< RESULTS/runs/r<hash>; also the trainer's checkpoint folder
+  std::string result;      ///< result.json: there if and only if the run has ended
+  std::string timing;      ///< timing.json
+  std::string metrics;     ///< metrics.jsonl
+  std::string failure;     ///< failure.json: why the last attempt failed
+  std::string checkpoint;  ///< checkpoint.safetensors
+  std::string log;         ///< run.log: standard output and error of its processes
+  std::string lock;        ///< .lock: held by the process that computes the run
+};
+
+/// Of run `id` in the folder `results`.
+RunPaths run_paths(const std::string& results, const std::string& id);
+
+/// "r" and 32 hexadecimal digits, lower case: nothing else becomes part of a path.
+bool is_run_id(std::string_view text);
+
+/// RESULTS/manifest.json, RESULTS/summary.csv.
+std::string manifest_path(const std::string& results);
+std::string summary_path(const std::string& results);
+
+/// Makes the results folder and tries a write in it: before any training. Throws Error(io).
+void prepare_results_folder(const std::string& results);
+
+}  // namespace recallbench

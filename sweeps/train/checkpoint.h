@@ -1,0 +1,39 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernels/graph/parameters.h"
+#include "sweeps/train/train_run.h"
+
+namespace recallbench {
+
+/// Where a run stands, beside weights and moments.
+struct TrainPosition {
+  std::int64_t epoch = 0;            ///< the current one
+  std::int64_t batch = 0;            ///< batches of it that are done
+  std::int64_t steps = 0;            ///< optimizer steps done
+  double loss_sum = 0;               ///< of the batches that are done
+  std::vector<EpochMetrics> epochs;  ///< validated so far
+};
+
+/// Checkpoints of one run: `checkpoint.safetensors` and the one before it, each whole or absent.
+/// They hold float32 weights under the names of the parameters, the optimizer's moments under
+/// `adamw.m/<name>` and `adamw.v/<name>`, and the position as metadata.
+class CheckpointFolder {
+ public:
+  /// "" saves and loads nothing. `id` (of the run) goes into the metadata and is compared.
+  CheckpointFolder(std::string directory, std::string id);
+
+  void save(const Parameters& parameters, const TrainPosition& position);
+  /// Weights alone, for use elsewhere; what was needed to resume is removed.
+  void save_final(const Parameters& parameters);
+  /// Loads the newest checkpoint that is whole; false where there is none.
+  bool load(Parameters& parameters, TrainPosition& position) const;
+
+ private:
+  std::string directory_, id_;
+};
+
+}  // namespace recallbench

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <vector>
+
+#include "sweeps/config/run_config.h"
+#include "tasks/dataset.h"
+
+namespace recallbench {
+
+/// One segment's examples in memory.
+struct RunSegment {
+  Dataset data;
+  std::vector<Slice> slices;
+  double chance;
+};
+
+/// All data of one run. Under compat there is no `valid`: validation and test are one.
+struct RunData {
+  std::vector<RunSegment> train, valid, test;
+};
+
+/// Generates the data of a run with `threads` threads. Natively, training data follow `seed`,
+/// validation and test data `task.test_seed`; an empty `valid` means the test segments from a
+/// stream of their own. Under compat all follow `task.data_seed` as in the reference.
+RunData make_run_data(const RunConfig& config, int threads);
+
+/// Mean chance over all test examples.
+double chance_of(const std::vector<RunSegment>& segments);
+/// Longest length among the segments.
+std::int64_t longest_length(const std::vector<RunSegment>& segments);
+
+}  // namespace recallbench

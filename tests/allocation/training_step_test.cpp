@@ -1,0 +1,103 @@
+// A training step allocates nothing: every call of malloc and its like is counted, Eigen's too.
+#include <gtest/gtest.h>
+#include <malloc.h>
+
+#include <atomic>
+#include <cstdlib>
+
+#include "mixers/registry.h"
+#include "sweeps/train/trainer.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define RECALLBENCH_COUNTS 0
+#else
+#define RECALLBENCH_COUNTS 1
+#endif
+
+namespace {
+std::atomic<bool> counting{false};
+std::atomic<int> allocations{0};
+void count() {
+  if (counting) ++allocations;
+}
+}  // namespace
+
+#if RECALLBENCH_COUNTS
+// glibc's own functions under other names; these here stand before them for the whole process.
+extern "C" {
+void* __libc_malloc(std::size_t);
+void* __libc_calloc(std::size_t, std::size_t);
+void* __libc_realloc(void*, std::size_t);
+void* __libc_memalign(std::size_t, std::size_t);
+void* malloc(std::size_t size) {
+  count();
+  return __libc_malloc(size);
+}
+void* calloc(std::size_t n, std::size_t size) {
+  count();
+  return __libc_calloc(n, size);
+}
+void* realloc(void* p, std::size_t size) {
+  count();
+  return __libc_realloc(p, size);
+}
+void* aligned_alloc(std::size_t alignment, std::size_t size) {
+  count();
+  return __libc_memalign(alignment, size);
+}
+int posix_memalign(void** p, std::size_t alignment, std::size_t size) {
+  count();
+  *p = __libc_memalign(alignment, size);
+  return *p == nullptr ? ENOMEM : 0;
+}
+}
+#endif
+
+namespace recallbench {
+namespace {
+
+Dataset some_data() {
+  Options options("task 'mqar'", {{"vocab_size", std::int64_t{512}},
+                                  {"input_seq_len", std::int64_t{64}},
+                                  {"num_kv_pairs", std::int64_t{4}}});
+  const auto task = builtin_tasks().find("mqar").make(options);
+  return Dataset(*task, 1, 96, 1);
+}
+
+class Allocation : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(Allocation, NothingInATrainingStep) {
+  if (!RECALLBENCH_COUNTS) GTEST_SKIP() << "a sanitizer owns the allocator";
+  ModelConfig model;
+  model.vocab_size = 512;
+  model.block = mixer_registry().find(GetParam()).block;
+  if (model.block == "transformer")
+    model.layers.push_back({"base_conv", {{"kernel_size", std::int64_t{3}}}, ""});
+  model.layers.push_back({GetParam(), {}, ""});
+  Trainer trainer(model, 1);
+  const Dataset data = some_data();
+  for (int warm_up = 0; warm_up < 2; ++warm_up)
+    trainer.train_batch(data, 0, 32, 32, 1e-3, 0.1);
+  allocations = 0;
+  counting = true;
+  for (int step = 0; step < 3; ++step)
+    trainer.train_batch(data, 32 * step, 32, 32, 1e-3, 0.1);
+  counting = false;
+  EXPECT_EQ(allocations, 0);
+}
+
+TEST(Allocation, IsCounted) {
+  if (!RECALLBENCH_COUNTS) GTEST_SKIP() << "a sanitizer owns the allocator";
+  allocations = 0;
+  counting = true;
+  std::free(std::malloc(100));
+  delete new std::vector<int>(10);
+  counting = false;
+  EXPECT_GE(allocations, 2);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Allocation, ::testing::ValuesIn(mixer_registry().names()),
+                         [](const auto& info) { return info.param; });
+
+}  // namespace
+}  // namespace recallbench

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "analysis/summary.h"
+#include "kernels/base/error.h"
+
+namespace recallbench {
+
+/// A run of family and model `family`, with 1024 bytes of state and equal validation and test
+/// accuracy; its id and setting tell learning rate and seed.
+SummaryRow make_run(const std::string& family, double learning_rate, std::uint64_t seed,
+                    double accuracy);
+
+/// The same run as one that diverged: without results.
+SummaryRow diverged(SummaryRow run);
+
+/// An empty folder that is removed with everything in it.
+class TemporaryFolder {
+ public:
+  TemporaryFolder();
+  ~TemporaryFolder();
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+void write_text(const std::string& path, std::string_view text);
+std::string read_text(const std::string& path);
+
+/// What is wrong with `text` as an XML document: empty if its elements nest, its attributes are
+/// quoted, its entities are known and its characters allowed.
+std::string xml_problem(std::string_view text);
+
+/// The message with which `act` fails; a failure of the test if it does not throw Error(kind).
+std::string message_of(ErrorKind kind, const std::function<void()>& act);
+
+}  // namespace recallbench

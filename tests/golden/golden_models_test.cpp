@@ -1,0 +1,138 @@
+// `recallbench forward` against the public implementation: every folder of tests/goldens/models.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+
+#include "kernels/base/io/json.h"
+#include "kernels/base/io/npy.h"
+#include "kernels/base/io/safetensors.h"
+#include "sweeps/forward/forward_model.h"
+
+namespace recallbench {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::uint64_t kMaxBytes = 1 << 26;
+
+fs::path cases_folder() {
+  return fs::path(RECALLBENCH_SOURCE_DIR) / "tests/goldens/models";
+}
+
+std::vector<std::string> case_names() {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(cases_folder()))
+    if (entry.is_directory()) names.push_back(entry.path().filename());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+double largest_difference(const std::vector<double>& a, const std::vector<double>& b) {
+  if (a.size() != b.size()) return std::nan("");
+  double largest = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (std::isnan(a[i] - b[i])) return std::nan("");
+    largest = std::max(largest, std::abs(a[i] - b[i]));
+  }
+  return largest;
+}
+
+class GoldenModel : public ::testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    folder_ = cases_folder() / GetParam();
+    out_ =
+        fs::temp_directory_path() / fmt::format("recallbench-golden-{}-{}", GetParam(), getpid());
+    const Json trace = read("train_trace.json");
+    forward_model({folder_ / "model.toml", folder_ / "weights.safetensors", folder_ / "inputs.npy",
+                   folder_ / "labels.npy", out_, trace.at("steps").as_int(),
+                   trace.at("lr").as_double(), trace.at("weight_decay").as_double()});
+    const Json notes = read("notes.json");
+    tolerance_ = notes.at("tolerance");
+  }
+  void TearDown() override { fs::remove_all(out_); }
+
+  Json read(const std::string& name) const {
+    return read_json((folder_ / name).string(), ErrorKind::io);
+  }
+  Json written(const std::string& name) const {
+    return read_json((out_ / name).string(), ErrorKind::io);
+  }
+  double bound(const char* name) const { return tolerance_.at(name).as_double(); }
+  void expect_within(double error, double bound, const std::string& what) {
+    fmt::print("{:28} {:40} {:.1e} of {:.1e}\n", GetParam(), what, error, bound);
+    if (!(error <= bound)) ADD_FAILURE() << what << ": " << error << " over " << bound;
+  }
+
+  fs::path folder_, out_;
+  Json tolerance_;
+};
+
+TEST_P(GoldenModel, Logits) {
+  const NpyArray expected = read_npy((folder_ / "logits.npy").string(), kMaxBytes);
+  const NpyArray got = read_npy((out_ / "logits.npy").string(), kMaxBytes);
+  EXPECT_EQ(expected.shape, got.shape);
+  EXPECT_EQ(got.type, StoredType::f32);
+  expect_within(largest_difference(got.view().to_double(), expected.view().to_double()),
+                bound("logits_abs"), "logits");
+}
+
+TEST_P(GoldenModel, Loss) {
+  const Json expected = read("loss.json"), got = written("loss.json");
+  const double loss = expected.at("loss").as_double();
+  expect_within(std::abs(got.at("loss").as_double() - loss) / loss, bound("loss_rel"), "loss");
+  EXPECT_EQ(got.at("num_labels").as_int(), expected.at("num_labels").as_int());
+}
+
+TEST_P(GoldenModel, EveryGradient) {
+  const auto expected = Safetensors::read((folder_ / "grads.safetensors").string(), kMaxBytes);
+  const auto got = Safetensors::read((out_ / "grads.safetensors").string(), kMaxBytes);
+  EXPECT_EQ(got.names(), expected.names());
+  double worst = 0;
+  std::string where = "none";
+  for (const std::string& name : expected.names()) {
+    const std::vector<double> b = expected.at(name).to_double();
+    double scale = 0;
+    for (const double x : b)
+      scale = std::max(scale, std::abs(x));
+    const double allowed = bound("grad_rel_to_tensor_max") * scale + bound("grad_abs_floor");
+    const double error = largest_difference(got.at(name).to_double(), b) / allowed;
+    if (!(error <= 1)) ADD_FAILURE() << name << ": " << error << " times the tolerance";
+    if (!(error <= worst)) {
+      worst = error;
+      where = name;
+    }
+  }
+  expect_within(worst, 1, "gradients (share of tolerance)");
+}
+
+TEST_P(GoldenModel, TrainingTrace) {
+  const Json expected = read("train_trace.json"), got = written("train_trace.json");
+  ASSERT_EQ(got.at("losses").size(), expected.at("losses").size());
+  double worst = 0;
+  for (std::size_t i = 0; i < expected.at("losses").size(); ++i) {
+    const double loss = expected.at("losses").at(i).as_double();
+    const double error = std::abs(got.at("losses").at(i).as_double() - loss) / loss;
+    if (!(error <= worst)) worst = error;
+  }
+  expect_within(worst, bound("train_trace_rel"), "training trace");
+}
+
+TEST_P(GoldenModel, StateSize) {
+  const Json expected = read("state_size.json"), got = written("state_size.json");
+  EXPECT_EQ(got.at("sequence_length").as_int(), expected.at("sequence_length").as_int());
+  const Json& bytes = expected.at("zoology_state_size_bytes");
+  if (bytes.is_null()) {
+    EXPECT_TRUE(got.at("published_bytes").is_null()) << got.at("published_bytes").compact();
+  } else {
+    EXPECT_EQ(got.at("published_bytes").as_double(), bytes.as_double());
+  }
+  EXPECT_GT(got.at("measured_bytes").as_int(), 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, GoldenModel, ::testing::ValuesIn(case_names()),
+                         [](const auto& info) { return info.param; });
+
+}  // namespace
+}  // namespace recallbench

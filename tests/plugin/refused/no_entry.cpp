@@ -1,0 +1,4 @@
+// Exports something else.
+extern "C" int some_function() {
+  return 1;
+}

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace recallbench {
+
+/// A folder of its own under the system's temporary folder, removed with its holder.
+class TemporaryFolder {
+ public:
+  TemporaryFolder();
+  ~TemporaryFolder();
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  const std::string& path() const { return path_; }
+  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
+
+ private:
+  std::string path_;
+};
+
+/// How a program ended.
+struct Ended {
+  int code = -1;   ///< exit code; -1: killed
+  int signal = 0;  ///< by this signal
+  std::string out, err;
+};
+
+struct ProcessOptions {
+  std::map<std::string, std::string> environment;  ///< added to this process'
+  std::string folder;                              ///< where it runs; "": here
+  std::string input;                               ///< its standard input
+  long file_size_limit = -1;                       ///< bytes (RLIMIT_FSIZE); -1: none
+  int error_descriptor = -1;                       ///< its standard error, instead of a file
+};
+
+/// A program started by a test; killed, if it still runs, with its holder.
+class Process {
+ public:
+  explicit Process(const std::vector<std::string>& command, const ProcessOptions& options = {});
+  ~Process();
+  Process(const Process&) = delete;
+  Process& operator=(const Process&) = delete;
+
+  pid_t pid() const { return pid_; }
+  void send(int signal) const;
+  /// The processes that it started and that still run.
+  std::vector<pid_t> children() const;
+  Ended wait();
+
+ private:
+  TemporaryFolder folder_;
+  pid_t pid_ = -1;
+};
+
+/// Starts a program and waits for its end.
+Ended run_program(const std::vector<std::string>& command, const ProcessOptions& options = {});
+
+/// Looks at `condition` every 2 ms; false if it does not hold within 60 s.
+bool eventually(const std::function<bool()>& condition);
+
+/// Whole files.
+std::string file_text(const std::string& path);
+void write_text(const std::string& path, const std::string& text);
+
+}  // namespace recallbench

@@ -1,0 +1,125 @@
+#include <signal.h>
+
+#include <random>
+
+#include "tests/sweeps/run_sweep_support.h"
+
+namespace recallbench {
+namespace {
+
+void pause_ms(int milliseconds) {
+  const timespec pause{milliseconds / 1000, (milliseconds % 1000) * 1'000'000L};
+  nanosleep(&pause, nullptr);
+}
+
+TEST_F(FakeSweep, KilledDriverResumesWithTheSameBytes) {
+  constexpr int kRuns = 5, kRounds = 12, kKills = 3;
+  const auto expected = undisturbed(kRuns);
+  ASSERT_EQ(expected.size(), 2u * kRuns + 1);
+  std::mt19937 random(1);
+  int killed = 0;
+  for (int round = 0; round < kRounds; ++round) {
+    const std::string results = folder_ / std::to_string(round);
+    ProcessOptions options;
+    options.environment = {{"FAKE_STEP_US", "400"}, {"FAKE_TRACE", trace_}};
+    for (int i = 0; i < kKills; ++i) {
+      Process driver(command(results, kRuns), options);
+      pause_ms(static_cast<int>(random() % 80));
+      driver.send(SIGKILL);
+      killed += driver.wait().signal == SIGKILL ? 1 : 0;
+    }
+    const Ended ended = run_program(command(results, kRuns), options);
+    ASSERT_EQ(ended.code, 0) << ended.err;
+    EXPECT_EQ(contents(results), expected) << "round " << round;
+    EXPECT_EQ(leftovers(results), std::vector<std::string>());
+  }
+  EXPECT_EQ(overlaps(trace_), 0);
+  EXPECT_GE(killed, kRounds);
+}
+
+TEST_F(FakeSweep, KilledWorkersAreFailedRunsThatResume) {
+  constexpr int kRuns = 5, kRounds = 8;
+  const auto expected = undisturbed(kRuns);
+  std::mt19937 random(2);
+  int killed = 0;
+  for (int round = 0; round < kRounds; ++round) {
+    const std::string results = folder_ / std::to_string(round);
+    ProcessOptions options;
+    options.environment = {{"FAKE_STEP_US", "500"}, {"FAKE_TRACE", trace_}};
+    Process driver(command(results, kRuns), options);
+    ASSERT_TRUE(eventually([&] { return !driver.children().empty(); }));
+    pause_ms(static_cast<int>(random() % 20));
+    for (const pid_t child : driver.children())
+      kill(child, SIGKILL);
+    const Ended first = driver.wait();
+    ASSERT_TRUE(first.code == 0 || first.code == 1) << first.code << first.err;
+    if (first.code == 1) {
+      ++killed;
+      EXPECT_NE(first.err.find("killed by SIGKILL"), std::string::npos) << first.err;
+      EXPECT_NE(file_text(results + "/summary.csv").find("killed by SIGKILL"), std::string::npos);
+    }
+    const Ended second = run_program(command(results, kRuns), options);
+    ASSERT_EQ(second.code, 0) << second.err;
+    EXPECT_EQ(contents(results), expected) << "round " << round;
+    EXPECT_EQ(leftovers(results), std::vector<std::string>());
+  }
+  EXPECT_EQ(overlaps(trace_), 0);
+  EXPECT_GE(killed, 1);
+}
+
+TEST_F(FakeSweep, WorkersStopWhenTheirDriverIsKilled) {
+  ProcessOptions options;
+  options.environment = {{"FAKE_STEP_US", "20000"}};
+  Process driver(command(results_, 4), options);
+  ASSERT_TRUE(eventually([&] { return driver.children().size() == 2; }));
+  const std::vector<pid_t> workers = driver.children();
+  driver.send(SIGKILL);
+  EXPECT_EQ(driver.wait().signal, SIGKILL);
+  // They are no children of this process, so that a dead one may stay as a zombie.
+  for (const pid_t worker : workers)
+    EXPECT_TRUE(eventually([&] {
+      const std::string status = file_text("/proc/" + std::to_string(worker) + "/stat");
+      return status.empty() || status.find(") Z ") != std::string::npos;
+    }));
+  EXPECT_EQ(sweep(results_, 4).code, 0);
+  EXPECT_EQ(contents(results_), undisturbed(4));
+}
+
+TEST_F(FakeSweep, SignalsSaveAndExit75) {
+  const auto expected = undisturbed(4);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) {
+    const std::string results = folder_ / std::to_string(signal);
+    ProcessOptions options;
+    options.environment = {{"FAKE_STEP_US", "5000"}};
+    Process driver(command(results, 4), options);
+    ASSERT_TRUE(eventually([&] { return !driver.children().empty(); }));
+    driver.send(signal);
+    driver.send(signal);  // at once: as where a whole process group is signalled
+    const Ended ended = driver.wait();
+    EXPECT_EQ(ended.code, 75) << signal << ended.err;
+    EXPECT_EQ(sweep(results, 4).code, 0);
+    EXPECT_EQ(contents(results), expected);
+  }
+}
+
+TEST_F(FakeSweep, SecondSignalEndsAtOnce) {
+  for (const int signal : {SIGINT, SIGTERM}) {
+    ProcessOptions options;
+    options.environment = {{"FAKE_HANG_SEED", "1"}};
+    Process driver(command(folder_ / std::to_string(signal), 1), options);
+    ASSERT_TRUE(eventually([&] { return !driver.children().empty(); }));
+    const pid_t worker = driver.children().at(0);
+    pause_ms(300);
+    driver.send(signal);
+    pause_ms(700);
+    driver.send(signal);
+    EXPECT_EQ(driver.wait().code, 128 + signal);
+    EXPECT_TRUE(eventually([&] {
+      const std::string status = file_text("/proc/" + std::to_string(worker) + "/stat");
+      return status.empty() || status.find(") Z ") != std::string::npos;
+    }));
+  }
+}
+
+}  // namespace
+}  // namespace recallbench

@@ -1,0 +1,222 @@
+#include <signal.h>
+#include <sys/stat.h>
+
+#include "tests/sweeps/run_sweep_support.h"
+
+namespace recallbench {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+std::string only_run_folder(const std::string& results) {
+  return fs::directory_iterator(results + "/runs")->path().string();
+}
+
+TEST_F(FakeSweep, FinishedFolderTrainsNothing) {
+  const Environment environment = {{"FAKE_TRACE", trace_}};
+  EXPECT_EQ(sweep(results_, 3, environment).code, 0);
+  const std::string before = file_text(trace_);
+  const auto summary_time = fs::last_write_time(results_ + "/summary.csv");
+  const Ended again = sweep(results_, 3, environment);
+  EXPECT_EQ(again.code, 0);
+  EXPECT_TRUE(contains(again.out, "done 3 already 3 failed 0")) << again.out;
+  EXPECT_EQ(file_text(trace_), before);
+  EXPECT_EQ(fs::last_write_time(results_ + "/summary.csv"), summary_time);
+}
+
+TEST_F(FakeSweep, LargerRequestTrainsOnlyWhatIsNewSmallerOneSelects) {
+  EXPECT_EQ(sweep(results_, 3).code, 0);
+  const Ended larger = sweep(results_, 6);
+  EXPECT_TRUE(contains(larger.out, "done 6 already 3 failed 0")) << larger.out;
+  EXPECT_EQ(contents(results_), undisturbed(6));
+  const Ended smaller = sweep(results_, 2);
+  EXPECT_TRUE(contains(smaller.out, "done 2 already 2 failed 0")) << smaller.out;
+  auto expected = undisturbed(6);
+  expected["summary.csv"] = undisturbed(2)["summary.csv"];
+  EXPECT_EQ(contents(results_), expected);
+}
+
+TEST_F(FakeSweep, TwoAtOnceShareTheRuns) {
+  constexpr int kRuns = 8;
+  const auto expected = undisturbed(kRuns);
+  for (int round = 0; round < 3; ++round) {
+    const std::string results = folder_ / std::to_string(round);
+    const std::string trace = trace_ + std::to_string(round);
+    ProcessOptions options;
+    options.environment = {{"FAKE_STEP_US", "1000"}, {"FAKE_TRACE", trace}};
+    Process first(command(results, kRuns), options), second(command(results, kRuns), options);
+    const Ended a = first.wait(), b = second.wait();
+    EXPECT_EQ(a.code, 0) << a.err;
+    EXPECT_EQ(b.code, 0) << b.err;
+    EXPECT_EQ(contents(results), expected);
+    const auto lines = trace_lines(trace);
+    EXPECT_EQ(lines.size(), std::size_t{kRuns}) << file_text(trace);
+    for (const auto& [line, times] : lines)
+      EXPECT_EQ(times, 1) << line;
+  }
+}
+
+TEST_F(FakeSweep, RunOfADeadProcessIsTakenOver) {
+  ProcessOptions slow;
+  slow.environment = {{"FAKE_STEP_US", "50000"}};
+  Process first(command(results_, 1), slow);
+  ASSERT_TRUE(eventually([&] { return !first.children().empty(); }));
+  const pid_t worker = first.children().at(0);
+  ASSERT_TRUE(eventually([&] {
+    return fs::exists(results_ + "/runs") && !fs::is_empty(results_ + "/runs") &&
+           fs::exists(only_run_folder(results_) + "/.lock");
+  }));
+  Process second(command(results_, 1), {});
+  kill(worker, SIGKILL);
+  EXPECT_EQ(first.wait().code, 1);
+  const Ended ended = second.wait();
+  EXPECT_EQ(ended.code, 0) << ended.err;
+  EXPECT_EQ(contents(results_), undisturbed(1));
+}
+
+TEST_F(FakeSweep, FailedRunsAreRecordedAndRetried) {
+  const Ended failed = sweep(results_, 4, {{"FAKE_CRASH_SEED", "2"}, {"FAKE_EXIT_SEED", "3"}});
+  EXPECT_EQ(failed.code, 1);
+  EXPECT_TRUE(contains(failed.out, "done 2 already 0 failed 2")) << failed.out;
+  EXPECT_TRUE(contains(failed.err, "killed by SIGSEGV: about to")) << failed.err;
+  EXPECT_TRUE(contains(failed.err, "ended with exit code 2: [fake] this seed is refused"));
+  const std::string summary = file_text(results_ + "/summary.csv");
+  EXPECT_TRUE(contains(summary, "failed,killed by SIGSEGV")) << summary;
+  const Ended retried = sweep(results_, 4);
+  EXPECT_EQ(retried.code, 0) << retried.err;
+  EXPECT_TRUE(contains(retried.out, "done 4 already 2 failed 0")) << retried.out;
+  EXPECT_EQ(contents(results_), undisturbed(4));
+  for (const auto& run : fs::directory_iterator(results_ + "/runs"))
+    EXPECT_FALSE(fs::exists(run.path() / "failure.json"));
+}
+
+TEST_F(FakeSweep, DivergedRunIsAResultThatStays) {
+  const Ended first = sweep(results_, 2, {{"FAKE_NAN_SEED", "2"}});
+  EXPECT_EQ(first.code, 0) << first.err;
+  const std::string summary = file_text(results_ + "/summary.csv");
+  EXPECT_TRUE(contains(summary, "diverged,loss is nan at step 17")) << summary;
+  const Ended again = sweep(results_, 2);
+  EXPECT_TRUE(contains(again.out, "done 2 already 2 failed 0")) << again.out;
+}
+
+TEST_F(FakeSweep, RunTimeoutFailsTheRunAndKeepsItsCheckpoint) {
+  ProcessOptions slow;
+  slow.environment = {{"FAKE_STEP_US", "1000000"}};
+  const Ended ended = run_program(command(results_, 1, 1, "0.5"), slow);
+  EXPECT_EQ(ended.code, 1);
+  EXPECT_TRUE(contains(ended.err, "ran longer than --run-timeout 0.5 s")) << ended.err;
+  EXPECT_TRUE(fs::exists(only_run_folder(results_) + "/checkpoint.safetensors"));
+  EXPECT_EQ(sweep(results_, 1).code, 0);
+  EXPECT_EQ(contents(results_), undisturbed(1));
+}
+
+TEST_F(FakeSweep, LoneRunTakesAllCoresAndGivesTheSameBits) {
+  EXPECT_EQ(sweep(results_, 1, {}, 4).code, 0);
+  EXPECT_TRUE(contains(file_text(only_run_folder(results_) + "/timing.json"), "\"threads\": 4"));
+  EXPECT_EQ(contents(results_), undisturbed(1));
+}
+
+TEST_F(FakeSweep, NoEscapesAndNoReturnsWithoutATerminal) {
+  const Ended ended = sweep(results_, 4, {{"FAKE_CRASH_SEED", "2"}, {"TERM", "xterm-256color"}});
+  EXPECT_EQ(ended.code, 1);
+  EXPECT_TRUE(contains(ended.err, "[4/4]")) << ended.err;
+  for (const char bad : {'\x1b', '\r', '\b'}) {
+    EXPECT_EQ(ended.err.find(bad), std::string::npos);
+    EXPECT_EQ(ended.out.find(bad), std::string::npos);
+  }
+}
+
+TEST_F(FakeSweep, LeftoversOfDeadWritersGo) {
+  EXPECT_EQ(sweep(results_, 1, {{"FAKE_CRASH_SEED", "1"}}).code, 1);
+  const std::string torn = only_run_folder(results_) + "/.result.json.tmp.4000000";
+  write_text(torn, "{\"schema\":");
+  write_text(results_ + "/.manifest.json.tmp.4000000", "{");
+  EXPECT_EQ(sweep(results_, 1).code, 0);
+  EXPECT_EQ(leftovers(results_), std::vector<std::string>());
+  EXPECT_EQ(contents(results_), undisturbed(1));
+}
+
+TEST_F(FakeSweep, ChangedResultIsRefusedAndKept) {
+  EXPECT_EQ(sweep(results_, 1).code, 0);
+  const std::string path = only_run_folder(results_) + "/result.json";
+  const std::string torn = file_text(path).substr(0, 200);
+  write_text(path, torn);
+  const Ended ended = sweep(results_, 1);
+  EXPECT_EQ(ended.code, 3);
+  EXPECT_TRUE(contains(ended.err, "result.json")) << ended.err;
+  EXPECT_TRUE(contains(ended.err, "delete this file to train the run again")) << ended.err;
+  EXPECT_EQ(file_text(path), torn);
+}
+
+TEST_F(FakeSweep, FolderThatCannotBeWrittenIsExit3BeforeAnyTraining) {
+  write_text(folder_ / "file", "");
+  for (const std::string& results : {folder_ / "file", folder_ / "file/below"}) {
+    const Ended ended = sweep(results, 2, {{"FAKE_TRACE", trace_}});
+    EXPECT_EQ(ended.code, 3) << ended.err;
+    EXPECT_TRUE(contains(ended.err, folder_ / "file")) << ended.err;
+  }
+  EXPECT_FALSE(fs::exists(trace_));
+}
+
+TEST_F(FakeSweep, ReadOnlyFolderIsExit3) {
+  if (geteuid() == 0) GTEST_SKIP() << "the superuser may write everywhere";
+  fs::create_directory(results_);
+  chmod(results_.c_str(), 0555);
+  EXPECT_EQ(sweep(results_, 2).code, 3);
+}
+
+TEST_F(FakeSweep, FileSizeLimitIsExit3AndLosesNothing) {
+  ProcessOptions limited;
+  limited.file_size_limit = 1024;
+  const Ended manifest = run_program(command(results_, 2), limited);  // too large
+  EXPECT_EQ(manifest.code, 3) << manifest.err;
+  EXPECT_TRUE(contains(manifest.err, "manifest.json")) << manifest.err;
+
+  EXPECT_EQ(sweep(results_, 2, {{"FAKE_CRASH_SEED", "1"}, {"FAKE_EXIT_SEED", "2"}}).code, 1);
+  const Ended result = run_program(command(results_, 2), limited);
+  EXPECT_EQ(result.code, 3) << result.err;
+  EXPECT_TRUE(contains(result.err, "result.json")) << result.err;
+  EXPECT_EQ(leftovers(results_), std::vector<std::string>());
+  EXPECT_EQ(sweep(results_, 2).code, 0);
+  EXPECT_EQ(contents(results_), undisturbed(2));
+}
+
+/// Every kind of system call of the driver and its workers, failing once at its n-th occurrence.
+TEST_F(FakeSweep, InjectedFaultsLoseNothing) {
+  if (run_program({"strace", "-o", "/dev/null", "true"}).code != 0)
+    GTEST_SKIP() << "strace is not there, or may not trace";
+  const auto expected = undisturbed(2);
+  int hit = 0;
+  for (const std::string fault : {"fsync:error=EIO", "rename:error=EROFS", "write:error=ENOSPC"}) {
+    for (int n = 1; n <= 5; ++n) {
+      const std::string results = folder_ / (fault + std::to_string(n));
+      std::vector<std::string> words = {"strace",
+                                        "-f",
+                                        "-qq",
+                                        "-o",
+                                        "/dev/null",
+                                        "-e",
+                                        "trace=" + fault.substr(0, fault.find(':')),
+                                        "-e",
+                                        "inject=" + fault + ":when=" + std::to_string(n)};
+      for (const std::string& word : command(results, 2, 1))
+        words.push_back(word);
+      const Ended ended = run_program(words);
+      EXPECT_TRUE(ended.code == 0 || ended.code == 3)
+          << fault << n << ": " << ended.code << ended.err;
+      hit += ended.code == 3 ? 1 : 0;
+      const Ended after = sweep(results, 2);
+      EXPECT_EQ(after.code, 0) << fault << n << ": " << after.err;
+      EXPECT_EQ(contents(results), expected) << fault << n;
+      EXPECT_EQ(leftovers(results), std::vector<std::string>()) << fault << n;
+    }
+  }
+  EXPECT_GE(hit, 8);
+}
+
+}  // namespace
+}  // namespace recallbench

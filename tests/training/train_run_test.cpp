@@ -1,0 +1,141 @@
+// Whole runs: the same bits again, stopped and resumed, on more threads; divergence; schedule.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+
+#include "sweeps/config/recipe.h"
+#include "sweeps/train/metrics_json.h"
+
+namespace recallbench {
+namespace {
+
+namespace fs = std::filesystem;
+
+RunConfig small_run(const std::vector<std::string>& overrides = {}) {
+  const std::string recipe = R"(
+schema = 1
+name = "small"
+[task]
+batch_size = {train = 16, test = 50}
+train = [{task = "mqar", vocab_size = 64, input_seq_len = 32, num_kv_pairs = 4, num_examples = 200},
+         {task = "mqar", vocab_size = 64, input_seq_len = 16, num_kv_pairs = 2, num_examples = 40}]
+test = [{task = "mqar", vocab_size = 64, input_seq_len = 32, num_kv_pairs = 4, num_examples = 60}]
+[model]
+vocab_size = 64
+d_model = 16
+layers = [{mixer = "base_conv", kernel_size = 3}, {mixer = "attention"}]
+[train]
+max_epochs = 3
+lr = 1e-2
+)";
+  return parse_recipe(recipe, "small.toml", overrides).runs.at(0);
+}
+
+/// Everything that a result says, as text.
+std::string text(const RunResult& r) {
+  return fmt::format("{} {} {} {} {} {} {} {}", r.status, r.reason, r.epochs, r.steps,
+                     to_json(r.valid).compact(), to_json(r.test).compact(), r.num_parameters,
+                     r.state_bytes);
+}
+
+TEST(TrainRun, SameBitsAgainAndOnThreeThreads) {
+  const RunConfig config = small_run();
+  TrainHooks one, three;
+  three.threads = 3;
+  const std::string first = text(train_run(config, one));
+  EXPECT_EQ(first, text(train_run(config, one)));
+  EXPECT_EQ(first, text(train_run(config, three)));
+  EXPECT_NE(first, text(train_run(small_run({"seed=2"}), one)));
+}
+
+class Folder {
+ public:
+  Folder() : path_(fs::temp_directory_path() / fmt::format("recallbench-train-{}", getpid())) {
+    fs::create_directories(path_);
+  }
+  ~Folder() { fs::remove_all(path_); }
+  std::string text() const { return path_.string(); }
+  fs::path operator/(const char* name) const { return path_ / name; }
+
+ private:
+  fs::path path_;
+};
+
+TEST(TrainRun, InterruptedAtEveryFewStepsItEndsWithTheSameBits) {
+  const RunConfig config = small_run();
+  const std::string undisturbed = text(train_run(config, {}));
+  for (const int every : {1, 4, 16, 17}) {
+    const Folder folder;
+    RunResult result;
+    int processes = 0;
+    do {
+      int steps = 0;
+      TrainHooks hooks;
+      hooks.checkpoint_directory = folder.text();
+      hooks.stop_requested = [&] { return steps++ == every; };
+      result = train_run(config, hooks);
+      ASSERT_LT(++processes, 200);
+    } while (result.status == "interrupted");
+    EXPECT_EQ(text(result), undisturbed) << "stopped after every " << every << " steps";
+    EXPECT_GT(processes, 2);
+  }
+}
+
+TEST(TrainRun, ADamagedCheckpointGivesWayToTheOneBefore) {
+  const RunConfig config = small_run();
+  const std::string undisturbed = text(train_run(config, {}));
+  const Folder folder;
+  for (int stop = 0; stop < 2; ++stop) {
+    int steps = 0;
+    TrainHooks hooks;
+    hooks.checkpoint_directory = folder.text();
+    hooks.stop_requested = [&] { return steps++ == 5; };
+    EXPECT_EQ(train_run(config, hooks).status, "interrupted");
+  }
+  std::ofstream(folder / "checkpoint.safetensors") << "torn";
+  TrainHooks hooks;
+  hooks.checkpoint_directory = folder.text();
+  EXPECT_EQ(text(train_run(config, hooks)), undisturbed);
+}
+
+TEST(TrainRun, ACheckpointOfAnotherRunIsNotTaken) {
+  const Folder folder;
+  int steps = 0;
+  TrainHooks hooks;
+  hooks.checkpoint_directory = folder.text();
+  hooks.stop_requested = [&] { return steps++ == 5; };
+  train_run(small_run({"seed=2"}), hooks);
+  hooks.stop_requested = nullptr;
+  EXPECT_EQ(text(train_run(small_run(), hooks)), text(train_run(small_run(), {})));
+}
+
+TEST(TrainRun, DivergenceIsAResult) {
+  const RunResult result = train_run(small_run({"train.lr=1e30", "train.weight_decay=0"}), {});
+  EXPECT_EQ(result.status, "diverged");
+  EXPECT_NE(result.reason.find("step"), std::string::npos);
+  EXPECT_TRUE(std::isnan(result.test.accuracy));
+}
+
+TEST(TrainRun, TheRateFollowsTheCosinePerEpoch) {
+  std::vector<double> rates;
+  TrainHooks hooks;
+  hooks.on_epoch = [&](const EpochMetrics& epoch) { rates.push_back(epoch.lr); };
+  train_run(small_run(), hooks);
+  ASSERT_EQ(rates.size(), 3u);
+  EXPECT_DOUBLE_EQ(rates[0], 1e-2);
+  EXPECT_NEAR(rates[1], 0.75e-2, 1e-15);
+  EXPECT_NEAR(rates[2], 0.25e-2, 1e-15);
+}
+
+TEST(TrainRun, StopsEarlyOnceBetterThanTheThreshold) {
+  const RunResult result = train_run(
+      small_run({"train.early_stopping.metric=accuracy", "train.early_stopping.threshold=0.0"}),
+      {});
+  EXPECT_EQ(result.reason, "early_stopping");
+  EXPECT_EQ(result.epochs, 1);
+}
+
+}  // namespace
+}  // namespace recallbench
