@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <functional>
 #include <optional>
+#include <utility>
 
 #include "kernels/base/io/atomic_file.h"
 #include "kernels/base/io/line_file.h"
@@ -24,12 +25,22 @@ constexpr int kDone = 0, kFailedProperly = 7, kFailedBadly = 8;
 /// How a traced child ended: its exit status, or none if it was killed.
 struct Outcome {
   std::optional<int> status;
-  long call;  ///< the system call that was hit; -1 if there were fewer
+  long call;  ///< the file call that was hit; -1 if there were fewer
 };
 
 #if defined(__x86_64__)
 
-/// Runs `action` in a child under ptrace. At its n-th system call (from 0) it is killed if `error`
+/// The calls that count: what files are made of. A sanitizer's runtime makes others of its own.
+constexpr std::array<long, 11> kFileCalls{SYS_openat,   SYS_read,      SYS_write,   SYS_lseek,
+                                          SYS_fsync,    SYS_ftruncate, SYS_close,   SYS_rename,
+                                          SYS_renameat, SYS_unlink,    SYS_unlinkat};
+
+bool is_file_call(unsigned long long call) {
+  return std::find(kFileCalls.begin(), kFileCalls.end(), static_cast<long>(call)) !=
+         kFileCalls.end();
+}
+
+/// Runs `action` in a child under ptrace. At its n-th file call (from 0) it is killed if `error`
 /// is 0; otherwise that call is not made and returns -error.
 Outcome run_with_fault(const std::function<void()>& action, int n, int error) {
   const pid_t child = ::fork();
@@ -50,14 +61,15 @@ Outcome run_with_fault(const std::function<void()>& action, int n, int error) {
   if (!WIFSTOPPED(status)) return {99, -1};
   ::ptrace(PTRACE_SETOPTIONS, child, nullptr, PTRACE_O_TRACESYSGOOD);
   Outcome outcome{std::nullopt, -1};
-  bool entering = true;
+  bool entering = true, hit = false;
   for (int calls = 0;; entering = !entering) {
     ::ptrace(PTRACE_SYSCALL, child, nullptr, nullptr);
     ::waitpid(child, &status, 0);
     if (!WIFSTOPPED(status)) break;
     user_regs_struct registers{};
     ::ptrace(PTRACE_GETREGS, child, nullptr, &registers);
-    if (entering && calls == n && registers.orig_rax != SYS_exit_group) {
+    if (entering && is_file_call(registers.orig_rax) && calls++ == n) {
+      hit = true;
       outcome.call = static_cast<long>(registers.orig_rax);
       if (error == 0) {
         ::kill(child, SIGKILL);
@@ -66,11 +78,10 @@ Outcome run_with_fault(const std::function<void()>& action, int n, int error) {
       }
       registers.orig_rax = ~0ull;  // no such call: the kernel makes none
       ::ptrace(PTRACE_SETREGS, child, nullptr, &registers);
-    } else if (!entering && calls == n && outcome.call >= 0) {
+    } else if (!entering && std::exchange(hit, false)) {
       registers.rax = static_cast<unsigned long long>(-static_cast<long>(error));
       ::ptrace(PTRACE_SETREGS, child, nullptr, &registers);
     }
-    if (!entering) ++calls;
   }
   if (WIFEXITED(status)) outcome.status = WEXITSTATUS(status);
   return outcome;
