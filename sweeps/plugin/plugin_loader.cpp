@@ -88,10 +88,12 @@ void try_plugin(const std::string& file) {
 std::string exception_text() {
   try {
     throw;
+  } catch (const Error& error) {  // the loader's own, or the registry's
+    constexpr std::string_view kOwn = "[plugin] ";
+    const std::string_view text = error.what();
+    return printable(text.substr(text.starts_with(kOwn) ? kOwn.size() : 0), 1000);
   } catch (const std::exception& error) {
-    std::string_view text = error.what();
-    if (text.starts_with("[plugin] ")) text.remove_prefix(9);
-    return printable(text, 1000);
+    return "it throws: " + printable(error.what(), 1000);
   } catch (...) {
     return "it throws something that is no std::exception";
   }
