@@ -42,9 +42,9 @@ struct TrainConfig {
   std::optional<EarlyStopping> early_stopping;
 };
 
-/// One training run, fully resolved: the parameters of tasks and mixers are given with their defaults
-/// and, asked for again, resolve to themselves. `run_id` is a hash of its canonical JSON, from which
-/// the names (`sweep`, `model_name`) and `where`s are left out.
+/// One training run, fully resolved: the parameters of tasks and mixers are given with their
+/// defaults and, asked for again, resolve to themselves. `run_id` is a hash of its canonical JSON,
+/// from which the names (`sweep`, `model_name`) and `where`s are left out.
 struct RunConfig {
   std::string sweep;       ///< the recipe's name
   std::string model_name;  ///< the family: `name` of [[sweep.models]]
