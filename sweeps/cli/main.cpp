@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -80,10 +81,11 @@ std::string explain(const CLI::App& app, const CLI::ParseError& error, int count
   if (!parsed.empty())
     for (const std::string& name : option_names(*parsed[0]))
       known.push_back(name);
-  if (error.get_name() == "ExtrasError") {
-    for (const std::string& extra : app.remaining(true)) {
-      const std::string name = extra.substr(0, extra.find('='));
-      if (name.starts_with("-"))
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
+    for (int i = 1; i < count; ++i) {
+      const std::string name = std::string(values[i]).substr(0, std::string(values[i]).find('='));
+      const bool is_known = std::find(known.begin(), known.end(), name) != known.end();
+      if (name.starts_with("--") && !is_known)
         return fmt::format("{} has no option '{}'{}", where, printable(name),
                            hint_for(name, known));
     }

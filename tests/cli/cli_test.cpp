@@ -150,7 +150,9 @@ TEST_F(Cli, DoctorSaysWhatIsThere) {
        {"cores", "memory", "compiler", "SIMD", "libraries", "gnuplot", "CUDA", "folder"})
     EXPECT_TRUE(contains(text.out, name)) << text.out;
   const Ended json = cli({"doctor", "--json"}, options_);
-  for (const Json& entry : parse_json(json.out, "doctor", ErrorKind::io).as_array())
+  const Json entries = parse_json(json.out, "doctor", ErrorKind::io);
+  EXPECT_GT(entries.size(), 0u);
+  for (const Json& entry : entries.as_array())
     EXPECT_NE(entry.at("state").as_string() == "ok", !entry.at("fix").is_null());
 }
 
