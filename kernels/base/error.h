@@ -1,6 +1,8 @@
 #pragma once
 
+#ifndef __CUDACC__
 #include <fmt/format.h>
+#endif
 
 #include <source_location>
 #include <stdexcept>
@@ -38,6 +40,16 @@ struct Who {
 /// Throws Error(internal): `[who] text (file.cpp:12)`.
 [[noreturn]] void fail_internal(const Who& who, const std::string& text);
 
+#ifdef __CUDACC__  // nvcc cannot compile fmt: what a .cu file says is said without arguments.
+
+template <class... Args>
+void check(bool holds, const Who& who, const char* text, const Args&...) {
+  if (!holds) [[unlikely]]
+    fail_internal(who, text);
+}
+
+#else
+
 /// A promise between functions, shapes above all; `format` says what was expected and what came.
 template <class... Args>
 void check(bool holds, const Who& who, fmt::format_string<Args...> format, Args&&... args) {
@@ -51,5 +63,7 @@ template <class... Args>
                        Args&&... args) {
   throw Error(kind, fmt::format("[{}] {}", who, fmt::format(format, std::forward<Args>(args)...)));
 }
+
+#endif
 
 }  // namespace recallbench

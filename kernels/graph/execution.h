@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kernels/cuda/call.h"
 #include "kernels/graph/graph.h"
 
 namespace recallbench {
@@ -11,6 +12,7 @@ class Execution {
       : graph_(graph), node_(node), backward_(backward) {}
 
   DType type() const { return graph_.type(); }
+  Device device() const { return graph_.device(); }
   Index replicas() const { return graph_.replicas(); }
   bool training() const { return graph_.training(); }
   const Batch& batch() const { return graph_.batch_; }
@@ -33,6 +35,10 @@ class Execution {
     if (!write.wanted) return {};
     return {graph_.gradient<T>(use(k)), true, write.accumulate};
   }
+  /// What every CUDA kernel is given besides its tensors.
+  CudaCall cuda() const {
+    return {cuda_stream(), graph_.precision(), batch().device_step, batch().device_seeds};
+  }
   template <class T>
   T* scratch() const {
     return reinterpret_cast<T*>(node_.scratch[backward_ ? 1 : 0]);
@@ -48,22 +54,37 @@ class Execution {
   bool backward_;
 };
 
-/// Runs `Op::template forward_as<T>` and `backward_as<T>` in the graph's element type: the base
-/// of operations whose CPU code is a template over float and double.
+/// Runs an operation on the graph's device and in its element type: `Op::forward_as<T>` and
+/// `backward_as<T>`, templates over float and double, on the CPU; `Op::forward_cuda` and
+/// `backward_cuda`, in float, on a GPU. The latter two are defined in the class, so that a build
+/// without CUDA, which never calls them, needs nothing that they call.
 template <class Op>
 class TypedOperation : public Operation {
  public:
   void forward(Execution& e) override {
+    if (e.device() == Device::cuda) return on_cuda(e, false);
     e.type() == DType::f32 ? self().template forward_as<float>(e)
                            : self().template forward_as<double>(e);
   }
   void backward(Execution& e) override {
+    if (e.device() == Device::cuda) return on_cuda(e, true);
     e.type() == DType::f32 ? self().template backward_as<float>(e)
                            : self().template backward_as<double>(e);
   }
 
  private:
   Op& self() { return static_cast<Op&>(*this); }
+
+  void on_cuda(Execution& e, bool backward) {
+    if constexpr (kCudaBuild && requires(Op & op) {
+                    op.forward_cuda(e);
+                    op.backward_cuda(e);
+                  })
+      backward ? self().backward_cuda(e) : self().forward_cuda(e);
+    else
+      throw Error(ErrorKind::usage, "[" + std::string(this->name()) +
+                                        "] this operation has no CUDA code; use --device cpu");
+  }
 };
 
 }  // namespace recallbench

@@ -1,9 +1,12 @@
 #include "kernels/graph/graph.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 
+#include "kernels/cuda/runtime.h"
 #include "kernels/graph/execution.h"
+#include "kernels/tensor/device_copy.h"
 
 namespace recallbench {
 namespace {
@@ -60,7 +63,7 @@ Tensor Graph::input(const Shape& shape, bool wants_gradient) {
   Value& v = values_[at(value)];
   v.external = true;
   for (std::byte** memory : {&v.data, &v.gradient}) {
-    inputs_.push_back(std::make_unique<Arena>());
+    inputs_.push_back(std::make_unique<Arena>(device()));
     inputs_.back()->reserve(value_bytes(v));
     *memory = inputs_.back()->data();
   }
@@ -121,9 +124,41 @@ void Graph::resolve_pointers() {
       node.scratch[phase] = memory(node.scratch_piece[phase]);
 }
 
+void Graph::fill(std::byte* memory, int value, std::size_t bytes) const {
+  if (device() == Device::cpu) std::memset(memory, value, bytes);
+  if constexpr (kCudaBuild)
+    if (device() == Device::cuda) cuda_fill(memory, value, bytes);
+}
+
+/// Of every replica; what pads the slices stays.
+void Graph::zero_gradient(const Value& v) const {
+  const std::size_t slice = static_cast<std::size_t>(v.shape.per_replica()) * size_of(type());
+  const std::size_t stride = static_cast<std::size_t>(v.replica_stride) * size_of(type());
+  const auto count = static_cast<std::size_t>(replicas());
+  if (device() == Device::cpu)
+    for (std::size_t r = 0; r < count; ++r)
+      std::memset(v.gradient + r * stride, 0, slice);
+  if constexpr (kCudaBuild)
+    if (device() == Device::cuda) cuda_zero_rows(v.gradient, stride, slice, count);
+}
+
+/// The root's gradient is one, padding included.
+void Graph::start_at_root() {
+  const Value& v = values_[at(root_.value)];
+  if (v.gradient == nullptr) return;
+  const auto count = static_cast<std::size_t>(v.replica_stride * replicas());
+  if constexpr (kCudaBuild)
+    if (device() == Device::cuda)
+      return cuda_set_floats(reinterpret_cast<float*>(v.gradient), 1.0f, count);
+  if (type() == DType::f32)
+    std::fill_n(reinterpret_cast<float*>(v.gradient), count, 1.0f);
+  else
+    std::fill_n(reinterpret_cast<double*>(v.gradient), count, 1.0);
+}
+
 void Graph::poison(const Node& node, bool backward) {
   if (!memory_poisoning()) return;
-  const auto fill = [](std::byte* data, std::size_t bytes) { std::memset(data, 0xFF, bytes); };
+  constexpr int kNan = 0xFF;
   const Operation& op = *node.operation;
   if (!backward) {
     for (const Tensor& output : node.outputs) {
@@ -131,7 +166,7 @@ void Graph::poison(const Node& node, bool backward) {
       const bool shared =
           op.reused_input() >= 0 &&
           values_[at(op.inputs()[at(op.reused_input())].tensor.value)].piece == value.piece;
-      if (!shared) fill(value.data, value_bytes(value));
+      if (!shared) fill(value.data, kNan, value_bytes(value));
     }
   }
   if (backward || (op.gradients_in_forward() && node.backward)) {
@@ -139,31 +174,32 @@ void Graph::poison(const Node& node, bool backward) {
       const Value& value = values_[at(op.inputs()[k].tensor.value)];
       const bool whole = op.inputs()[k].tensor.shape.per_replica() == value.shape.per_replica();
       if (node.writes[k].wanted && !node.writes[k].accumulate && whole && value.parameter < 0)
-        fill(value.gradient, value_bytes(value));
+        fill(value.gradient, kNan, value_bytes(value));
     }
   }
   if (std::byte* scratch = node.scratch[backward ? 1 : 0])
-    fill(scratch, static_cast<std::size_t>(op.scratch_elements(backward)) * size_of(type()));
+    fill(scratch, kNan, static_cast<std::size_t>(op.scratch_elements(backward)) * size_of(type()));
 }
 
 void Graph::run(Node& node, bool backward) {
   poison(node, backward);
   if (backward || (node.backward && node.operation->gradients_in_forward())) {
-    for (const int value : node.zero_before) {
-      const Value& v = values_[at(value)];
-      const std::size_t slice = static_cast<std::size_t>(v.shape.per_replica()) * size_of(type());
-      for (Index r = 0; r < replicas(); ++r)
-        std::memset(v.gradient + static_cast<std::size_t>(r * v.replica_stride) * size_of(type()),
-                    0, slice);
-    }
+    for (const int value : node.zero_before)
+      zero_gradient(values_[at(value)]);
   }
   Execution execution(*this, node, backward);
   if (!profiling_) {
     backward ? node.operation->backward(execution) : node.operation->forward(execution);
     return;
   }
+  const auto wait = [this] {
+    if constexpr (kCudaBuild)
+      if (device() == Device::cuda) cuda_synchronize();
+  };
+  wait();
   const auto start = std::chrono::steady_clock::now();
   backward ? node.operation->backward(execution) : node.operation->forward(execution);
+  wait();
   node.seconds[backward ? 1 : 0] +=
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
@@ -174,23 +210,44 @@ void Graph::forward(const Batch& batch) {
   batch_ = batch;
   for (Node& node : nodes_)
     run(node, false);
-  if (root_.value >= 0 && training_) {
-    const auto set_to_one = [&](auto type) {
-      using T = decltype(type);
-      const Batched<T> g = gradient<T>(root_);
-      for (Index r = 0; r < g.replicas; ++r)
-        for (Index i = 0; i < g.rows * g.cols; ++i)
-          g.replica(r).data[i] = T(1);
-    };
-    if (values_[at(root_.value)].gradient != nullptr)
-      type() == DType::f32 ? set_to_one(float{}) : set_to_one(double{});
-  }
+  if (root_.value >= 0 && training_) start_at_root();
 }
 
 void Graph::backward() {
   check(training_ && root_.value >= 0, "Graph::backward", "expected a training graph with a root");
   for (auto node = nodes_.rbegin(); node != nodes_.rend(); ++node)
     if (node->backward && !node->operation->gradients_in_forward()) run(*node, true);
+}
+
+std::vector<double> Graph::read_memory(const Tensor& tensor, Index replica, std::byte* data) const {
+  return type() == DType::f32 ? read_matrix(device(), view<float>(tensor, data).replica(replica))
+                              : read_matrix(device(), view<double>(tensor, data).replica(replica));
+}
+
+void Graph::write_memory(const Tensor& tensor, Index replica, std::byte* data,
+                         std::span<const double> numbers) const {
+  check(static_cast<Index>(numbers.size()) == tensor.shape.per_replica(), "Graph::write",
+        "expected {} numbers for {}, got {}", tensor.shape.per_replica(), tensor.shape.text(),
+        numbers.size());
+  type() == DType::f32
+      ? write_matrix(device(), numbers, view<float>(tensor, data).replica(replica))
+      : write_matrix(device(), numbers, view<double>(tensor, data).replica(replica));
+}
+
+std::vector<double> Graph::read(const Tensor& tensor, Index replica) const {
+  return read_memory(tensor, replica, values_[at(tensor.value)].data);
+}
+
+std::vector<double> Graph::read_gradient(const Tensor& tensor, Index replica) const {
+  return read_memory(tensor, replica, values_[at(tensor.value)].gradient);
+}
+
+void Graph::write(const Tensor& tensor, Index replica, std::span<const double> numbers) {
+  write_memory(tensor, replica, values_[at(tensor.value)].data, numbers);
+}
+
+void Graph::write_gradient(const Tensor& tensor, Index replica, std::span<const double> numbers) {
+  write_memory(tensor, replica, values_[at(tensor.value)].gradient, numbers);
 }
 
 std::string Graph::text() const {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -24,7 +25,11 @@ class Graph {
 
   DType type() const { return parameters_.type(); }
   Index replicas() const { return parameters_.replicas(); }
+  Device device() const { return parameters_.device(); }
   bool training() const { return training_; }
+  /// Of matrix products on a GPU; fp32 at first.
+  void set_precision(Precision precision) { precision_ = precision; }
+  Precision precision() const { return precision_; }
   /// Off: a training graph without dropout, for given weights and gradient checks. On at first.
   void set_dropout(bool on) { dropout_ = on; }
   bool drops() const { return training_ && dropout_; }
@@ -32,7 +37,7 @@ class Graph {
   // -- recording ------------------------------------------------------------------------------
   /// [R, rows, cols] of the declared shape.
   Tensor parameter(Parameter p);
-  /// A value that the caller writes (`value`) before `forward`.
+  /// A value that the caller writes (`write`) before `forward`.
   Tensor input(const Shape& shape, bool wants_gradient);
   /// Records an operation; returns its outputs.
   std::vector<Tensor> add(std::unique_ptr<Operation> operation);
@@ -40,16 +45,25 @@ class Graph {
   std::uint32_t next_random_id() { return random_ids_++; }
   /// The value, and for roots and inputs the gradient, may be read after a replay.
   void keep(const Tensor& tensor);
-  /// Backward begins here, with the gradient that the caller writes (`gradient`), one at first.
+  /// Backward begins here, with the gradient that the caller writes (`write_gradient`) after
+  /// `forward`, one at first.
   void set_root(const Tensor& tensor);
   /// Ends recording: plans the memory in `arena` and reserves it.
   void finish(Arena& arena);
 
   // -- replay ---------------------------------------------------------------------------------
+  // On a GPU both only enqueue, and can be captured (kernels/cuda/capture.h).
   void forward(const Batch& batch);
   /// After `forward` of a training graph with a root: gradients of all parameters in use.
   void backward();
 
+  /// One replica's numbers on the host, row after row, of a kept tensor or an input.
+  std::vector<double> read(const Tensor& tensor, Index replica) const;
+  std::vector<double> read_gradient(const Tensor& tensor, Index replica) const;
+  void write(const Tensor& tensor, Index replica, std::span<const double> numbers);
+  void write_gradient(const Tensor& tensor, Index replica, std::span<const double> numbers);
+
+  /// Views of the device's memory.
   template <class T>
   Batched<T> value(const Tensor& tensor) const {
     return view<T>(tensor, values_[static_cast<std::size_t>(tensor.value)].data);
@@ -120,11 +134,18 @@ class Graph {
   void plan_gradient_writes();
   void plan_value_memory(struct PlanBuilder& builder);
   void resolve_pointers();
+  std::vector<double> read_memory(const Tensor& tensor, Index replica, std::byte* data) const;
+  void write_memory(const Tensor& tensor, Index replica, std::byte* data,
+                    std::span<const double> numbers) const;
+  void fill(std::byte* memory, int value, std::size_t bytes) const;
+  void zero_gradient(const Value& value) const;
+  void start_at_root();
   void poison(const Node& node, bool backward);
   void run(Node& node, bool backward);
 
   Parameters& parameters_;
   bool training_;
+  Precision precision_ = Precision::fp32;
   bool dropout_ = true;
   bool finished_ = false;
   bool profiling_ = false;

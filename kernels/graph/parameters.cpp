@@ -4,6 +4,8 @@
 #include <numbers>
 #include <set>
 
+#include "kernels/tensor/device_copy.h"
+
 namespace recallbench {
 namespace {
 
@@ -12,15 +14,6 @@ std::uint32_t name_hash(const std::string& name) {  // FNV-1a
   for (const char c : name)
     hash = (hash ^ static_cast<unsigned char>(c)) * 16777619u;
   return hash;
-}
-
-template <class T>
-std::vector<double> to_host(const Matrix<T>& m) {
-  std::vector<double> host;
-  host.reserve(static_cast<std::size_t>(m.rows * m.cols));
-  for (Index i = 0; i < m.rows; ++i)
-    host.insert(host.end(), m.row(i), m.row(i) + m.cols);
-  return host;
 }
 
 }  // namespace
@@ -57,8 +50,14 @@ Index ParameterSpec::rows() const {
   return product;
 }
 
-Parameters::Parameters(std::vector<ParameterSpec> specs, DType type, Index replicas)
-    : specs_(std::move(specs)), type_(type), replicas_(replicas) {
+Parameters::Parameters(std::vector<ParameterSpec> specs, DType type, Index replicas, Device device)
+    : specs_(std::move(specs)),
+      type_(type),
+      replicas_(replicas),
+      values_(device),
+      gradients_(device),
+      moments_{Arena(device), Arena(device)} {
+  check(device == Device::cpu || type == DType::f32, "Parameters", "a GPU holds f32 alone");
   const Index alignment = static_cast<Index>(kAlignment / size_of(type));
   std::set<std::string> names;
   for (const ParameterSpec& spec : specs_) {
@@ -68,9 +67,8 @@ Parameters::Parameters(std::vector<ParameterSpec> specs, DType type, Index repli
     begins_.push_back(slab_);
     slab_ += (spec.rows() * spec.cols() + alignment - 1) / alignment * alignment;
   }
-  const std::size_t bytes = static_cast<std::size_t>(slab_ * replicas_) * size_of(type);
   for (Arena* arena : {&values_, &gradients_, &moments_[0], &moments_[1]})
-    arena->reserve(bytes);
+    arena->reserve(slab_bytes() * static_cast<std::size_t>(replicas_));
 }
 
 Parameter Parameters::find(const std::string& name) const {
@@ -89,28 +87,54 @@ void Parameters::initialise(Index replica, std::uint64_t seed) {
   }
 }
 
+const Arena& Parameters::arena(Slot slot) const {
+  switch (slot) {
+    case Slot::value:
+      return values_;
+    case Slot::gradient:
+      return gradients_;
+    case Slot::first_moment:
+      return moments_[0];
+    case Slot::second_moment:
+      break;
+  }
+  return moments_[1];
+}
+
+std::vector<double> Parameters::read(Slot slot, Parameter p, Index replica) const {
+  return type_ == DType::f32 ? read_matrix(device(), view<float>(arena(slot), p).replica(replica))
+                             : read_matrix(device(), view<double>(arena(slot), p).replica(replica));
+}
+
 std::vector<double> Parameters::get(Parameter p, Index replica) const {
-  return type_ == DType::f32 ? to_host(value<float>(p).replica(replica))
-                             : to_host(value<double>(p).replica(replica));
+  return read(Slot::value, p, replica);
 }
 
 std::vector<double> Parameters::get_gradient(Parameter p, Index replica) const {
-  return type_ == DType::f32 ? to_host(gradient<float>(p).replica(replica))
-                             : to_host(gradient<double>(p).replica(replica));
+  return read(Slot::gradient, p, replica);
 }
 
 void Parameters::set(Parameter p, Index replica, std::span<const double> values) {
   const ParameterSpec& s = spec(p);
   check(static_cast<Index>(values.size()) == s.rows() * s.cols(), "Parameters::set",
         "'{}' has {} numbers, got {}", s.name, s.rows() * s.cols(), values.size());
-  const auto copy = [&](auto* to) {
-    for (const double x : values)
-      *to++ = static_cast<std::remove_pointer_t<decltype(to)>>(x);
-  };
-  if (type_ == DType::f32)
-    copy(value<float>(p).replica(replica).data);
-  else
-    copy(value<double>(p).replica(replica).data);
+  type_ == DType::f32 ? write_matrix(device(), values, value<float>(p).replica(replica))
+                      : write_matrix(device(), values, value<double>(p).replica(replica));
+}
+
+std::vector<float> Parameters::get_slab(Slot slot, Index replica) const {
+  check(type_ == DType::f32, "Parameters::get_slab", "expected f32 parameters");
+  std::vector<float> numbers(static_cast<std::size_t>(slab_));
+  copy_to_host(device(), numbers.data(),
+               arena(slot).data() + static_cast<std::size_t>(replica) * slab_bytes(), slab_bytes());
+  return numbers;
+}
+
+void Parameters::set_slab(Slot slot, Index replica, std::span<const float> numbers) {
+  check(type_ == DType::f32 && static_cast<Index>(numbers.size()) == slab_, "Parameters::set_slab",
+        "expected {} f32 numbers, got {}", slab_, numbers.size());
+  copy_to_device(device(), arena(slot).data() + static_cast<std::size_t>(replica) * slab_bytes(),
+                 numbers.data(), slab_bytes());
 }
 
 Index Parameters::trainable_numbers() const {

@@ -43,17 +43,23 @@ struct Parameter {
   int id = -1;
 };
 
-/// Owns weights, gradients and the optimizer's moments of R replicas; outlives graphs. A
-/// replica's numbers lie in one slab, each parameter at a multiple of kAlignment bytes.
+/// What is kept for each number of a parameter.
+enum class Slot { value, gradient, first_moment, second_moment };
+
+/// Owns weights, gradients and the optimizer's moments of R replicas, in the memory of a device;
+/// outlives graphs. A replica's numbers lie in one slab, each parameter at a multiple of
+/// kAlignment bytes. A GPU holds f32 alone.
 class Parameters {
  public:
-  Parameters(std::vector<ParameterSpec> specs, DType type, Index replicas);
+  Parameters(std::vector<ParameterSpec> specs, DType type, Index replicas,
+             Device device = Device::cpu);
 
   const std::vector<ParameterSpec>& specs() const { return specs_; }
   const ParameterSpec& spec(Parameter p) const { return specs_[static_cast<std::size_t>(p.id)]; }
   int count() const { return static_cast<int>(specs_.size()); }
   DType type() const { return type_; }
   Index replicas() const { return replicas_; }
+  Device device() const { return values_.device(); }
   /// The one of that name, or id -1.
   Parameter find(const std::string& name) const;
 
@@ -61,6 +67,7 @@ class Parameters {
   /// a parameter's values depend on no other.
   void initialise(Index replica, std::uint64_t seed);
 
+  /// Views of the device's memory: for operations. The host reads and writes by get and set.
   template <class T>
   Batched<T> value(Parameter p) const {
     return view<T>(values_, p);
@@ -79,6 +86,10 @@ class Parameters {
   void set(Parameter p, Index replica, std::span<const double> values);
   std::vector<double> get_gradient(Parameter p, Index replica) const;
 
+  /// One replica's whole slab of f32 parameters, [slab] numbers, to the host and back.
+  std::vector<float> get_slab(Slot slot, Index replica) const;
+  void set_slab(Slot slot, Index replica, std::span<const float> numbers);
+
   /// Numbers a replica trains, each parameter once.
   Index trainable_numbers() const;
 
@@ -87,6 +98,10 @@ class Parameters {
   Index begin(Parameter p) const { return begins_[static_cast<std::size_t>(p.id)]; }
 
  private:
+  const Arena& arena(Slot slot) const;
+  std::vector<double> read(Slot slot, Parameter p, Index replica) const;
+  std::size_t slab_bytes() const { return static_cast<std::size_t>(slab_) * size_of(type_); }
+
   template <class T>
   Batched<T> view(const Arena& arena, Parameter p) const {
     check(kDType<T> == type_, "Parameters", "asked for another element type than they have");

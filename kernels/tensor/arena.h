@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <memory>
 
+#include "kernels/tensor/device.h"
+
 namespace recallbench {
 
 /// Every slice and buffer begins at a multiple of this many bytes: sums in a vectorised loop
@@ -13,18 +15,22 @@ inline constexpr std::size_t align_up(std::size_t bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
 
-/// Zeroed, aligned memory on the host that only grows.
+/// Zeroed, aligned memory of a device that only grows.
 class Arena {
  public:
+  explicit Arena(Device device = Device::cpu) : device_(device), data_(nullptr, Free{device}) {}
   /// Makes room for at least `bytes`; contents are lost when it grows.
   void reserve(std::size_t bytes);
   std::byte* data() const { return data_.get(); }
   std::size_t size() const { return size_; }
+  Device device() const { return device_; }
 
  private:
   struct Free {
+    Device device;
     void operator()(std::byte* p) const;
   };
+  Device device_;
   std::unique_ptr<std::byte[], Free> data_;
   std::size_t size_ = 0;
 };

@@ -1,0 +1,79 @@
+#include "kernels/matmul/linear_cuda.h"
+
+#include <algorithm>
+
+#include "kernels/cuda/column_sums.h"
+#include "kernels/matmul/gemm_cuda.h"
+
+namespace recallbench {
+namespace {
+
+// A weight gradient is a small matrix with a very long inner sum: in one piece it would fill one
+// or two multiprocessors. Slices are computed as a batch and added in order. Their number follows
+// from the sizes of one replica alone, so the bits do too.
+constexpr Index kTile = 128;  // of cuBLAS, roughly: tiles of the result that run side by side
+constexpr Index kWantedTiles = 264;  // two for each multiprocessor of a large GPU
+constexpr Index kShortest = 256;     // rows of a slice, at least
+
+Index slices_of(Index rows, Index out, Index in) {
+  const Index tiles = ((out + kTile - 1) / kTile) * ((in + kTile - 1) / kTile);
+  Index slices = 1;
+  while (rows % (2 * slices) == 0 && rows / (2 * slices) >= kShortest &&
+         2 * slices * tiles <= kWantedTiles)
+    slices *= 2;
+  return slices;
+}
+
+}  // namespace
+
+Index linear_cuda_scratch(Index replicas, Index rows, Index out, Index in) {
+  return std::max(replicas * slices_of(rows, out, in) * out * in,
+                  column_sums_scratch(replicas, rows, out));
+}
+
+void linear_forward_cuda(const CudaCall& call, const Batched<float>& x,
+                         const Batched<float>& weight, const Batched<float>& bias,
+                         const Batched<float>& y) {
+  gemm_cuda(call, {.tb = Transpose::yes,
+                   .a = gemm_operand(x),
+                   .b = gemm_operand(weight),
+                   .c = y.data,
+                   .c_stride = y.stride,
+                   .c_batch_stride = y.replica_stride,
+                   .batch = y.replicas,
+                   .bias = bias.data,
+                   .bias_batch_stride = bias.replica_stride});
+}
+
+void linear_backward_cuda(const CudaCall& call, const Batched<float>& x,
+                          const Batched<float>& weight, const Batched<float>& dy,
+                          const Gradient<float>& dx, const Gradient<float>& dweight,
+                          const Gradient<float>& dbias, float* scratch) {
+  if (dx.wanted)
+    gemm_cuda(call, {.a = gemm_operand(dy),
+                     .b = gemm_operand(weight),
+                     .accumulate = dx.accumulate,
+                     .c = dx.view.data,
+                     .c_stride = dx.view.stride,
+                     .c_batch_stride = dx.view.replica_stride,
+                     .batch = dy.replicas});
+  if (dweight.wanted) {
+    const Index out = dy.cols, in = x.cols, slices = slices_of(x.rows, out, in);
+    // A batch of R · slices needs one stride: each replica's slices go in a call of their own.
+    for (Index r = 0; r < x.replicas; ++r) {
+      const Index rows = x.rows / slices;
+      const Matrix<float> xr = x.replica(r), dyr = dy.replica(r);
+      gemm_cuda(call, {.ta = Transpose::yes,
+                       .a = {dyr.data, rows, out, dyr.stride, rows * dyr.stride},
+                       .b = {xr.data, rows, in, xr.stride, rows * xr.stride},
+                       .c = scratch + r * slices * out * in,
+                       .c_stride = in,
+                       .c_batch_stride = out * in,
+                       .batch = slices});
+    }
+    sum_slices_cuda(call, scratch, slices, out * in, dweight);
+  }
+  column_sums_cuda(call, dy, dbias, scratch);
+}
+
+}  // namespace recallbench
