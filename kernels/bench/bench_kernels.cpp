@@ -12,7 +12,7 @@ namespace {
 void time_case(benchmark::State& state, const OpCase& c, bool training) {
   testing::PreparedCase<float> prepared(c, testing::case_inputs(c, 1), training);
   for (auto _ : state)
-    prepared.replay();
+    prepared.replay_alone();
   state.counters["FLOP/s"] = benchmark::Counter(c.flops * (training ? 3 : 1),
                                                 benchmark::Counter::kIsIterationInvariantRate);
 }

@@ -20,7 +20,7 @@ void cuda_check_launch(const char* kernel, std::source_location where) {
   cuda_check(cudaGetLastError(), kernel, where);
 }
 
-int cuda_device_count() {
+int cuda_visible_devices() {
   int count = 0;
   return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
 }

@@ -5,6 +5,8 @@
 #include <source_location>
 #include <string>
 
+#include "kernels/tensor/device.h"
+
 struct CUstream_st;
 
 namespace recallbench {
@@ -22,7 +24,13 @@ void cuda_check_launch(const char* kernel,
                        std::source_location where = std::source_location::current());
 
 /// GPUs that this process may use; 0 without a driver.
-int cuda_device_count();
+int cuda_visible_devices();
+/// The same, and 0 in a build without CUDA. All else here exists in builds with CUDA alone and is
+/// called under `if constexpr (kCudaBuild)`.
+inline int cuda_device_count() {
+  if constexpr (kCudaBuild) return cuda_visible_devices();
+  return 0;
+}
 /// What GPU `index` is: "NVIDIA H200, compute 9.0, 139 GiB".
 std::string cuda_device_text(int index);
 /// Chooses the GPU of this process, before anything else; Error(usage) where it is not there.

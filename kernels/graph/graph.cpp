@@ -93,9 +93,14 @@ void Graph::keep(const Tensor& tensor) {
 }
 
 void Graph::set_root(const Tensor& tensor) {
-  check(root_.value < 0, "Graph::set_root", "there is a root already");
-  root_ = tensor;
+  check(!is_root(tensor.value), "Graph::set_root", "this is a root already");
+  roots_.push_back(tensor);
   keep(tensor);
+}
+
+bool Graph::is_root(int value) const {
+  return std::any_of(roots_.begin(), roots_.end(),
+                     [value](const Tensor& root) { return root.value == value; });
 }
 
 bool Graph::uses(Parameter p) const {
@@ -142,18 +147,20 @@ void Graph::zero_gradient(const Value& v) const {
     if (device() == Device::cuda) cuda_zero_rows(v.gradient, stride, slice, count);
 }
 
-/// The root's gradient is one, padding included.
-void Graph::start_at_root() {
-  const Value& v = values_[at(root_.value)];
-  if (v.gradient == nullptr) return;
-  const auto count = static_cast<std::size_t>(v.replica_stride * replicas());
-  if constexpr (kCudaBuild)
-    if (device() == Device::cuda)
-      return cuda_set_floats(reinterpret_cast<float*>(v.gradient), 1.0f, count);
-  if (type() == DType::f32)
-    std::fill_n(reinterpret_cast<float*>(v.gradient), count, 1.0f);
-  else
-    std::fill_n(reinterpret_cast<double*>(v.gradient), count, 1.0);
+/// The gradients of the roots are one, padding included.
+void Graph::start_at_roots() {
+  for (const Tensor& root : roots_) {
+    const Value& v = values_[at(root.value)];
+    if (v.gradient == nullptr) continue;
+    const auto count = static_cast<std::size_t>(v.replica_stride * replicas());
+    if (type() == DType::f64) {
+      std::fill_n(reinterpret_cast<double*>(v.gradient), count, 1.0);
+    } else if (device() == Device::cpu) {
+      std::fill_n(reinterpret_cast<float*>(v.gradient), count, 1.0f);
+    } else if constexpr (kCudaBuild) {
+      cuda_set_floats(reinterpret_cast<float*>(v.gradient), 1.0f, count);
+    }
+  }
 }
 
 void Graph::poison(const Node& node, bool backward) {
@@ -210,11 +217,11 @@ void Graph::forward(const Batch& batch) {
   batch_ = batch;
   for (Node& node : nodes_)
     run(node, false);
-  if (root_.value >= 0 && training_) start_at_root();
+  if (training_) start_at_roots();
 }
 
 void Graph::backward() {
-  check(training_ && root_.value >= 0, "Graph::backward", "expected a training graph with a root");
+  check(training_ && !roots_.empty(), "Graph::backward", "expected a training graph with a root");
   for (auto node = nodes_.rbegin(); node != nodes_.rend(); ++node)
     if (node->backward && !node->operation->gradients_in_forward()) run(*node, true);
 }

@@ -46,7 +46,7 @@ class Graph {
   /// The value, and for roots and inputs the gradient, may be read after a replay.
   void keep(const Tensor& tensor);
   /// Backward begins here, with the gradient that the caller writes (`write_gradient`) after
-  /// `forward`, one at first.
+  /// `forward`, one at first. There may be several roots, all different and read by no operation.
   void set_root(const Tensor& tensor);
   /// Ends recording: plans the memory in `arena` and reserves it.
   void finish(Arena& arena);
@@ -130,6 +130,7 @@ class Graph {
   int node_count() const { return static_cast<int>(nodes_.size()); }
   /// When a node's gradients are written: forward steps are 0 .. n-1, backward n .. 2n-1.
   int gradient_time(int node) const;
+  bool is_root(int value) const;
   void find_backward_nodes();
   void plan_gradient_writes();
   void plan_value_memory(struct PlanBuilder& builder);
@@ -139,7 +140,7 @@ class Graph {
                     std::span<const double> numbers) const;
   void fill(std::byte* memory, int value, std::size_t bytes) const;
   void zero_gradient(const Value& value) const;
-  void start_at_root();
+  void start_at_roots();
   void poison(const Node& node, bool backward);
   void run(Node& node, bool backward);
 
@@ -153,7 +154,7 @@ class Graph {
   std::vector<int> parameter_values_;
   std::vector<Node> nodes_;
   std::vector<std::unique_ptr<Arena>> inputs_;
-  Tensor root_;
+  std::vector<Tensor> roots_;
   Batch batch_;
   std::uint32_t random_ids_ = 0;
   std::size_t arena_bytes_ = 0;

@@ -78,11 +78,12 @@ int Graph::gradient_time(int node) const {
 
 void Graph::find_backward_nodes() {
   std::vector<bool> receives(values_.size(), false);
-  if (root_.value >= 0) receives[at(root_.value)] = true;
+  for (const Tensor& root : roots_)
+    receives[at(root.value)] = true;
   for (int i = node_count() - 1; i >= 0; --i) {
     Node& node = nodes_[at(i)];
     const Operation& op = *node.operation;
-    bool reached = op.gradients_in_forward() && root_.value >= 0;
+    bool reached = op.gradients_in_forward() && !roots_.empty();
     for (const Tensor& output : node.outputs)
       reached = reached || receives[at(output.value)];
     for (std::size_t k = 0; k < op.inputs().size(); ++k) {
@@ -122,7 +123,7 @@ void Graph::plan_gradient_writes() {
   for (Node& node : nodes_) {  // outputs beside one that receives a gradient, themselves without
     if (!node.backward || node.operation->gradients_in_forward()) continue;
     for (const Tensor& output : node.outputs) {
-      const bool received = !writes[at(output.value)].empty() || output.value == root_.value;
+      const bool received = !writes[at(output.value)].empty() || is_root(output.value);
       if (values_[at(output.value)].wants_gradient && !received)
         node.zero_before.push_back(output.value);
     }
@@ -169,6 +170,7 @@ void Graph::plan_value_memory(PlanBuilder& builder) {
 
 void Graph::finish(Arena& arena) {
   check(!finished_, "Graph::finish", "called twice");
+  check(arena.device() == device(), "Graph::finish", "expected an arena of the parameters' device");
   finished_ = true;
   find_backward_nodes();
   plan_gradient_writes();
@@ -201,9 +203,10 @@ void Graph::finish(Arena& arena) {
           builder.add(static_cast<std::size_t>(elements) * size_of(type()), time, time);
     }
   }
-  if (root_.value >= 0 && training_ && !values_[at(root_.value)].external) {
-    touch_gradient(root_.value, node_count() - 1);
-    builder.extend(values_[at(root_.value)].gradient_piece, 2 * node_count());
+  for (const Tensor& root : roots_) {
+    if (!training_ || values_[at(root.value)].external) continue;
+    touch_gradient(root.value, node_count() - 1);
+    builder.extend(values_[at(root.value)].gradient_piece, 2 * node_count());
   }
   const MemoryPlan plan = plan_memory(builder.pieces);
   offsets_ = plan.offsets;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/graph/batch_copy.h"
+
 namespace recallbench {
 namespace {
 
@@ -17,14 +19,6 @@ class Collector : public ParameterDeclarer {
  private:
   std::vector<ParameterSpec>& specs_;
 };
-
-template <class T>
-std::vector<double> to_host(const Matrix<T>& m) {
-  std::vector<double> numbers;
-  for (Index i = 0; i < m.rows; ++i)
-    numbers.insert(numbers.end(), m.row(i), m.row(i) + m.cols);
-  return numbers;
-}
 
 }  // namespace
 
@@ -77,10 +71,11 @@ MixerInput random_input(Index examples, Index length, Index d_model, std::uint64
 template <class T>
 std::vector<MixerRun> run_population(const MadeMixer& made,
                                      const std::vector<HostParameters>& values,
-                                     const std::vector<MixerInput>& inputs, bool training) {
+                                     const std::vector<MixerInput>& inputs, bool training,
+                                     Device device) {
   const auto replicas = static_cast<Index>(inputs.size());
   const MixerInput& first = inputs[0];
-  Parameters parameters(made.specs, kDType<T>, replicas);
+  Parameters parameters(made.specs, kDType<T>, replicas, device);
   Graph graph(parameters, training);
   Forward f(graph);
   const Tensor x =
@@ -90,32 +85,32 @@ std::vector<MixerRun> run_population(const MadeMixer& made,
     const auto at = static_cast<std::size_t>(r);
     for (int id = 0; id < parameters.count(); ++id)
       parameters.set({id}, r, values[at].at(made.specs[static_cast<std::size_t>(id)].name));
-    std::copy(inputs[at].x.begin(), inputs[at].x.end(), graph.value<T>(x).replica(r).data);
+    graph.write(x, r, inputs[at].x);
     positions.insert(positions.end(), inputs[at].positions.begin(), inputs[at].positions.end());
   }
   const Index labels = positions.empty() ? 0 : first.labels();
   const Tensor y = labels == 0 ? made.mixer->forward(f, x) : made.mixer->forward_rows(f, x, labels);
   graph.keep(y);
   if (training) graph.set_root(y);
-  Arena arena;
+  Arena arena(device), batch_memory(device);
   graph.finish(arena);
   const std::vector<std::uint64_t> seeds(inputs.size(), 17);
-  graph.forward({first.examples, first.length, labels, nullptr, positions.data(), nullptr, nullptr,
-                 3, seeds});
+  graph.forward(batch_on_device({first.examples, first.length, labels, nullptr, positions.data(),
+                                 nullptr, nullptr, 3, seeds},
+                                replicas, batch_memory));
   std::vector<MixerRun> runs(inputs.size());
   for (Index r = 0; r < replicas; ++r)
-    runs[static_cast<std::size_t>(r)].y = to_host(graph.value<T>(y).replica(r));
+    runs[static_cast<std::size_t>(r)].y = graph.read(y, r);
   if (!training) return runs;
-  for (Index r = 0; r < replicas; ++r) {
-    const Matrix<T> dy = graph.gradient<T>(y).replica(r);
-    for (Index i = 0; i < dy.rows; ++i)
-      for (Index j = 0; j < dy.cols; ++j)
-        dy.row(i)[j] = static_cast<T>(output_weight(0, i * dy.cols + j));
-  }
+  std::vector<double> dy(static_cast<std::size_t>(y.shape.per_replica()));
+  for (std::size_t i = 0; i < dy.size(); ++i)
+    dy[i] = output_weight(0, static_cast<Index>(i));
+  for (Index r = 0; r < replicas; ++r)
+    graph.write_gradient(y, r, dy);
   graph.backward();
   for (Index r = 0; r < replicas; ++r) {
     MixerRun& run = runs[static_cast<std::size_t>(r)];
-    run.dx = to_host(graph.gradient<T>(x).replica(r));
+    run.dx = graph.read_gradient(x, r);
     for (int id = 0; id < parameters.count(); ++id)
       if (graph.uses({id}))
         run.gradients[made.specs[static_cast<std::size_t>(id)].name] =
@@ -126,10 +121,10 @@ std::vector<MixerRun> run_population(const MadeMixer& made,
 
 template std::vector<MixerRun> run_population<float>(const MadeMixer&,
                                                      const std::vector<HostParameters>&,
-                                                     const std::vector<MixerInput>&, bool);
+                                                     const std::vector<MixerInput>&, bool, Device);
 template std::vector<MixerRun> run_population<double>(const MadeMixer&,
                                                       const std::vector<HostParameters>&,
-                                                      const std::vector<MixerInput>&, bool);
+                                                      const std::vector<MixerInput>&, bool, Device);
 
 std::vector<double> fold_decoder(const MadeMixer& made, const HostParameters& parameters,
                                  const MixerInput& input, Index* state_numbers) {

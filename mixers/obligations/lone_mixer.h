@@ -55,17 +55,18 @@ struct MixerRun {
 
 /// Records and replays `forward` in element type T, or with positions `forward_rows`, for a
 /// population with one entry of `parameters` and of `inputs` (all of one shape) a replica; where
-/// `training`, backward too, with dropouts under one seed.
+/// `training`, backward too, with dropouts under one seed. On a GPU (T is float) in fp32.
 template <class T>
 std::vector<MixerRun> run_population(const MadeMixer& made,
                                      const std::vector<HostParameters>& parameters,
-                                     const std::vector<MixerInput>& inputs, bool training);
+                                     const std::vector<MixerInput>& inputs, bool training,
+                                     Device device = Device::cpu);
 
 /// A population of one.
 template <class T>
 MixerRun run_mixer(const MadeMixer& made, const HostParameters& parameters, const MixerInput& input,
-                   bool training) {
-  return run_population<T>(made, {parameters}, {input}, training)[0];
+                   bool training, Device device = Device::cpu) {
+  return run_population<T>(made, {parameters}, {input}, training, device)[0];
 }
 
 /// The decoder folded over every example: y [B, L, D]. `state_numbers`, where given, becomes the

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/cuda/runtime.h"
 #include "kernels/tensor/parallel.h"
 #include "mixers/obligations/lone_mixer.h"
 
@@ -120,6 +121,36 @@ Obligation causality(const MadeMixer& made) {
     result.detail = "its traits say that it is not; " + worst.where;
   }
   return result;
+}
+
+/// On a GPU, in fp32, against the CPU in double: outputs and gradients.
+Obligation cuda_is_cpu(const MadeMixer& made) {
+  const HostParameters p = perturbed_parameters(made.specs, 41, kNoise);
+  Worst worst;
+  for (const auto& [examples, length] : kSizes) {
+    const MixerInput all = random_input(examples, length, made.context.d_model, 42);
+    for (const MixerInput& input : {all, with_positions(all)}) {
+      const std::string where = fmt::format("B = {}, L = {}{}", examples, length,
+                                            input.positions.empty() ? "" : ", labelled rows");
+      // Dropout masks are the same on both, so training graphs can be compared.
+      const MixerRun expected = run_mixer<double>(made, p, input, true);
+      const MixerRun on_cpu = run_mixer<float>(made, p, input, true);
+      const MixerRun on_gpu = run_mixer<float>(made, p, input, true, Device::cuda);
+      const auto see = [&](const std::vector<double>& gpu, const std::vector<double>& cpu,
+                           const std::vector<double>& truth, const std::string& what) {
+        // Where float itself is far from double, as far again is allowed.
+        const double allowed = std::max(1e-4, 5 * relative_error(cpu, truth));
+        worst.see(relative_error(gpu, truth) / allowed, what + " at " + where);
+      };
+      see(on_gpu.y, on_cpu.y, expected.y, "y");
+      see(on_gpu.dx, on_cpu.dx, expected.dx, "dx");
+      for (const auto& [name, gradient] : expected.gradients)
+        see(on_gpu.gradients.at(name), on_cpu.gradients.at(name), gradient, "d " + name);
+    }
+  }
+  return within(4, "CUDA = CPU", worst.value, 1,
+                "share of the larger of 1e-4 and five times the CPU's float error, worst: " +
+                    worst.where);
 }
 
 /// Poisoned memory must give the same bits as clean memory.
@@ -266,8 +297,11 @@ std::vector<Obligation> check_obligations(const std::string& name, const MixerEn
                    "it looks ahead, which no decoder can"});
   add(all, 2, "gradients", [&] { return gradients(made); });
   add(all, 3, "causal", [&] { return causality(made); });
-  all.push_back({4, "CUDA = CPU", Obligation::Status::not_applicable, 0, 0,
-                 "this program is built without CUDA"});
+  if (cuda_device_count() > 0)
+    add(all, 4, "CUDA = CPU", [&] { return cuda_is_cpu(made); });
+  else
+    all.push_back({4, "CUDA = CPU", Obligation::Status::not_applicable, 0, 0,
+                   kCudaBuild ? "there is no GPU here" : "this program is built without CUDA"});
   add(all, 5, "memory filled with NaN", [&] { return no_stray_reads(made); });
   add(all, 6, "state", [&] { return counted_state(made); });
   add(all, 7, "same bits", [&] { return same_bits(made); });
