@@ -32,7 +32,8 @@ class ModelDeclarer : public ParameterDeclarer {
   bool zoology_;
 };
 
-Model::Model(const ModelConfig& config, DType type, Index replicas) : config_(config) {
+Model::Model(const ModelConfig& config, DType type, Index replicas, Device device)
+    : config_(config) {
   if (config_.layers.empty())
     fail(ErrorKind::usage, "model",
          "`layers` is empty; give at least one, such as {{mixer = \"attention\"}}");
@@ -41,7 +42,7 @@ Model::Model(const ModelConfig& config, DType type, Index replicas) : config_(co
          hint_for(config_.block, {"transformer", "mamba", "mamba2"}));
   ModelDeclarer declarer(config_.zoology);
   declare(declarer);
-  parameters_ = std::make_unique<Parameters>(std::move(declarer.specs), type, replicas);
+  parameters_ = std::make_unique<Parameters>(std::move(declarer.specs), type, replicas, device);
 }
 
 Model::~Model() = default;

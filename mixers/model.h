@@ -27,7 +27,7 @@ class Model {
  public:
   /// Makes the mixers (unknown mixers and options are Error(usage)) and declares the parameters;
   /// their values are zero until `initialise` or `Parameters::set`.
-  Model(const ModelConfig& config, DType type, Index replicas);
+  Model(const ModelConfig& config, DType type, Index replicas, Device device = Device::cpu);
   ~Model();
 
   Parameters& parameters() { return *parameters_; }

@@ -33,7 +33,7 @@ inline int cuda_device_count() {
 }
 /// What GPU `index` is: "NVIDIA H200, compute 9.0, 139 GiB".
 std::string cuda_device_text(int index);
-/// Chooses the GPU of this process, before anything else; Error(usage) where it is not there.
+/// Chooses the GPU of this process, before anything else is called.
 void cuda_select_device(int index);
 /// The name of the chosen GPU, "NVIDIA H200": what "the same kind of device" means.
 std::string cuda_device_name();

@@ -37,15 +37,19 @@ ModelConfig tiny_model(const std::string& name, const MixerEntry& entry, const V
 
 Obligation check_tiny_mqar(const std::string& name, const MixerEntry& entry, const Values& options,
                            bool zoology) {
-  const std::vector<RunSegment> test = {[] { return tiny_segment(Split::test, 1000); }()};
-  const RunSegment train = tiny_segment(Split::train, kExamples);
-  Trainer trainer(tiny_model(name, entry, options, zoology), 1);
+  RunData data;
+  data.train.push_back(tiny_segment(Split::train, kExamples));
+  data.test.push_back(tiny_segment(Split::test, 1000));
+  const auto trainer = Trainer::make(tiny_model(name, entry, options, zoology), {1}, {&data}, {});
+  const double decay = 0.1;
   for (std::int64_t step = 0; step < kSteps; ++step) {
     const double lr = 1e-2 * (1 - static_cast<double>(step) / kSteps);
-    trainer.train_batch(train.data, step * kBatch, kBatch, kBatch, lr, 0.1);
+    const BatchPlace place{0, step * kBatch, kBatch, kBatch};
+    trainer->train({&place, 1}, {&lr, 1}, {&decay, 1},
+                   [](std::span<const double>) { return true; });
   }
-  const double accuracy = trainer.evaluate(test, 250).accuracy;
-  const Traits traits = trainer.model().mixer(1).traits();
+  const double accuracy = trainer->evaluate(Split::test, 250)[0].accuracy;
+  const Traits traits = trainer->model().mixer(1).traits();
   const bool inside = accuracy >= traits.accuracy_low && accuracy <= traits.accuracy_high;
   return {9,
           "tiny MQAR",
@@ -53,7 +57,8 @@ Obligation check_tiny_mqar(const std::string& name, const MixerEntry& entry, con
           accuracy,
           traits.accuracy_high,
           fmt::format("accuracy {:.3f} after {} steps; its traits say [{}, {}]; chance {:.3f}",
-                      accuracy, kSteps, traits.accuracy_low, traits.accuracy_high, train.chance)};
+                      accuracy, kSteps, traits.accuracy_low, traits.accuracy_high,
+                      data.train[0].chance)};
 }
 
 }  // namespace recallbench

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/tensor/device.h"
 #include "sweeps/run/exit_code.h"
 
 namespace recallbench {
@@ -14,7 +15,7 @@ struct CommonOptions {
   bool json = false;
   bool quiet = false;
   std::string color = "auto";        ///< auto, always, never; NO_COLOR is respected under auto
-  std::string device = "cpu";        ///< cpu (cuda, cuda:1 where built with it)
+  std::string device = "cpu";        ///< cpu, cuda, cuda:1: see choose_device
   std::vector<std::string> plugins;  ///< files given with --plugin
 };
 
@@ -25,6 +26,9 @@ struct CommandLine {
   CommonOptions common;
   std::function<int()> action;
 };
+
+/// The device that `--device` names, chosen for this process: of several GPUs the first.
+Device use_device(const CommonOptions& common);
 
 void add_run(CommandLine& line);
 void add_sweep(CommandLine& line);

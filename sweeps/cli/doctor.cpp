@@ -9,6 +9,7 @@
 #include "kernels/base/error.h"
 #include "kernels/base/io/json.h"
 #include "kernels/base/version.h"
+#include "kernels/cuda/runtime.h"
 #include "sweeps/cli/cli.h"
 #include "sweeps/run/cores.h"
 #include "sweeps/run/progress_text.h"
@@ -73,7 +74,18 @@ Finding plotting() {
 }
 
 Finding cuda() {
-  return {"CUDA", false, "not part of this build", "the CPU does everything, more slowly"};
+  if constexpr (!kCudaBuild)
+    return {"CUDA", false, "not part of this build",
+            "the CPU does everything, more slowly; ./bootstrap build takes CUDA in where nvcc is"};
+  const int count = cuda_device_count();
+  if (count == 0)
+    return {"CUDA", false, "built in, but no GPU answers",
+            "is NVIDIA's driver installed (nvidia-smi), and the GPU handed to this machine?"};
+  std::string found;
+  if constexpr (kCudaBuild)
+    for (int i = 0; i < count; ++i)
+      found += fmt::format("{}cuda:{} {}", i > 0 ? "; " : "", i, cuda_device_text(i));
+  return {"CUDA", true, found, ""};
 }
 
 /// Where `sweep` puts its results by default.

@@ -29,6 +29,7 @@ void add_forward(CommandLine& line) {
       ->check(CLI::NonNegativeNumber);
   command->callback([&line, request] {
     line.action = [&line, request] {
+      request->device = use_device(line.common);
       forward_model(*request);
       if (!line.common.quiet) fmt::print(stderr, "written to {}\n", request->out);
       return static_cast<int>(kDone);

@@ -26,8 +26,7 @@ void add_common(CommandLine& line) {
   app.add_option("--color", line.common.color, "auto, always or never")
       ->check(CLI::IsMember({"auto", "always", "never"}))
       ->type_name("WHEN");
-  app.add_option("--device", line.common.device, "where to train: cpu")
-      ->check(CLI::IsMember({"cpu"}))
+  app.add_option("--device", line.common.device, "where to compute: cpu, cuda (all GPUs), cuda:N")
       ->type_name("DEVICE");
   app.add_option("--plugin", line.common.plugins, "load mixers from a shared library")
       ->expected(1)

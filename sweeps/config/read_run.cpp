@@ -30,7 +30,7 @@ class RunReader {
   RunConfig read() {
     RunConfig config;
     zoology_ = top_.has("compat") && !top_.text("compat", "", {"zoology"}).empty();
-    config.precision = top_.text("precision", "fp32", {"fp32"});
+    config.precision = top_.text("precision", "fp32", {"fp32", "tf32", "bf16"});
     config.seed = static_cast<std::uint64_t>(
         top_.integer("seed", 1, 0, std::numeric_limits<std::int64_t>::max()));
     config.task = read_task();

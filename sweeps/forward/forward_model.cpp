@@ -7,6 +7,7 @@
 #include "kernels/base/io/json.h"
 #include "kernels/base/io/npy.h"
 #include "kernels/base/io/safetensors.h"
+#include "kernels/graph/batch_copy.h"
 #include "sweeps/config/recipe.h"
 #include "tasks/task.h"
 
@@ -23,8 +24,15 @@ struct TokenBatch {
   std::int64_t num_labels = 0;
 
   Batch view(const std::uint64_t& seed) const {
-    return {examples,       length,         labels, tokens.data(), positions.data(),
-            targets.data(), weights.data(), 0,      {&seed, 1}};
+    return {.examples = examples,
+            .length = length,
+            .labels = labels,
+            .tokens = tokens.data(),
+            .positions = positions.data(),
+            .targets = targets.data(),
+            .weights = weights.data(),
+            .step = 0,
+            .seeds = {&seed, 1}};
   }
 };
 
@@ -82,15 +90,15 @@ TokenBatch read_batch(const ForwardRequest& request, const ModelConfig& model) {
 
 void write_logits(const Model& model, Parameters& parameters, const TokenBatch& batch,
                   const std::string& path) {
-  Arena arena;
+  Arena arena(parameters.device()), batch_memory(parameters.device());
   Graph graph(parameters, false);
   const Tensor logits = model.record_logits(graph, batch.examples, batch.length);
   graph.finish(arena);
   const std::uint64_t seed = 0;
-  graph.forward(batch.view(seed));
-  const Matrix<float> values = graph.value<float>(logits).replica(0);
-  write_npy<float>(path, {batch.examples, batch.length, values.cols},
-                   {values.data, static_cast<std::size_t>(values.rows * values.cols)});
+  graph.forward(batch_on_device(batch.view(seed), 1, batch_memory));
+  const std::vector<double> numbers = graph.read(logits, 0);
+  const std::vector<float> values(numbers.begin(), numbers.end());
+  write_npy<float>(path, {batch.examples, batch.length, logits.cols()}, values);
 }
 
 /// Gradients of all trainable parameters, zero for those that the forward pass never uses.
@@ -101,9 +109,9 @@ void write_gradients(const Graph& graph, const Parameters& parameters, const std
     const ParameterSpec& spec = parameters.spec({id});
     if (!spec.trainable) continue;
     const auto size = static_cast<std::size_t>(spec.rows() * spec.cols());
-    const float* from = parameters.gradient<float>({id}).replica(0).data;
-    numbers.push_back(graph.uses({id}) ? std::vector<float>(from, from + size)
-                                       : std::vector<float>(size, 0.0f));
+    std::vector<double> gradient(size, 0.0);
+    if (graph.uses({id})) gradient = parameters.get_gradient({id}, 0);
+    numbers.emplace_back(gradient.begin(), gradient.end());
     StoredArray array;
     array.name = spec.name;
     array.shape.assign(spec.shape.begin(), spec.shape.end());
@@ -116,7 +124,7 @@ void write_gradients(const Graph& graph, const Parameters& parameters, const std
 /// Loss and gradients at the given weights, then `train_steps` AdamW steps.
 void train(Model& model, const TokenBatch& batch, const ForwardRequest& request) {
   Parameters& parameters = model.parameters();
-  Arena arena;
+  Arena arena(parameters.device()), batch_memory(parameters.device());
   Graph graph(parameters, true);
   graph.set_dropout(false);
   const RecordedLoss out = model.record_loss(graph, batch.examples, batch.length, batch.labels);
@@ -125,10 +133,11 @@ void train(Model& model, const TokenBatch& batch, const ForwardRequest& request)
   for (int id = 0; id < parameters.count(); ++id)
     if (graph.uses({id})) updated.push_back({id});
   const std::uint64_t seed = 0;
+  const Batch on_device = batch_on_device(batch.view(seed), 1, batch_memory);
   const auto step = [&] {
-    graph.forward(batch.view(seed));
+    graph.forward(on_device);
     graph.backward();
-    return static_cast<double>(*graph.value<float>(out.loss).data);
+    return graph.read(out.loss, 0)[0];
   };
   Json loss;
   loss["loss"] = step();
@@ -153,7 +162,7 @@ void forward_model(const ForwardRequest& request) {
   if (request.train_steps > 0 && request.labels.empty())
     fail(ErrorKind::usage, "forward", "--train-steps needs --labels");
   const ModelConfig config = load_model_config(request.model);
-  Model model(config, DType::f32, 1);
+  Model model(config, DType::f32, 1, request.device);
   load_weights(model, request.weights);
   const TokenBatch batch = read_batch(request, config);
   make_directories(request.out);

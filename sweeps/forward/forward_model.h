@@ -17,9 +17,10 @@ struct ForwardRequest {
   std::string out;      ///< folder to write to
   std::int64_t train_steps = 0;  ///< AdamW steps on this one batch, dropout off
   double lr = 1e-2, weight_decay = 0.1;
+  Device device = Device::cpu;
 };
 
-/// Runs given weights on a given batch in float32 on the CPU and writes into `out`: `logits.npy`
+/// Runs given weights on a given batch in float32 and writes into `out`: `logits.npy`
 /// [B, L, V], `state_size.json`; with labels `loss.json` and `grads.safetensors`; with train_steps
 /// `train_trace.json`. Throws Error(usage) about anything in the files that does not fit: missing,
 /// unknown or misshapen parameters are named.

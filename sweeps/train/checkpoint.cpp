@@ -2,9 +2,9 @@
 
 #include <cstdio>
 #include <cstring>
+#include <deque>
 
 #include "kernels/base/io/atomic_file.h"
-#include "kernels/base/io/safetensors.h"
 #include "sweeps/train/metrics_json.h"
 
 namespace recallbench {
@@ -15,29 +15,35 @@ constexpr const char* kBefore = "/checkpoint.before.safetensors";
 constexpr std::uint64_t kMaxBytes = std::uint64_t{16} << 30;
 constexpr const char* kMoments[] = {"adamw.m/", "adamw.v/"};
 
-StoredArray stored(const std::string& name, const Matrix<float>& m,
-                   const std::vector<Index>& shape) {
-  StoredArray array;
-  array.name = name;
-  array.type = StoredType::f32;
-  array.shape.assign(shape.begin(), shape.end());
-  array.bytes = {reinterpret_cast<const char*>(m.data),
-                 static_cast<std::size_t>(m.rows * m.cols) * sizeof(float)};
-  return array;
-}
-
-std::vector<StoredArray> all_arrays(const Parameters& parameters, bool moments) {
-  std::vector<StoredArray> arrays;
-  for (int id = 0; id < parameters.count(); ++id) {
-    const ParameterSpec& spec = parameters.spec({id});
-    arrays.push_back(stored(spec.name, parameters.value<float>({id}).replica(0), spec.shape));
-    for (const int which : {0, 1})
-      if (moments)
-        arrays.push_back(stored(kMoments[which] + spec.name,
-                                parameters.moment<float>(which, {id}).replica(0), spec.shape));
+/// One replica's numbers on the host, and their arrays as they stand in a file.
+class HostSlabs {
+ public:
+  HostSlabs(const Parameters& parameters, Index replica, bool moments) {
+    add(parameters, replica, Slot::value, "");
+    if (!moments) return;
+    add(parameters, replica, Slot::first_moment, kMoments[0]);
+    add(parameters, replica, Slot::second_moment, kMoments[1]);
   }
-  return arrays;
-}
+  const std::vector<StoredArray>& arrays() const { return arrays_; }
+
+ private:
+  void add(const Parameters& parameters, Index replica, Slot slot, const std::string& prefix) {
+    slabs_.push_back(parameters.get_slab(slot, replica));
+    for (int id = 0; id < parameters.count(); ++id) {
+      const ParameterSpec& spec = parameters.spec({id});
+      StoredArray array;
+      array.name = prefix + spec.name;
+      array.type = StoredType::f32;
+      array.shape.assign(spec.shape.begin(), spec.shape.end());
+      array.bytes = {reinterpret_cast<const char*>(slabs_.back().data() + parameters.begin({id})),
+                     static_cast<std::size_t>(spec.rows() * spec.cols()) * sizeof(float)};
+      arrays_.push_back(array);
+    }
+  }
+
+  std::deque<std::vector<float>> slabs_;  // addresses stay
+  std::vector<StoredArray> arrays_;
+};
 
 std::string position_text(const TrainPosition& position) {
   Json json;
@@ -64,12 +70,19 @@ TrainPosition position_from(const std::string& text, const std::string& source) 
   return position;
 }
 
-void copy_into(const StoredArray& array, const Matrix<float>& m) {
-  const std::size_t bytes = static_cast<std::size_t>(m.rows * m.cols) * sizeof(float);
-  if (array.type != StoredType::f32 || array.bytes.size() != bytes)
-    fail(ErrorKind::io, "checkpoint", "{}: '{}' has not the size of this run's parameter",
-         array.source, array.name);
-  std::memcpy(m.data, array.bytes.data(), bytes);
+void fill_slab(const Safetensors& file, const std::string& prefix, Slot slot,
+               Parameters& parameters, Index replica) {
+  std::vector<float> slab = parameters.get_slab(slot, replica);
+  for (int id = 0; id < parameters.count(); ++id) {
+    const ParameterSpec& spec = parameters.spec({id});
+    const StoredArray& array = file.at(prefix + spec.name);
+    const std::size_t bytes = static_cast<std::size_t>(spec.rows() * spec.cols()) * sizeof(float);
+    if (array.type != StoredType::f32 || array.bytes.size() != bytes)
+      fail(ErrorKind::io, "checkpoint", "{}: '{}' has not the size of this run's parameter",
+           array.source, array.name);
+    std::memcpy(slab.data() + parameters.begin({id}), array.bytes.data(), bytes);
+  }
+  parameters.set_slab(slot, replica, slab);
 }
 
 }  // namespace
@@ -77,47 +90,49 @@ void copy_into(const StoredArray& array, const Matrix<float>& m) {
 CheckpointFolder::CheckpointFolder(std::string directory, std::string id)
     : directory_(std::move(directory)), id_(std::move(id)) {}
 
-void CheckpointFolder::save(const Parameters& parameters, const TrainPosition& position) {
+void CheckpointFolder::save(const Parameters& parameters, Index replica,
+                            const TrainPosition& position) {
   if (directory_.empty()) return;
   const std::string newest = directory_ + kNewest;
   if (path_exists(newest)) std::rename(newest.c_str(), (directory_ + kBefore).c_str());
-  write_safetensors(newest, all_arrays(parameters, true),
+  write_safetensors(newest, HostSlabs(parameters, replica, true).arrays(),
                     {{"run_id", id_}, {"position", position_text(position)}});
 }
 
-void CheckpointFolder::save_final(const Parameters& parameters) {
+void CheckpointFolder::save_final(const Parameters& parameters, Index replica) {
   if (directory_.empty()) return;
-  write_safetensors(directory_ + kNewest, all_arrays(parameters, false),
+  write_safetensors(directory_ + kNewest, HostSlabs(parameters, replica, false).arrays(),
                     {{"run_id", id_}, {"complete", "true"}});
   std::remove((directory_ + kBefore).c_str());
 }
 
-bool CheckpointFolder::load(Parameters& parameters, TrainPosition& position) const {
+bool CheckpointFolder::load_position(TrainPosition& position) {
   if (directory_.empty()) return false;
   for (const char* name : {kNewest, kBefore}) {
     const std::string path = directory_ + name;
     if (!path_exists(path)) continue;
     try {
-      const Safetensors file = Safetensors::read(path, kMaxBytes);
+      Safetensors file = Safetensors::read(path, kMaxBytes);
       const auto id = file.metadata().find("run_id");
       const auto where = file.metadata().find("position");
       if (id == file.metadata().end() || id->second != id_ || where == file.metadata().end())
         continue;  // another run's, or one that only exports weights
-      TrainPosition found = position_from(where->second, path);
-      for (int i = 0; i < parameters.count(); ++i) {
-        const std::string& parameter = parameters.spec({i}).name;
-        copy_into(file.at(parameter), parameters.value<float>({i}).replica(0));
-        for (const int which : {0, 1})
-          copy_into(file.at(kMoments[which] + parameter),
-                    parameters.moment<float>(which, {i}).replica(0));
-      }
-      position = std::move(found);
+      position = position_from(where->second, path);
+      loaded_ = std::move(file);
       return true;
     } catch (const Error&) {
       continue;  // damaged: the one before it, or the beginning, gives the same result
     }
   }
   return false;
+}
+
+void CheckpointFolder::load_weights(Parameters& parameters, Index replica) {
+  check(loaded_.has_value(), "CheckpointFolder::load_weights", "load_position comes first");
+  fill_slab(*loaded_, "", Slot::value, parameters, replica);
+  fill_slab(*loaded_, kMoments[0], Slot::first_moment, parameters, replica);
+  fill_slab(*loaded_, kMoments[1], Slot::second_moment, parameters, replica);
+  loaded_.reset();
 }
 
 }  // namespace recallbench

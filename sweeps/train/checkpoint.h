@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/base/io/safetensors.h"
 #include "kernels/graph/parameters.h"
 #include "sweeps/train/train_run.h"
 
@@ -26,14 +27,18 @@ class CheckpointFolder {
   /// "" saves and loads nothing. `id` (of the run) goes into the metadata and is compared.
   CheckpointFolder(std::string directory, std::string id);
 
-  void save(const Parameters& parameters, const TrainPosition& position);
+  void save(const Parameters& parameters, Index replica, const TrainPosition& position);
   /// Weights alone, for use elsewhere; what was needed to resume is removed.
-  void save_final(const Parameters& parameters);
-  /// Loads the newest checkpoint that is whole; false where there is none.
-  bool load(Parameters& parameters, TrainPosition& position) const;
+  void save_final(const Parameters& parameters, Index replica);
+  /// Reads the newest checkpoint that is whole, and holds it for load_weights; false where there
+  /// is none.
+  bool load_position(TrainPosition& position);
+  /// Fills in weights and moments of what load_position has read, and lets go of it.
+  void load_weights(Parameters& parameters, Index replica);
 
  private:
   std::string directory_, id_;
+  std::optional<Safetensors> loaded_;
 };
 
 }  // namespace recallbench

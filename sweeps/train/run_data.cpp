@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "tasks/segment.h"
-
 namespace recallbench {
 namespace {
 

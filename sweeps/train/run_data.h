@@ -4,6 +4,7 @@
 
 #include "sweeps/config/run_config.h"
 #include "tasks/dataset.h"
+#include "tasks/segment.h"
 
 namespace recallbench {
 

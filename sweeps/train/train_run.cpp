@@ -3,235 +3,88 @@
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <chrono>
-#include <cmath>
-#include <numbers>
-#include <numeric>
+#include <map>
 
-#include "kernels/base/philox.h"
 #include "kernels/tensor/parallel.h"
-#include "sweeps/train/checkpoint.h"
-#include "sweeps/train/trainer.h"
+#include "sweeps/train/population.h"
 
 namespace recallbench {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-constexpr double kCheckpointEvery_s = 30;
-constexpr double kProgressEvery_s = 0.2;
-
-double since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
+/// What decides the data of a run, as text.
+std::string data_key(const RunConfig& config) {
+  RunConfig key = config;
+  key.train = {};
+  key.precision = "fp32";
+  key.model = {};
+  key.model.zoology = config.model.zoology;
+  if (config.model.zoology) key.seed = 0;  // the reference's data follow data_seed alone
+  return canonical_json(key);
 }
 
-/// Adds the seconds of its own life to a total.
-class Stopwatch {
- public:
-  explicit Stopwatch(double& total) : total_(total) {}
-  ~Stopwatch() { total_ += since(start_); }
-
- private:
-  double& total_;
-  Clock::time_point start_ = Clock::now();
-};
-
-struct BatchPlace {
-  const Dataset* data;
-  std::int64_t first, count, size;
-};
-
-/// One run from its first (or resumed) step to its result.
-class Run {
- public:
-  Run(const RunConfig& config, const TrainHooks& hooks, RunTiming& timing)
-      : config_(config),
-        hooks_(hooks),
-        timing_(timing),
-        data_(make_data()),
-        trainer_(config.model, config.seed),
-        checkpoints_(hooks.checkpoint_directory, run_id(config)) {
-    for (const RunSegment& segment : data_.train) {
-      const std::int64_t size = std::min(config.task.train_batch_size, segment.data.size());
-      for (std::int64_t first = 0; first < segment.data.size(); first += size)
-        batches_.push_back(
-            {&segment.data, first, std::min(size, segment.data.size() - first), size});
-    }
-  }
-
-  RunResult run(std::vector<EpochMetrics>* resumed) {
-    if (checkpoints_.load(trainer_.model().parameters(), at_)) trainer_.set_steps(at_.steps);
-    if (resumed != nullptr) *resumed = at_.epochs;
-    last_saved_ = Clock::now();
-    bool stop = !at_.epochs.empty() && early_stop(at_.epochs.back().valid);
-    result_.reason = stop ? "early_stopping" : "max_epochs";
-    while (!stop && at_.epoch < config_.train.max_epochs) {
-      if (!train_epoch()) return finish();
-      stop = end_epoch();
-      if (result_.status == "diverged") return finish();
-    }
-    result_.status = "done";
-    result_.valid = at_.epochs.back().valid;
-    if (config_.model.zoology) {
-      result_.test = result_.valid;
-    } else {
-      const Stopwatch watch(timing_.eval_s);
-      result_.test = trainer_.evaluate(data_.test, config_.task.test_batch_size);
-    }
-    return finish();
-  }
-
- private:
-  RunData make_data() {
-    const Stopwatch watch(timing_.data_s);
-    return make_run_data(config_, hooks_.threads);
-  }
-
-  double rate() const {
-    const double progress =
-        static_cast<double>(at_.epoch) / static_cast<double>(config_.train.max_epochs);
-    return config_.train.lr * (1 + std::cos(std::numbers::pi * progress)) / 2;
-  }
-
-  /// The order in which this epoch visits the batches.
-  std::vector<std::size_t> order() const {
-    std::vector<std::size_t> order(batches_.size());
-    std::iota(order.begin(), order.end(), std::size_t{0});
-    if (config_.task.order == "shuffle_batches") {
-      RandomStream random(config_.seed, Purpose::data_order, static_cast<std::uint32_t>(at_.epoch),
-                          0);
-      for (std::size_t i = order.size(); i > 1; --i)
-        std::swap(order[i - 1], order[random.below(static_cast<std::uint32_t>(i))]);
-    }
-    return order;
-  }
-
-  /// False if the run ends here: diverged or interrupted.
-  bool train_epoch() {
-    const Stopwatch watch(timing_.train_s);
-    const std::vector<std::size_t> visit = order();
-    const double lr = rate();
-    const auto total = static_cast<std::int64_t>(visit.size());
-    Clock::time_point shown = Clock::now();
-    double tokens = 0;
-    for (; at_.batch < total; ++at_.batch) {
-      if (hooks_.stop_requested && hooks_.stop_requested()) {
-        checkpoints_.save(trainer_.model().parameters(), at_);
-        result_.status = "interrupted";
-        result_.reason = fmt::format("stopped by a signal after step {}", at_.steps);
-        return false;
-      }
-      const BatchPlace& place = batches_[visit[static_cast<std::size_t>(at_.batch)]];
-      const double loss = trainer_.train_batch(*place.data, place.first, place.count, place.size,
-                                               lr, config_.train.weight_decay);
-      at_.steps = trainer_.steps();
-      if (!std::isfinite(loss)) {
-        diverge(fmt::format("the training loss was {} at step {}", loss, at_.steps));
-        return false;
-      }
-      at_.loss_sum += loss;
-      examples_ += static_cast<double>(place.count);
-      tokens += static_cast<double>(place.count * place.data->shape().input_seq_len);
-      if (hooks_.on_step && since(shown) >= kProgressEvery_s) {
-        hooks_.on_step({at_.epoch, config_.train.max_epochs, at_.batch + 1, total, loss,
-                        tokens / since(shown)});
-        shown = Clock::now();
-        tokens_ += tokens;
-        tokens = 0;
-      }
-    }
-    tokens_ += tokens;
-    return true;
-  }
-
-  void diverge(const std::string& reason) {
-    result_.status = "diverged";
-    result_.reason = reason;
-    for (SplitMetrics* metrics : {&result_.valid, &result_.test})
-      metrics->loss = metrics->accuracy = std::nan("");
-  }
-
-  bool early_stop(const SplitMetrics& valid) const {
-    if (!config_.train.early_stopping) return false;
-    const EarlyStopping& rule = *config_.train.early_stopping;
-    return rule.metric == "accuracy" ? valid.accuracy > rule.threshold
-                                     : valid.loss < rule.threshold;
-  }
-
-  /// Validates; true if training ends early.
-  bool end_epoch() {
-    EpochMetrics epoch{
-        at_.epoch, at_.steps, rate(), at_.loss_sum / static_cast<double>(batches_.size()), {}};
-    {
-      const Stopwatch watch(timing_.eval_s);
-      epoch.valid = trainer_.evaluate(config_.model.zoology ? data_.test : data_.valid,
-                                      config_.task.test_batch_size);
-    }
-    if (!std::isfinite(epoch.valid.loss)) {
-      diverge(fmt::format("the validation loss was {} at step {}", epoch.valid.loss, at_.steps));
-      return true;
-    }
-    at_.epochs.push_back(epoch);
-    ++at_.epoch;
-    at_.batch = 0;
-    at_.loss_sum = 0;
-    if (since(last_saved_) >= kCheckpointEvery_s) {
-      checkpoints_.save(trainer_.model().parameters(), at_);
-      last_saved_ = Clock::now();
-    }
-    if (hooks_.on_epoch) hooks_.on_epoch(epoch);
-    const bool stop = early_stop(epoch.valid);
-    if (stop) result_.reason = "early_stopping";
-    return stop;
-  }
-
-  RunResult finish() {
-    result_.epochs = static_cast<std::int64_t>(at_.epochs.size());
-    result_.steps = at_.steps;
-    timing_.examples_per_s = timing_.train_s > 0 ? examples_ / timing_.train_s : 0;
-    timing_.tokens_per_s = timing_.train_s > 0 ? tokens_ / timing_.train_s : 0;
-    if (result_.status == "interrupted") return result_;
-    result_.chance = chance_of(data_.test);
-    result_.num_parameters = trainer_.model().parameters().trainable_numbers();
-    result_.state_length = longest_length(data_.test);
-    result_.state_bytes = trainer_.model().measured_state_bytes(result_.state_length);
-    result_.published_state_bytes = trainer_.model().published_state_bytes(result_.state_length);
-    if (result_.status == "done") checkpoints_.save_final(trainer_.model().parameters());
-    return result_;
-  }
-
-  const RunConfig& config_;
-  const TrainHooks& hooks_;
-  RunTiming& timing_;
-  RunData data_;
-  Trainer trainer_;
-  CheckpointFolder checkpoints_;
-  std::vector<BatchPlace> batches_;
-  TrainPosition at_;
-  RunResult result_;
-  Clock::time_point last_saved_;
-  double examples_ = 0, tokens_ = 0;
-};
+/// Members by where their checkpoints stand, in the order of the first of each place.
+std::vector<std::vector<MemberState*>> by_place(std::vector<MemberState>& members) {
+  std::map<std::pair<std::int64_t, std::int64_t>, std::vector<MemberState*>> places;
+  for (MemberState& member : members)
+    places[{member.at.epoch, member.at.batch}].push_back(&member);
+  std::vector<std::vector<MemberState*>> groups;
+  for (auto& [place, group] : places)
+    groups.push_back(std::move(group));
+  return groups;
+}
 
 }  // namespace
 
-RunResult train_run(const RunConfig& config, const TrainHooks& hooks, RunTiming* timing,
-                    std::vector<EpochMetrics>* resumed_epochs) {
-  RunTiming local;
-  RunTiming& times = timing != nullptr ? *timing : local;
-  times = {};
-  set_threads(hooks.threads);
-  RunResult result;
+bool same_shape(const RunConfig& a, const RunConfig& b) {
+  const auto shape = [](RunConfig config) {
+    config.train.lr = config.train.weight_decay = 0;
+    // Under another seed shuffled batches come in another order.
+    if (config.task.order == "sequential") config.seed = 0;
+    return canonical_json(config);
+  };
+  return shape(a) == shape(b);
+}
+
+std::vector<RunResult> train_population(const std::vector<TrainMember>& members) {
+  RunTiming timing;
+  set_threads(members.front().hooks.threads);
+  std::vector<RunResult> results;
   {
-    const Stopwatch watch(times.total_s);
-    Run run(config, hooks, times);
-    result = run.run(resumed_epochs);
+    const Stopwatch total(timing.total_s);
+    std::map<std::string, std::shared_ptr<const RunData>> data;
+    std::vector<MemberState> states;
+    for (const TrainMember& member : members) {
+      auto& of_member = data[data_key(*member.config)];
+      if (!of_member) {
+        const Stopwatch watch(timing.data_s);
+        of_member = std::make_shared<RunData>(make_run_data(*member.config, member.hooks.threads));
+      }
+      MemberState state{&member,
+                        of_member,
+                        CheckpointFolder(member.hooks.checkpoint_directory, run_id(*member.config)),
+                        {},
+                        {}};
+      state.checkpoints.load_position(state.at);
+      if (member.resumed_epochs != nullptr) *member.resumed_epochs = state.at.epochs;
+      states.push_back(std::move(state));
+    }
+    for (std::vector<MemberState*>& group : by_place(states))
+      Population(std::move(group), timing).run();
+    for (const MemberState& state : states)
+      results.push_back(state.result);
   }
-  times.setup_s = times.total_s - times.data_s - times.train_s - times.eval_s;
+  timing.setup_s = timing.total_s - timing.data_s - timing.train_s - timing.eval_s;
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  times.peak_rss_bytes = usage.ru_maxrss * std::int64_t{1024};
-  return result;
+  timing.peak_rss_bytes = usage.ru_maxrss * std::int64_t{1024};
+  for (const TrainMember& member : members)
+    if (member.timing != nullptr) *member.timing = timing;
+  return results;
+}
+
+RunResult train_run(const RunConfig& config, const TrainHooks& hooks, RunTiming* timing,
+                    std::vector<EpochMetrics>* resumed_epochs) {
+  return train_population({{&config, hooks, timing, resumed_epochs}})[0];
 }
 
 }  // namespace recallbench

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/tensor/device.h"
 #include "sweeps/config/run_config.h"
 
 namespace recallbench {
@@ -60,8 +61,33 @@ struct TrainHooks {
   std::function<void(const EpochMetrics&)> on_epoch;  ///< after each validation
   std::function<bool()> stop_requested;               ///< polled once a step
   std::string checkpoint_directory;                   ///< resume from and save to; "" for neither
-  int threads = 1;
+  int threads = 1;                                    ///< of the CPU, for training and for data
+  Device device = Device::cpu;
 };
+
+/// Where and how a trainer computes.
+struct Compute {
+  Device device = Device::cpu;
+  Precision precision = Precision::fp32;
+};
+
+/// One run of a population, and where to put what it came to besides its result; either may be
+/// null.
+struct TrainMember {
+  const RunConfig* config;
+  TrainHooks hooks;
+  RunTiming* timing = nullptr;
+  std::vector<EpochMetrics>* resumed_epochs = nullptr;
+};
+
+/// Trains runs that differ in learning rate, weight decay and seeds alone (`same_shape`) together,
+/// in lockstep by epoch; each gets the result and, on one device, the bits that it gets alone. Runs
+/// whose checkpoints stand at different places form populations of their own, one after another.
+/// A request to stop from any member stops all.
+std::vector<RunResult> train_population(const std::vector<TrainMember>& members);
+
+/// Whether two runs can be of one population.
+bool same_shape(const RunConfig& a, const RunConfig& b);
 
 /// Trains, validates and tests one run in this process. With a checkpoint in
 /// `checkpoint_directory` it goes on from there, with the same bits as if it had never stopped;

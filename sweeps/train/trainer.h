@@ -1,7 +1,9 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "mixers/model.h"
@@ -10,30 +12,45 @@
 
 namespace recallbench {
 
-/// A model under training: graphs by batch shape over one arena, the current batch, the optimizer.
-/// Trains a population of one replica.
+/// One step: the same place in every replica's training data. `count` examples, padded to `size`.
+struct BatchPlace {
+  std::size_t segment;
+  std::int64_t first, count, size;
+};
+
+/// A population under training: R replicas of one model on data of one shape, each with its own
+/// seed, data and rates. A replica's bits are those that it has alone.
 class Trainer {
  public:
-  /// Draws the initial values.
-  Trainer(const ModelConfig& model, std::uint64_t seed);
+  /// `data` [R] are borrowed. Draws the initial values from `seeds` [R].
+  static std::unique_ptr<Trainer> make(const ModelConfig& model,
+                                       const std::vector<std::uint64_t>& seeds,
+                                       const std::vector<const RunData*>& data,
+                                       const Compute& compute);
+  virtual ~Trainer() = default;
 
   Model& model() { return model_; }
+  Index replicas() const { return model_.parameters().replicas(); }
   /// Optimizer steps done; set when a checkpoint is loaded.
   std::int64_t steps() const { return steps_; }
   void set_steps(std::int64_t steps) { steps_ = steps; }
 
-  /// One AdamW step on examples [first, first + count) of `data`, padded to `batch_size`; returns
-  /// the loss before it. Allocates nothing once a batch of that shape has been seen.
-  double train_batch(const Dataset& data, std::int64_t first, std::int64_t count,
-                     std::int64_t batch_size, double lr, double weight_decay);
+  /// Told the losses before each of some steps, [steps, R]; false asks for no more.
+  using AfterSteps = std::function<bool(std::span<const double> losses)>;
+  /// An AdamW step at each place in turn, with the rates lr [R] and weight_decay [R]. After a
+  /// false some more steps may be done, and are told. On the CPU nothing is allocated once a batch
+  /// of that shape has been seen.
+  virtual void train(std::span<const BatchPlace> places, std::span<const double> lr,
+                     std::span<const double> weight_decay, const AfterSteps& after) = 0;
 
-  /// Loss and accuracies over all segments, in batches of at most `batch_size` examples.
-  SplitMetrics evaluate(const std::vector<RunSegment>& segments, std::int64_t batch_size);
+  /// Loss and accuracies [R] over all segments of a split, in batches of at most `batch_size`.
+  virtual std::vector<SplitMetrics> evaluate(Split split, std::int64_t batch_size) = 0;
 
   /// Most bytes that graphs of this trainer use at a time, parameters not counted.
   std::size_t arena_bytes() const { return arena_.size(); }
 
- private:
+ protected:
+  /// What a recorded graph depends on.
   struct Key {
     std::int64_t examples, length, labels;
     bool training;
@@ -44,16 +61,20 @@ class Trainer {
     RecordedLoss out;
     std::vector<Parameter> updated;
   };
+
+  Trainer(const ModelConfig& model, const std::vector<std::uint64_t>& seeds,
+          const std::vector<const RunData*>& data, const Compute& compute);
   Recorded& recorded(const Key& key);
-  Batch load(const Dataset& data, std::int64_t first, std::int64_t count, std::int64_t batch_size);
+  const std::vector<RunSegment>& segments(Split split, Index replica) const;
+  Key key_of(Split split, std::size_t segment, std::int64_t size) const;
 
   Model model_;
-  std::uint64_t seed_;
+  std::vector<std::uint64_t> seeds_;
+  std::vector<const RunData*> data_;
+  Compute compute_;
   std::int64_t steps_ = 0;
   Arena arena_;
   std::map<Key, std::unique_ptr<Recorded>> graphs_;
-  std::vector<std::int32_t> tokens_, positions_, targets_;
-  std::vector<float> weights_;
 };
 
 }  // namespace recallbench

@@ -56,12 +56,14 @@ int posix_memalign(void** p, std::size_t alignment, std::size_t size) {
 namespace recallbench {
 namespace {
 
-Dataset some_data() {
+RunData some_data() {
   Options options("task 'mqar'", {{"vocab_size", std::int64_t{512}},
                                   {"input_seq_len", std::int64_t{64}},
                                   {"num_kv_pairs", std::int64_t{4}}});
   const auto task = builtin_tasks().find("mqar").make(options);
-  return Dataset(*task, 1, 96, 1);
+  RunData data;
+  data.train.push_back({Dataset(*task, 1, 96, 1), task->slices(), task->chance()});
+  return data;
 }
 
 class Allocation : public ::testing::TestWithParam<std::string> {};
@@ -74,14 +76,15 @@ TEST_P(Allocation, NothingInATrainingStep) {
   if (model.block == "transformer")
     model.layers.push_back({"base_conv", {{"kernel_size", std::int64_t{3}}}, ""});
   model.layers.push_back({GetParam(), {}, ""});
-  Trainer trainer(model, 1);
-  const Dataset data = some_data();
-  for (int warm_up = 0; warm_up < 2; ++warm_up)
-    trainer.train_batch(data, 0, 32, 32, 1e-3, 0.1);
+  const RunData data = some_data();
+  const auto trainer = Trainer::make(model, {1}, {&data}, {});
+  const double lr = 1e-3, decay = 0.1;
+  const BatchPlace places[] = {{0, 0, 32, 32}, {0, 32, 32, 32}, {0, 64, 32, 32}};
+  const Trainer::AfterSteps go_on = [](std::span<const double>) { return true; };
+  trainer->train(places, {&lr, 1}, {&decay, 1}, go_on);  // to warm up
   allocations = 0;
   counting = true;
-  for (int step = 0; step < 3; ++step)
-    trainer.train_batch(data, 32 * step, 32, 32, 1e-3, 0.1);
+  trainer->train(places, {&lr, 1}, {&decay, 1}, go_on);
   counting = false;
   EXPECT_EQ(allocations, 0);
 }

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <chrono>
+#include <memory>
+
+#include "sweeps/train/checkpoint.h"
+#include "sweeps/train/trainer.h"
+
+namespace recallbench {
+
+/// Adds the seconds of its own life to a total.
+class Stopwatch {
+ public:
+  explicit Stopwatch(double& total) : total_(total) {}
+  ~Stopwatch() { total_ += seconds(); }
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+  double seconds() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+
+ private:
+  double& total_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+/// One run while its population trains.
+struct MemberState {
+  const TrainMember* member;
+  std::shared_ptr<const RunData> data;
+  CheckpointFolder checkpoints;
+  TrainPosition at;
+  RunResult result;  ///< its status is empty while it trains
+
+  const RunConfig& config() const { return *member->config; }
+  const TrainHooks& hooks() const { return member->hooks; }
+  bool trains() const { return result.status.empty(); }
+  void diverge(const std::string& reason);
+};
+
+/// Trains members that stand at one place (epoch and batch) from there to their ends.
+class Population {
+ public:
+  /// All members train; `timing` is that of the whole.
+  Population(std::vector<MemberState*> members, RunTiming& timing);
+  void run();
+
+ private:
+  void build(const std::vector<MemberState*>& members);
+  std::vector<MemberState*> training() const;
+  void compact();
+  bool train_epoch();
+  bool take_losses(std::span<const double> losses);
+  void show(double loss);
+  void end_epoch();
+  void save(const std::vector<MemberState*>& members);
+  void interrupt();
+  void finish(Index replica);
+  std::vector<std::size_t> order() const;
+  double rate(const MemberState& member) const;
+  bool early_stop(const MemberState& member) const;
+
+  RunTiming& timing_;
+  std::vector<MemberState*> members_;  ///< by replica of the trainer
+  std::unique_ptr<Trainer> trainer_;
+  std::vector<BatchPlace> batches_, visit_;  ///< in the order of the data, and of this epoch
+  std::int64_t epoch_ = 0, batch_ = 0;
+  bool stop_ = false;
+  std::chrono::steady_clock::time_point last_saved_, shown_;
+  double examples_ = 0, tokens_ = 0, shown_tokens_ = 0;
+};
+
+}  // namespace recallbench
