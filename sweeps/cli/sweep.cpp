@@ -19,6 +19,11 @@ void add_sweep_arguments(CLI::App* command, SweepArguments& arguments) {
       ->check(CLI::Range(1, 4096))
       ->type_name("N");
   command
+      ->add_option("--population", arguments.population,
+                   "most runs of one shape that train together (default: as many as pay)")
+      ->check(CLI::Range(1, 1024))
+      ->type_name("R");
+  command
       ->add_option("--run-timeout", arguments.run_timeout_s,
                    "stop a run after so many seconds and count it as failed (default: never)")
       ->check(CLI::Range(0.001, 1e9))

@@ -12,6 +12,7 @@
 #include "sweeps/config/recipe.h"
 #include "sweeps/run/child.h"
 #include "sweeps/run/cores.h"
+#include "sweeps/run/device_choice.h"
 #include "sweeps/run/schedule.h"
 #include "sweeps/run/signals.h"
 #include "sweeps/run/sweep.h"
@@ -35,7 +36,7 @@ int jobs_of(const SweepArguments& arguments) {
 
 std::vector<std::string> worker_command(const SweepArguments& arguments,
                                         const CommonOptions& common) {
-  std::vector<std::string> command = {"/proc/self/exe", "worker", "--device", common.device};
+  std::vector<std::string> command = {"/proc/self/exe", "worker"};
   for (const std::string& plugin : common.plugins) {
     command.push_back("--plugin");
     command.push_back(plugin);
@@ -51,6 +52,12 @@ SweepRequest make_request(const SweepArguments& arguments, const CommonOptions& 
   request.runs = recipe.runs;
   request.driver.results = results_folder(arguments, recipe);
   request.driver.jobs = jobs_of(arguments);
+  const DeviceChoice device = choose_device(common.device);
+  request.driver.gpus = device.gpus;
+  request.driver.population = [device = device.device,
+                               most = arguments.population](const RunConfig& run) {
+    return most > 0 ? most : population_size(run, device);
+  };
   request.driver.run_timeout_s = arguments.run_timeout_s;
   request.driver.worker = worker_command(arguments, common);
   return request;

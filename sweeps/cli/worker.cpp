@@ -4,6 +4,7 @@
 #include <iterator>
 #include <memory>
 
+#include "kernels/cuda/runtime.h"
 #include "sweeps/cli/cli.h"
 #include "sweeps/run/child.h"
 #include "sweeps/run/worker.h"
@@ -12,7 +13,8 @@ namespace recallbench {
 
 void add_worker(CommandLine& line) {
   CLI::App* command = line.app.add_subcommand(
-      "worker", "Train the run whose configuration (JSON) comes in on standard input");
+      "worker",
+      "Train the runs whose configurations (JSON, a line each) come in on standard input");
   command->group("");  // hidden
   const auto options = std::make_shared<WorkerOptions>();
   command->add_option("--results", options->results)->required();
@@ -20,11 +22,14 @@ void add_worker(CommandLine& line) {
   command->add_option("--parent", options->parent);
   command->add_flag("--record-host", options->record_host);
   command->callback([&line, options] {
-    line.action = [options] {
+    line.action = [&line, options] {
+      options->device = use_device(line.common);
+      if constexpr (kCudaBuild)
+        if (options->device == Device::cuda) options->device_kind = cuda_device_name();
       // Only a parent knows that this descriptor is a pipe to it.
       if (options->parent != 0) options->messages = kMessageDescriptor;
-      const std::string config(std::istreambuf_iterator<char>(std::cin), {});
-      return run_worker(config, *options, train_run);
+      const std::string configs(std::istreambuf_iterator<char>(std::cin), {});
+      return run_worker(configs, *options, train_population);
     };
   });
 }

@@ -30,6 +30,9 @@ namespace {
 constexpr double kRepeatSeconds = 0.5;  // a signal sent to process and group comes twice
 constexpr double kElsewherePeriod = 1;  // s, between looks at runs that others compute
 
+/// Runs that train together.
+using Group = std::vector<const Job*>;
+
 /// The state of one call of run_all: every run is in one of waiting_, elsewhere_ and running_, or
 /// counted in outcome_.
 class Driver {
@@ -47,9 +50,13 @@ class Driver {
 
  private:
   void collect_jobs(const Manifest& manifest);
+  void add_to_a_group(const Job& job);
   void start_waiting();
   bool settle_without_training(const Job& job);
-  void start(const Job& job, int threads);
+  bool has_room() const;
+  int threads_for_child() const;
+  int free_gpu() const;
+  void start(const std::vector<const Job*>& jobs);
   void look_elsewhere();
   void wait_for_news();
   int poll_timeout() const;
@@ -58,6 +65,8 @@ class Driver {
   void signal_children(int signal) const;
   void reap();
   void finish(const Running& running, const ChildEnd& end);
+  void fail_or_retry(const Running& running, const ChildEnd& end,
+                     const std::vector<const Job*>& left);
   void finish_with_result(const Job& job, double started);
   void record_failure(const Job& job, const std::string& reason);
   void update_progress();
@@ -67,7 +76,7 @@ class Driver {
   Progress& progress_;
   SignalGuard signals_;
   std::deque<Job> jobs_;               // addresses stay
-  std::deque<const Job*> waiting_;     // longest first
+  std::deque<Group> waiting_;          // longest first
   std::vector<const Job*> elsewhere_;  // computed by other processes
   std::map<int, Running> running_;     // by a number of its own
   int next_key_ = 0;
@@ -93,11 +102,23 @@ void Driver::collect_jobs(const Manifest& manifest) {
     }
   }
   for (const std::size_t i : longest_first(work))
-    waiting_.push_back(&jobs_[i]);
+    add_to_a_group(jobs_[i]);
   for (const double w : work)
     work_left_ += w;
   outcome_.counts.total = static_cast<std::int64_t>(manifest.runs.size());
   outcome_.counts.done = outcome_.already;
+}
+
+/// Into the first group of its shape with room, or a new one.
+void Driver::add_to_a_group(const Job& job) {
+  const std::int64_t most = options_.population ? options_.population(*job.config) : 1;
+  for (Group& group : waiting_) {
+    if (static_cast<std::int64_t>(group.size()) >= most) continue;
+    if (!same_shape(*group.front()->config, *job.config)) continue;
+    group.push_back(&job);
+    return;
+  }
+  waiting_.push_back({&job});
 }
 
 Driver::~Driver() {
@@ -136,12 +157,34 @@ int Driver::free_cores() const {
   return options_.jobs - used;
 }
 
+int Driver::free_gpu() const {
+  for (const int gpu : options_.gpus) {
+    const bool taken = std::any_of(running_.begin(), running_.end(),
+                                   [gpu](const auto& entry) { return entry.second.gpu == gpu; });
+    if (!taken) return gpu;
+  }
+  return -1;
+}
+
+bool Driver::has_room() const {
+  return options_.gpus.empty() ? free_cores() > 0 : free_gpu() >= 0;
+}
+
+/// Called with at least one group besides those that wait.
+int Driver::threads_for_child() const {
+  if (!options_.gpus.empty())
+    return std::max(1, options_.jobs / static_cast<int>(options_.gpus.size()));
+  return threads_for_next(free_cores(), static_cast<std::int64_t>(waiting_.size()) + 1);
+}
+
 void Driver::start_waiting() {
-  while (!waiting_.empty() && free_cores() > 0) {
-    const Job& job = *waiting_.front();
-    const auto waiting = static_cast<std::int64_t>(waiting_.size());
+  while (!waiting_.empty() && has_room()) {
+    const Group group = std::move(waiting_.front());
     waiting_.pop_front();
-    if (!settle_without_training(job)) start(job, threads_for_next(free_cores(), waiting));
+    Group left;
+    for (const Job* job : group)
+      if (!settle_without_training(*job)) left.push_back(job);
+    if (!left.empty()) start(left);
   }
 }
 
@@ -157,22 +200,32 @@ bool Driver::settle_without_training(const Job& job) {
   return true;
 }
 
-void Driver::start(const Job& job, int threads) {
-  const RunPaths paths = run_paths(options_.results, job.id);
-  make_directories(paths.folder);
+void Driver::start(const Group& jobs) {
   Running running;
-  running.job = &job;
-  running.threads = threads;
+  running.jobs = jobs;
+  running.threads = threads_for_child();
+  running.gpu = free_gpu();
   running.started = monotonic_seconds();
-  struct stat log {};
-  if (stat(paths.log.c_str(), &log) == 0) running.log_offset = static_cast<long>(log.st_size);
+  std::string configs;
+  for (const Job* job : jobs) {
+    const RunPaths paths = run_paths(options_.results, job->id);
+    make_directories(paths.folder);
+    struct stat log {};
+    running.log_offsets.push_back(
+        stat(paths.log.c_str(), &log) == 0 ? static_cast<long>(log.st_size) : 0);
+    configs += to_json(*job->config) + '\n';
+  }
   std::vector<std::string> command = options_.worker;
   for (const std::string& argument :
-       {std::string("--results"), options_.results, std::string("--threads"),
-        std::to_string(threads), std::string("--parent"), std::to_string(getpid())})
+       {std::string("--device"), running.gpu < 0 ? "cpu" : fmt::format("cuda:{}", running.gpu),
+        std::string("--results"), options_.results, std::string("--threads"),
+        std::to_string(running.threads), std::string("--parent"), std::to_string(getpid())})
     command.push_back(argument);
-  running.child = spawn_child(command, to_json(*job.config), paths.log);
-  progress_.run_started(next_key_, job.label, running.started);
+  // What a population says stands in the log of its first run.
+  running.child = spawn_child(command, configs, run_paths(options_.results, jobs.front()->id).log);
+  std::string label = jobs.front()->label;
+  if (jobs.size() > 1) label += fmt::format(" and {} more", jobs.size() - 1);
+  progress_.run_started(next_key_, label, running.started);
   running_.emplace(next_key_++, std::move(running));
 }
 
@@ -185,7 +238,7 @@ void Driver::look_elsewhere() {
     if (run_is_locked(options_.results, job->id))
       still.push_back(job);
     else
-      waiting_.push_back(job);
+      waiting_.push_back({job});
   }
   elsewhere_ = std::move(still);
   start_waiting();
@@ -256,19 +309,41 @@ void Driver::reap() {
 }
 
 void Driver::finish(const Running& running, const ChildEnd& end) {
-  const Job& job = *running.job;
-  if (end.code == kHeldElsewhere) {
-    elsewhere_.push_back(&job);
-    next_look_ = monotonic_seconds() + kElsewherePeriod;
+  Group left;
+  for (const Job* job : running.jobs) {
+    if (path_exists(run_paths(options_.results, job->id).result)) {
+      finish_with_result(*job, running.started);
+    } else if (end.code == kHeldElsewhere) {
+      elsewhere_.push_back(job);
+      next_look_ = monotonic_seconds() + kElsewherePeriod;
+    } else {
+      left.push_back(job);
+    }
+  }
+  const bool obeyed = end.code == kInterrupted || end.signal == SIGTERM;
+  if (left.empty() || (stopping_ && obeyed && running.kill_at == 0)) return;
+  fail_or_retry(running, end, left);
+}
+
+/// One of several runs may have brought all down: alone, each shows whether it was that one.
+void Driver::fail_or_retry(const Running& running, const ChildEnd& end, const Group& left) {
+  const auto log_of = [&](std::size_t i) {
+    return run_paths(options_.results, running.jobs[i]->id).log;
+  };
+  const std::string of_child =
+      failure_reason(running, end, log_of(0), running.log_offsets[0], options_.run_timeout_s);
+  if (end.code == kResults && !outcome_.io_problem) outcome_.io_problem = of_child;
+  if (running.jobs.size() > 1 && !outcome_.io_problem) {
+    progress_.note(fmt::format("{} runs that trained together are tried one by one: {}",
+                               left.size(), of_child),
+                   monotonic_seconds());
+    for (const Job* job : left)
+      waiting_.push_back({job});
     return;
   }
-  if (end.code == kDone) return finish_with_result(job, running.started);
-  const bool obeyed = end.code == kInterrupted || end.signal == SIGTERM;
-  if (stopping_ && obeyed && running.kill_at == 0) return;
-  const std::string reason =
-      failure_reason(running, end, run_paths(options_.results, job.id).log, options_.run_timeout_s);
-  record_failure(job, reason);
-  if (end.code == kResults && !outcome_.io_problem) outcome_.io_problem = reason;
+  for (const Job* job : left)
+    record_failure(
+        *job, end.code == kDone ? "ended with exit code 0, but left no result.json" : of_child);
   if (!outcome_.io_problem) return;
   stopping_ = true;
   signal_children(SIGTERM);
@@ -276,7 +351,7 @@ void Driver::finish(const Running& running, const ChildEnd& end) {
 
 void Driver::finish_with_result(const Job& job, double started) {
   const auto record = read_record(options_.results, job.id);
-  if (!record) return record_failure(job, "ended with exit code 0, but left no result.json");
+  if (!record) return record_failure(job, "its result.json has vanished");
   const RunResult& result = record->result;
   ++outcome_.counts.done;
   const bool diverged = result.status == "diverged";
@@ -316,7 +391,7 @@ void Driver::record_failure(const Job& job, const std::string& reason) {
 void Driver::update_progress() {
   double left = work_left_;
   for (const auto& [key, running] : running_)
-    left -= running.fraction * running.job->work;
+    left -= running.fraction * running.work();
   outcome_.counts.running = static_cast<std::int64_t>(running_.size());
   outcome_.counts.elsewhere = static_cast<std::int64_t>(elsewhere_.size());
   progress_.update(outcome_.counts, left);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,10 +12,14 @@
 namespace recallbench {
 
 struct DriverOptions {
-  std::string results;       ///< the sweep's folder, prepared (prepare_results_folder)
-  int jobs = 1;              ///< cores to use, and most runs side by side
+  std::string results;    ///< the sweep's folder, prepared (prepare_results_folder)
+  int jobs = 1;           ///< cores to use, and on the CPU most runs side by side
+  std::vector<int> gpus;  ///< one child works on each; none: on the CPU
+  /// Most runs of this one's shape that train together in a child; 1 where it is empty.
+  std::function<std::int64_t(const RunConfig&)> population;
   double run_timeout_s = 0;  ///< longest time of one run in this session; 0: none
-  /// Program and arguments of a worker; `--results`, `--threads` and `--parent` are appended.
+  /// Program and arguments of a worker; `--device`, `--results`, `--threads` and `--parent` are
+  /// appended.
   std::vector<std::string> worker;
 };
 
@@ -28,11 +33,13 @@ struct SweepOutcome {
   bool summary_is_new = false;  ///< summary.csv was written, and differs from what stood there
 };
 
-/// Computes every run of `manifest` that has no result, each in a child process, as many side by
-/// side as there are cores, the longest first; runs that another process computes are waited for.
-/// A run that fails is recorded with its reason, and the rest goes on. SIGINT, SIGTERM, SIGHUP and
-/// SIGUSR1 are handed on: children save a checkpoint and the function returns with `signal` set;
-/// a second one ends this process at once (status 128 + its number). Throws Error(io).
+/// Computes every run of `manifest` that has no result in child processes, as many side by side as
+/// there are cores (or GPUs), the longest first; runs of one shape together where `population` says
+/// so; runs that another process computes are waited for. Where a child fails, its runs are tried
+/// again one by one; a run that fails alone is recorded with its reason, and the rest goes on.
+/// SIGINT, SIGTERM, SIGHUP and SIGUSR1 are handed on: children save a checkpoint and the function
+/// returns with `signal` set; a second one ends this process at once (status 128 + its number).
+/// Throws Error(io).
 SweepOutcome run_all(const Manifest& manifest, const DriverOptions& options, Progress& progress);
 
 }  // namespace recallbench

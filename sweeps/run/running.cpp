@@ -61,8 +61,15 @@ ChildEnd child_end(int status) {
   return {-1, WTERMSIG(status)};
 }
 
+double Running::work() const {
+  double sum = 0;
+  for (const Job* job : jobs)
+    sum += job->work;
+  return sum;
+}
+
 std::string failure_reason(const Running& running, const ChildEnd& end, const std::string& log,
-                           double limit_s) {
+                           long log_offset, double limit_s) {
   std::string reason;
   if (running.kill_at > 0)
     reason = fmt::format("ran longer than --run-timeout {} s", limit_s);
@@ -74,7 +81,7 @@ std::string failure_reason(const Running& running, const ChildEnd& end, const st
     reason = "killed by " + signal_name(end.signal);
   else
     reason = fmt::format("ended with exit code {}", end.code);
-  const std::string last = last_log_line(log, running.log_offset);
+  const std::string last = last_log_line(log, log_offset);
   return last.empty() ? reason : reason + ": " + last;
 }
 

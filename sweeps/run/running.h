@@ -16,16 +16,20 @@ struct Job {
   double work = 0;  ///< as estimated_work gives it
 };
 
-/// A child that computes one. Times in seconds of the monotonic clock.
+/// A child that computes one run, or several of one shape together. Times in seconds of the
+/// monotonic clock.
 struct Running {
-  const Job* job = nullptr;
+  std::vector<const Job*> jobs;
   Child child;
   int threads = 1;
+  int gpu = -1;  ///< that it has; -1 on the CPU
   double started = 0;
-  double kill_at = 0;   ///< when SIGTERM for running too long turns into SIGKILL; 0: not sent
-  long log_offset = 0;  ///< where this child's lines begin in run.log
-  std::string buffer;   ///< the beginning of a message
-  double fraction = 0;  ///< of its steps, done
+  double kill_at = 0;  ///< when SIGTERM for running too long turns into SIGKILL; 0: not sent
+  std::vector<long> log_offsets;  ///< where this child's lines begin in the run.log of each job
+  std::string buffer;             ///< the beginning of a message
+  double fraction = 0;            ///< of its steps, done
+
+  double work() const;
 };
 
 /// Seconds of the monotonic clock.
@@ -44,8 +48,8 @@ struct ChildEnd {
 };
 ChildEnd child_end(int status);
 
-/// Why the run has no result: one line, with the last line of `log`.
+/// Why its runs have no result: one line, with the last line after `log_offset` of `log`.
 std::string failure_reason(const Running& running, const ChildEnd& end, const std::string& log,
-                           double limit_s);
+                           long log_offset, double limit_s);
 
 }  // namespace recallbench

@@ -36,6 +36,10 @@ double estimated_work(const RunConfig& config) {
   return forward * static_cast<double>(config.train.max_epochs);
 }
 
+std::int64_t population_size(const RunConfig&, Device device) {
+  return device == Device::cpu ? 1 : 4;
+}
+
 std::vector<std::size_t> longest_first(const std::vector<double>& work) {
   std::vector<std::size_t> order(work.size());
   std::iota(order.begin(), order.end(), std::size_t{0});

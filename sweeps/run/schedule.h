@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/tensor/device.h"
 #include "sweeps/config/run_config.h"
 
 namespace recallbench {
@@ -11,6 +12,10 @@ namespace recallbench {
 /// and for "minutes or hours", not for more. Early stopping ends most runs sooner.
 ///   3 * epochs * tokens * (n_layers * (12 d^2 + 2 d L) * 2) + 3 * epochs * labels * 2 d V
 double estimated_work(const RunConfig& config);
+
+/// How many runs of this one's shape should train together: on the CPU 1, for its cores take runs
+/// side by side; on a GPU as many as its steps leave room for.
+std::int64_t population_size(const RunConfig& config, Device device);
 
 /// Indices of `work`, largest first, equal ones in their order: the longest runs start first, so
 /// that no long one is left alone at the end.

@@ -6,8 +6,10 @@
 
 #include <cerrno>
 #include <chrono>
+#include <deque>
 #include <fstream>
 #include <optional>
+#include <sstream>
 
 #include "kernels/base/io/atomic_file.h"
 #include "kernels/base/io/file_lock.h"
@@ -45,36 +47,35 @@ std::string host_name() {
   return gethostname(name, sizeof(name) - 1) == 0 ? name : "unknown";
 }
 
-/// What a trainer reports, on its way to the parent and into metrics.jsonl.
-class Reporter {
+/// One run of this process: what the trainer reports of it goes to the parent, into metrics.jsonl
+/// and, at its end, into its records.
+class WorkerRun {
  public:
-  Reporter(const WorkerOptions& options, const RunConfig& config, RunPaths paths)
-      : descriptor_(options.messages), paths_(std::move(paths)) {
-    last_.progress.max_epochs = config.train.max_epochs;
-    if (descriptor_ >= 0) fcntl(descriptor_, F_SETFL, O_NONBLOCK);
+  WorkerRun(const WorkerOptions& options, RunConfig config, FileLock lock)
+      : options_(options),
+        config_(std::move(config)),
+        paths_(run_paths(options.results, run_id(config_))),
+        lock_(std::move(lock)) {
+    last_.progress.max_epochs = config_.train.max_epochs;
+    timing_.started = utc_now();
+    remove_leftovers(paths_.folder);
   }
+  WorkerRun(const WorkerRun&) = delete;
+  WorkerRun& operator=(const WorkerRun&) = delete;
 
-  TrainHooks hooks(int threads) {
+  TrainMember member() {
     TrainHooks hooks;
+    hooks.on_resume = [this](const std::vector<EpochMetrics>& epochs) { resumed_ = epochs; };
     hooks.on_step = [this](const TrainProgress& progress) { step(progress); };
     hooks.on_epoch = [this](const EpochMetrics& metrics) { epoch(metrics); };
+    hooks.on_end = [this](const RunResult& result, const RunTiming& timing) {
+      end(result, timing);
+    };
     hooks.stop_requested = stop_is_requested;
     hooks.checkpoint_directory = paths_.folder;
-    hooks.threads = threads;
-    return hooks;
-  }
-
-  /// Filled by the trainer with what the checkpoint holds, before the first epoch.
-  std::vector<EpochMetrics>* resumed() { return &resumed_; }
-  std::int64_t resumed_epochs() const { return static_cast<std::int64_t>(resumed_.size()); }
-
-  /// metrics.jsonl with all epochs, through a power loss.
-  void publish_metrics() const {
-    std::string text;
-    for (const auto* list : {&resumed_, &epochs_})
-      for (const EpochMetrics& metrics : *list)
-        text += to_json(metrics).compact() + '\n';
-    publish(paths_.metrics, text);
+    hooks.threads = options_.threads;
+    hooks.device = options_.device;
+    return {&config_, hooks};
   }
 
  private:
@@ -99,15 +100,40 @@ class Reporter {
     send();
   }
 
-  /// A full pipe drops the message, a pipe that nobody reads any more ends the run.
-  void send() {
-    if (descriptor_ < 0) return;
-    const std::string line = encode_message(last_);
-    if (write(descriptor_, line.data(), line.size()) < 0 && errno == EPIPE) request_stop();
+  /// metrics.jsonl with all epochs, through a power loss.
+  void publish_metrics() const {
+    std::string text;
+    for (const auto* list : {&resumed_, &epochs_})
+      for (const EpochMetrics& metrics : *list)
+        text += to_json(metrics).compact() + '\n';
+    publish(paths_.metrics, text);
   }
 
-  int descriptor_;
+  void end(const RunResult& result, const RunTiming& timing) {
+    timing_.timing = timing;
+    timing_.ended = utc_now();
+    timing_.threads = options_.threads;
+    timing_.resumed_epochs = static_cast<std::int64_t>(resumed_.size());
+    timing_.processor = options_.device == Device::cpu ? processor_name() : options_.device_kind;
+    if (options_.record_host) timing_.host = host_name();
+    publish_metrics();
+    publish(paths_.timing, timing_text(timing_));
+    publish(paths_.result, record_text(make_record(config_, result, options_.device_kind)));
+    unlink(paths_.failure.c_str());
+  }
+
+  /// A full pipe drops the message, a pipe that nobody reads any more ends the run.
+  void send() {
+    if (options_.messages < 0) return;
+    const std::string line = encode_message(last_);
+    if (write(options_.messages, line.data(), line.size()) < 0 && errno == EPIPE) request_stop();
+  }
+
+  const WorkerOptions& options_;
+  RunConfig config_;
   RunPaths paths_;
+  FileLock lock_;
+  TimingRecord timing_;
   std::vector<EpochMetrics> resumed_, epochs_;
   std::optional<LineFile> file_;
   WorkerMessage last_;
@@ -115,36 +141,34 @@ class Reporter {
 
 }  // namespace
 
-int run_worker(const std::string& config_json, const WorkerOptions& options,
-               const Trainer& trainer) {
+int run_worker(const std::string& configs, const WorkerOptions& options,
+               const RunTrainer& trainer) {
   prepare_child_signals(options.parent);
-  const RunConfig config = parse_run_config(config_json);
-  const std::string id = run_id(config);
-  const RunPaths paths = run_paths(options.results, id);
-  make_directories(paths.folder);
-  const std::optional<FileLock> lock = FileLock::try_lock(paths.lock);
-  if (!lock) return kHeldElsewhere;
-  remove_leftovers(paths.folder);
-  if (read_record(options.results, id)) {
-    unlink(paths.failure.c_str());
-    return kDone;
+  if (options.messages >= 0) fcntl(options.messages, F_SETFL, O_NONBLOCK);
+  bool held = false;
+  std::deque<WorkerRun> runs;  // addresses stay
+  std::istringstream lines(configs);
+  for (std::string line; std::getline(lines, line);) {
+    RunConfig config = parse_run_config(line);
+    const std::string id = run_id(config);
+    const RunPaths paths = run_paths(options.results, id);
+    make_directories(paths.folder);
+    std::optional<FileLock> lock = FileLock::try_lock(paths.lock);
+    if (!lock) {
+      held = true;
+    } else if (read_record(options.results, id)) {
+      unlink(paths.failure.c_str());
+    } else {
+      runs.emplace_back(options, std::move(config), std::move(*lock));
+    }
   }
-  Reporter reporter(options, config, paths);
-  TimingRecord timing;
-  timing.started = utc_now();
-  const RunResult result =
-      trainer(config, reporter.hooks(options.threads), &timing.timing, reporter.resumed());
-  if (result.status == "interrupted") return kInterrupted;
-  timing.ended = utc_now();
-  timing.threads = options.threads;
-  timing.resumed_epochs = reporter.resumed_epochs();
-  timing.processor = processor_name();
-  if (options.record_host) timing.host = host_name();
-  reporter.publish_metrics();
-  publish(paths.timing, timing_text(timing));
-  publish(paths.result, record_text(make_record(config, result)));
-  unlink(paths.failure.c_str());
-  return kDone;
+  std::vector<TrainMember> members;
+  for (WorkerRun& run : runs)
+    members.push_back(run.member());
+  if (!members.empty())
+    for (const RunResult& result : trainer(members))
+      if (result.status == "interrupted") return kInterrupted;
+  return held ? kHeldElsewhere : kDone;
 }
 
 }  // namespace recallbench

@@ -58,8 +58,9 @@ RunResult parse_result(const Json& json) {
 
 }  // namespace
 
-RunRecord make_record(const RunConfig& config, const RunResult& result) {
+RunRecord make_record(const RunConfig& config, const RunResult& result, const std::string& device) {
   RunRecord record;
+  record.device = device;
   record.run_id = run_id(config);
   record.config = canonical_json(config);
   record.code_version = code_version();

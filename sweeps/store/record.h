@@ -18,8 +18,9 @@ struct RunRecord {
   RunResult result;  ///< status "done" or "diverged"
 };
 
-/// The record of a run that ended in this process.
-RunRecord make_record(const RunConfig& config, const RunResult& result);
+/// The record of a run that ended in this process, on that kind of device.
+RunRecord make_record(const RunConfig& config, const RunResult& result,
+                      const std::string& device = "cpu");
 
 /// result.json's text: indented, with a checksum over everything else in it.
 std::string record_text(const RunRecord& record);
@@ -38,7 +39,7 @@ struct TimingRecord {
   int threads = 1;
   std::int64_t resumed_epochs = 0;  ///< epochs that earlier processes had done
   std::string started, ended;       ///< UTC, ISO 8601
-  std::string processor;            ///< "AMD EPYC 7763 64-Core Processor"
+  std::string processor;            ///< "AMD EPYC 7763 64-Core Processor", "NVIDIA H200"
   std::optional<std::string> host;  ///< only where it was asked for
 };
 std::string timing_text(const TimingRecord& record);

@@ -1,5 +1,7 @@
 #include "sweeps/train/population.h"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <cmath>
 #include <numbers>
@@ -36,7 +38,8 @@ void MemberState::diverge(const std::string& reason) {
     metrics->loss = metrics->accuracy = std::nan("");
 }
 
-Population::Population(std::vector<MemberState*> members, RunTiming& timing) : timing_(timing) {
+Population::Population(std::vector<MemberState*> members, RunTiming& timing, const Stopwatch& total)
+    : timing_(timing), total_(total) {
   const MemberState& first = *members.front();
   epoch_ = first.at.epoch;
   batch_ = first.at.batch;
@@ -110,8 +113,19 @@ void Population::run() {
       members_[r]->result.reason = "max_epochs";
       finish(static_cast<Index>(r));
     }
-  timing_.examples_per_s = timing_.train_s > 0 ? examples_ / timing_.train_s : 0;
-  timing_.tokens_per_s = timing_.train_s > 0 ? tokens_ / timing_.train_s : 0;
+}
+
+/// Durations so far, of all members together.
+RunTiming Population::timing_now() const {
+  RunTiming timing = timing_;
+  timing.total_s = total_.seconds();
+  timing.setup_s = timing.total_s - timing.data_s - timing.train_s - timing.eval_s;
+  timing.examples_per_s = timing.train_s > 0 ? examples_ / timing.train_s : 0;
+  timing.tokens_per_s = timing.train_s > 0 ? tokens_ / timing.train_s : 0;
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  timing.peak_rss_bytes = usage.ru_maxrss * std::int64_t{1024};
+  return timing;
 }
 
 double Population::rate(const MemberState& member) const {
@@ -288,6 +302,7 @@ void Population::finish(Index replica) {
   result.state_length = longest_length(member.data->test);
   result.state_bytes = trainer_->model().measured_state_bytes(result.state_length);
   result.published_state_bytes = trainer_->model().published_state_bytes(result.state_length);
+  if (member.hooks().on_end) member.hooks().on_end(result, timing_now());
 }
 
 }  // namespace recallbench

@@ -41,8 +41,8 @@ struct MemberState {
 /// Trains members that stand at one place (epoch and batch) from there to their ends.
 class Population {
  public:
-  /// All members train; `timing` is that of the whole.
-  Population(std::vector<MemberState*> members, RunTiming& timing);
+  /// All members train; `timing` and `total` are those of the whole process.
+  Population(std::vector<MemberState*> members, RunTiming& timing, const Stopwatch& total);
   void run();
 
  private:
@@ -60,7 +60,10 @@ class Population {
   double rate(const MemberState& member) const;
   bool early_stop(const MemberState& member) const;
 
+  RunTiming timing_now() const;
+
   RunTiming& timing_;
+  const Stopwatch& total_;
   std::vector<MemberState*> members_;  ///< by replica of the trainer
   std::unique_ptr<Trainer> trainer_;
   std::vector<BatchPlace> batches_, visit_;  ///< in the order of the data, and of this epoch

@@ -1,7 +1,5 @@
 #include "sweeps/train/train_run.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <map>
 
@@ -47,44 +45,35 @@ bool same_shape(const RunConfig& a, const RunConfig& b) {
 
 std::vector<RunResult> train_population(const std::vector<TrainMember>& members) {
   RunTiming timing;
+  const Stopwatch total(timing.total_s);
   set_threads(members.front().hooks.threads);
-  std::vector<RunResult> results;
-  {
-    const Stopwatch total(timing.total_s);
-    std::map<std::string, std::shared_ptr<const RunData>> data;
-    std::vector<MemberState> states;
-    for (const TrainMember& member : members) {
-      auto& of_member = data[data_key(*member.config)];
-      if (!of_member) {
-        const Stopwatch watch(timing.data_s);
-        of_member = std::make_shared<RunData>(make_run_data(*member.config, member.hooks.threads));
-      }
-      MemberState state{&member,
-                        of_member,
-                        CheckpointFolder(member.hooks.checkpoint_directory, run_id(*member.config)),
-                        {},
-                        {}};
-      state.checkpoints.load_position(state.at);
-      if (member.resumed_epochs != nullptr) *member.resumed_epochs = state.at.epochs;
-      states.push_back(std::move(state));
+  std::map<std::string, std::shared_ptr<const RunData>> data;
+  std::vector<MemberState> states;
+  for (const TrainMember& member : members) {
+    auto& of_member = data[data_key(*member.config)];
+    if (!of_member) {
+      const Stopwatch watch(timing.data_s);
+      of_member = std::make_shared<RunData>(make_run_data(*member.config, member.hooks.threads));
     }
-    for (std::vector<MemberState*>& group : by_place(states))
-      Population(std::move(group), timing).run();
-    for (const MemberState& state : states)
-      results.push_back(state.result);
+    MemberState state{&member,
+                      of_member,
+                      CheckpointFolder(member.hooks.checkpoint_directory, run_id(*member.config)),
+                      {},
+                      {}};
+    state.checkpoints.load_position(state.at);
+    if (member.hooks.on_resume) member.hooks.on_resume(state.at.epochs);
+    states.push_back(std::move(state));
   }
-  timing.setup_s = timing.total_s - timing.data_s - timing.train_s - timing.eval_s;
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  timing.peak_rss_bytes = usage.ru_maxrss * std::int64_t{1024};
-  for (const TrainMember& member : members)
-    if (member.timing != nullptr) *member.timing = timing;
+  for (std::vector<MemberState*>& group : by_place(states))
+    Population(std::move(group), timing, total).run();
+  std::vector<RunResult> results;
+  for (const MemberState& state : states)
+    results.push_back(state.result);
   return results;
 }
 
-RunResult train_run(const RunConfig& config, const TrainHooks& hooks, RunTiming* timing,
-                    std::vector<EpochMetrics>* resumed_epochs) {
-  return train_population({{&config, hooks, timing, resumed_epochs}})[0];
+RunResult train_run(const RunConfig& config, const TrainHooks& hooks) {
+  return train_population({{&config, hooks}})[0];
 }
 
 }  // namespace recallbench

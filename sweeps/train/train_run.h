@@ -57,11 +57,14 @@ struct TrainProgress {
 
 /// How a run talks to its surroundings. All are optional.
 struct TrainHooks {
+  std::function<void(const std::vector<EpochMetrics>&)> on_resume;  ///< what a checkpoint holds
   std::function<void(const TrainProgress&)> on_step;  ///< at most a few times a second
   std::function<void(const EpochMetrics&)> on_epoch;  ///< after each validation
-  std::function<bool()> stop_requested;               ///< polled once a step
-  std::string checkpoint_directory;                   ///< resume from and save to; "" for neither
-  int threads = 1;                                    ///< of the CPU, for training and for data
+  /// Once the run is done or has diverged, though others of its population may train on.
+  std::function<void(const RunResult&, const RunTiming&)> on_end;
+  std::function<bool()> stop_requested;  ///< polled once a step
+  std::string checkpoint_directory;      ///< resume from and save to; "" for neither
+  int threads = 1;                       ///< of the CPU, for training and for data
   Device device = Device::cpu;
 };
 
@@ -71,13 +74,10 @@ struct Compute {
   Precision precision = Precision::fp32;
 };
 
-/// One run of a population, and where to put what it came to besides its result; either may be
-/// null.
+/// One run of a population.
 struct TrainMember {
   const RunConfig* config;
   TrainHooks hooks;
-  RunTiming* timing = nullptr;
-  std::vector<EpochMetrics>* resumed_epochs = nullptr;
 };
 
 /// Trains runs that differ in learning rate, weight decay and seeds alone (`same_shape`) together,
@@ -90,10 +90,8 @@ std::vector<RunResult> train_population(const std::vector<TrainMember>& members)
 bool same_shape(const RunConfig& a, const RunConfig& b);
 
 /// Trains, validates and tests one run in this process. With a checkpoint in
-/// `checkpoint_directory` it goes on from there, with the same bits as if it had never stopped;
-/// `resumed_epochs` (if given) receives the epochs that the checkpoint already holds.
+/// `checkpoint_directory` it goes on from there, with the same bits as if it had never stopped.
 /// When stop_requested says so it saves a checkpoint after the step and returns "interrupted".
-RunResult train_run(const RunConfig& config, const TrainHooks& hooks, RunTiming* timing = nullptr,
-                    std::vector<EpochMetrics>* resumed_epochs = nullptr);
+RunResult train_run(const RunConfig& config, const TrainHooks& hooks);
 
 }  // namespace recallbench

@@ -8,6 +8,7 @@
 //   FAKE_EXIT_SEED   the run with this seed throws Error(usage)
 //   FAKE_HANG_SEED   the run with this seed sleeps, deaf to SIGTERM
 //   FAKE_NAN_SEED    the run with this seed diverges
+//   FAKE_POPULATION  most runs that train in one process
 //   FAKE_TRACE       file to which every trained run appends "trained ID", every overlap "overlap
 //   ID"
 #include <fcntl.h>
@@ -127,8 +128,7 @@ RunResult result_of(const FakeState& state, const RunConfig& config) {
   return result;
 }
 
-RunResult train_fake(const RunConfig& config, const TrainHooks& hooks, RunTiming*,
-                     std::vector<EpochMetrics>* resumed) {
+RunResult train_one(const RunConfig& config, const TrainHooks& hooks) {
   const std::string id = run_id(config);
   const FileDescriptor folder =
       open_at(AT_FDCWD, hooks.checkpoint_directory, O_RDONLY | O_DIRECTORY);
@@ -138,8 +138,10 @@ RunResult train_fake(const RunConfig& config, const TrainHooks& hooks, RunTiming
   const std::int64_t steps = config.task.train[0].num_examples / config.task.train_batch_size;
   const auto pause = static_cast<useconds_t>(number_from_environment("FAKE_STEP_US"));
   FakeState state = load(path, id);
+  std::vector<EpochMetrics> resumed;
   for (std::size_t i = 0; i < state.epochs.size(); ++i)
-    resumed->push_back(epoch_of(static_cast<std::int64_t>(i), steps, state.epochs[i]));
+    resumed.push_back(epoch_of(static_cast<std::int64_t>(i), steps, state.epochs[i]));
+  hooks.on_resume(resumed);
   while (state.step < steps * config.train.max_epochs) {
     if (pause != 0) usleep(pause);
     state.hash = xxh3_64(fmt::format("{} {}", state.hash, state.step));
@@ -157,7 +159,18 @@ RunResult train_fake(const RunConfig& config, const TrainHooks& hooks, RunTiming
     return interrupted;
   }
   trace("trained " + id);
-  return result_of(state, config);
+  const RunResult result = result_of(state, config);
+  hooks.on_end(result, {});
+  return result;
+}
+
+/// One after another: what tests of populations see is who shares a process.
+std::vector<RunResult> train_fake(const std::vector<TrainMember>& members) {
+  if (members.size() > 1) trace(fmt::format("together {}", members.size()));
+  std::vector<RunResult> results;
+  for (const TrainMember& member : members)
+    results.push_back(train_one(*member.config, member.hooks));
+  return results;
 }
 
 std::vector<RunConfig> fake_runs(std::uint64_t count) {
@@ -184,6 +197,10 @@ int sweep(const std::vector<std::string>& arguments) {
   request.runs = fake_runs(std::stoull(arguments.at(1)));
   request.driver.jobs = std::stoi(arguments.at(2));
   if (arguments.size() > 3) request.driver.run_timeout_s = std::stod(arguments[3]);
+  if (const auto most = number_from_environment("FAKE_POPULATION"); most > 0)
+    request.driver.population = [most](const RunConfig&) {
+      return static_cast<std::int64_t>(most);
+    };
   request.driver.worker = {"/proc/self/exe", "worker"};
   Progress progress(choose_progress(false), choose_color("auto"));
   const SweepOutcome outcome = run_sweep(request, progress);

@@ -40,6 +40,25 @@ TEST_F(FakeSweep, LargerRequestTrainsOnlyWhatIsNewSmallerOneSelects) {
   EXPECT_EQ(contents(results_), expected);
 }
 
+// Seeds alone differ within the two widths: two shapes of at most three runs each.
+TEST_F(FakeSweep, RunsOfOneShapeShareAProcessWithTheSameResults) {
+  const Environment environment = {{"FAKE_TRACE", trace_}, {"FAKE_POPULATION", "3"}};
+  EXPECT_EQ(sweep(results_, 8, environment).code, 0);
+  EXPECT_EQ(contents(results_), undisturbed(8));
+  const auto lines = trace_lines(trace_);
+  EXPECT_EQ(lines.at("together 3"), 2) << file_text(trace_);  // of six runs of width 64
+  EXPECT_EQ(lines.at("together 2"), 1) << file_text(trace_);  // and two of width 32
+}
+
+TEST_F(FakeSweep, ACrashCostsThePopulationsTimeAndTheCulpritsResultAlone) {
+  const Ended ended = sweep(results_, 8, {{"FAKE_POPULATION", "8"}, {"FAKE_CRASH_SEED", "4"}});
+  EXPECT_EQ(ended.code, 1);
+  EXPECT_TRUE(contains(ended.out, "done 7 already 0 failed 1")) << ended.out;
+  EXPECT_TRUE(contains(ended.err, "tried one by one")) << ended.err;
+  EXPECT_EQ(sweep(results_, 8).code, 0);
+  EXPECT_EQ(contents(results_), undisturbed(8));
+}
+
 TEST_F(FakeSweep, TwoAtOnceShareTheRuns) {
   constexpr int kRuns = 8;
   const auto expected = undisturbed(kRuns);

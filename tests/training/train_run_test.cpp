@@ -50,10 +50,27 @@ TEST(TrainRun, SameBitsAgainAndOnThreeThreads) {
   EXPECT_NE(first, text(train_run(small_run({"seed=2"}), one)));
 }
 
+TEST(TrainRun, SameBitsInAPopulation) {
+  const std::vector<RunConfig> configs = {small_run({"train.lr=3e-3"}), small_run(),
+                                          small_run({"seed=2"}),
+                                          small_run({"train.lr=1e30", "train.weight_decay=0"})};
+  std::vector<TrainMember> members;
+  for (const RunConfig& config : configs) {
+    EXPECT_TRUE(same_shape(config, configs[0]));
+    members.push_back({&config, {}});
+  }
+  const std::vector<RunResult> together = train_population(members);
+  for (std::size_t i = 0; i < configs.size(); ++i)
+    EXPECT_EQ(text(together[i]), text(train_run(configs[i], {}))) << i;
+  EXPECT_EQ(together[3].status, "diverged");
+  EXPECT_FALSE(same_shape(small_run({"model.d_model=32"}), configs[0]));
+}
+
 class Folder {
  public:
-  Folder() : path_(fs::temp_directory_path() / fmt::format("recallbench-train-{}", getpid())) {
-    fs::create_directories(path_);
+  Folder() {
+    std::string name = (fs::temp_directory_path() / "recallbench-train-XXXXXX").string();
+    path_ = mkdtemp(name.data());
   }
   ~Folder() { fs::remove_all(path_); }
   std::string text() const { return path_.string(); }
@@ -81,6 +98,26 @@ TEST(TrainRun, InterruptedAtEveryFewStepsItEndsWithTheSameBits) {
     EXPECT_EQ(text(result), undisturbed) << "stopped after every " << every << " steps";
     EXPECT_GT(processes, 2);
   }
+}
+
+TEST(TrainRun, APopulationResumesInOtherPopulations) {
+  const std::vector<RunConfig> configs = {small_run(), small_run({"seed=2"}),
+                                          small_run({"seed=3"})};
+  std::vector<std::string> expected;
+  for (const RunConfig& config : configs)
+    expected.push_back(text(train_run(config, {})));
+  const Folder folders[3];
+  const auto member = [&](std::size_t i, int stop_after) {
+    TrainHooks hooks;
+    hooks.checkpoint_directory = folders[i].text();
+    hooks.stop_requested = [steps = 0, stop_after]() mutable { return steps++ == stop_after; };
+    return TrainMember{&configs[i], hooks};
+  };
+  EXPECT_EQ(train_population({member(0, 5), member(1, -1)})[1].status, "interrupted");
+  EXPECT_EQ(train_population({member(2, 20)})[0].status, "interrupted");
+  const auto results = train_population({member(0, -1), member(1, -1), member(2, -1)});
+  for (std::size_t i = 0; i < configs.size(); ++i)
+    EXPECT_EQ(text(results[i]), expected[i]) << i;
 }
 
 TEST(TrainRun, ADamagedCheckpointGivesWayToTheOneBefore) {
