@@ -39,23 +39,26 @@ void step_as(Parameters& parameters, Parameter p, Index r, const Rates<T>& rates
 
 }  // namespace
 
+AdamwRates adamw_rates(double lr, double weight_decay, std::int64_t step, const AdamwConstants& c) {
+  const double n = static_cast<double>(step);
+  const double correction1 = 1 - std::pow(c.beta1, n), correction2 = 1 - std::pow(c.beta2, n);
+  return {1 - lr * weight_decay, lr / correction1, 1 / std::sqrt(correction2)};
+}
+
 void adamw_step(Parameters& parameters, const std::vector<Parameter>& updated,
                 std::span<const double> lr, std::span<const double> weight_decay, std::int64_t step,
                 const AdamwConstants& c) {
-  const double n = static_cast<double>(step);
-  const double correction1 = 1 - std::pow(c.beta1, n), correction2 = 1 - std::pow(c.beta2, n);
   for (Index r = 0; r < parameters.replicas(); ++r) {
-    const double rate = lr[static_cast<std::size_t>(r)];
+    const AdamwRates rates = adamw_rates(lr[static_cast<std::size_t>(r)],
+                                         weight_decay[static_cast<std::size_t>(r)], step, c);
     for (const Parameter p : updated) {
-      const double decay =
-          parameters.spec(p).decays ? weight_decay[static_cast<std::size_t>(r)] : 0.0;
       const auto run = [&](auto type) {
         using T = decltype(type);
         step_as<T>(parameters, p, r,
-                   {static_cast<T>(1 - rate * decay), static_cast<T>(c.beta1),
-                    static_cast<T>(1 - c.beta1), static_cast<T>(c.beta2),
-                    static_cast<T>(1 - c.beta2), static_cast<T>(rate / correction1),
-                    static_cast<T>(1 / std::sqrt(correction2)), static_cast<T>(c.eps)});
+                   {static_cast<T>(parameters.spec(p).decays ? rates.keep : 1.0),
+                    static_cast<T>(c.beta1), static_cast<T>(1 - c.beta1), static_cast<T>(c.beta2),
+                    static_cast<T>(1 - c.beta2), static_cast<T>(rates.step_size),
+                    static_cast<T>(rates.root_correction), static_cast<T>(c.eps)});
       };
       parameters.type() == DType::f32 ? run(float{}) : run(double{});
     }

@@ -12,6 +12,15 @@ struct AdamwConstants {
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
 };
 
+/// What a step multiplies with, the same for every number of a replica.
+struct AdamwRates {
+  double keep;             ///< 1 - lr·wd, of parameters that decay
+  double step_size;        ///< lr / (1 - β1^step)
+  double root_correction;  ///< 1 / sqrt(1 - β2^step)
+};
+AdamwRates adamw_rates(double lr, double weight_decay, std::int64_t step,
+                       const AdamwConstants& constants = {});
+
 /// Step `step` (from 1) on the given parameters, per replica with its own rates:
 ///   p ← p (1 - lr·wd)   where the parameter decays
 ///   m ← β1 m + (1 - β1) g,   v ← β2 v + (1 - β2) g²

@@ -24,6 +24,7 @@ void append_dropout_cases(std::vector<OpCase>& cases) {
   for (const auto& [rows, cols, p, timed] :
        {std::tuple<Index, Index, double, bool>{3, 5, 0.1, false},
         {70, 33, 0.5, false},
+        {9, 64, 0.1, false},
         {1, 1, 0.0, false},
         {16384, 64, 0.1, true}}) {
     OpCase c;

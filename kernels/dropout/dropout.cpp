@@ -1,6 +1,7 @@
 #include "kernels/dropout/dropout.h"
 
 #include "kernels/dropout/dropout_cpu.h"
+#include "kernels/dropout/dropout_cuda.h"
 #include "kernels/graph/execution.h"
 
 namespace recallbench {
@@ -26,6 +27,13 @@ class Dropout : public TypedOperation<Dropout> {
     for (Index r = 0; r < e.replicas(); ++r)
       dropout_cpu(mask(e, r), e.output_gradient<T>(0).replica(r), dx.view.replica(r),
                   dx.accumulate);
+  }
+
+  void forward_cuda(Execution& e) {
+    dropout_cuda(e.cuda(), random_id_, p_, e.input<float>(0), {e.output<float>(0), true});
+  }
+  void backward_cuda(Execution& e) {
+    dropout_cuda(e.cuda(), random_id_, p_, e.output_gradient<float>(0), e.input_gradient<float>(0));
   }
 
  private:

@@ -1,7 +1,6 @@
 #include "kernels/dropout/dropout_mask.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "kernels/base/philox.h"
 
@@ -40,8 +39,7 @@ void philox_lanes(const DropoutMask& mask, std::uint32_t first, std::uint32_t (&
 template <class T>
 void dropout_scales(const DropoutMask& mask, Index first, Index count, T* scale) {
   const T kept = static_cast<T>(1 / (1 - mask.p));
-  const auto threshold =
-      static_cast<std::uint32_t>(std::min(std::floor((1 - mask.p) * 0x1p32), 0x1p32 - 1));
+  const std::uint32_t threshold = dropout_threshold(mask.p);
   std::uint32_t words[4][kLanes];
   T chunk[kChunk];
   // A counter decides four elements, so the first chunk may begin up to three of them early.

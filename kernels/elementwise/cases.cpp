@@ -39,6 +39,28 @@ OpCase unary(const std::string& name, Activation f, double scale) {
   return c;
 }
 
+/// Rows that lie apart and begin at odd addresses.
+OpCase column_slices() {
+  OpCase c;
+  c.name = "column_slices";
+  c.inputs = {{7, 13}, {7, 13}};
+  c.build = [](Graph& g, const std::vector<Tensor>& t) {
+    const Tensor a = t[0].columns(1, 12), y = multiply(g, a, t[1].columns(0, 12));
+    return std::vector<Tensor>{activate(g, Activation::silu, add(g, y, a))};
+  };
+  c.reference = [](const std::vector<HostTensor>& t, const HostBatch&) {
+    HostTensor y{{7, 12}, {}};
+    for (std::size_t i = 0; i < 7; ++i) {
+      for (std::size_t j = 0; j < 12; ++j) {
+        const double a = t[0].data[i * 13 + j + 1], b = t[1].data[i * 13 + j];
+        y.data.push_back(activation_reference(Activation::silu, a * b + a));
+      }
+    }
+    return std::vector<HostTensor>{y};
+  };
+  return c;
+}
+
 }  // namespace
 
 void append_elementwise_cases(std::vector<OpCase>& cases) {
@@ -53,6 +75,7 @@ void append_elementwise_cases(std::vector<OpCase>& cases) {
       [](Graph& g, const Tensor& a, const Tensor& b) { return add(g, multiply(g, a, a), b); },
       [](double a, double b) { return a * a + b; });
   cases.push_back(square);
+  cases.push_back(column_slices());
   for (const double scale : {1.0, 10.0}) {
     const std::string suffix = fmt::format(",scale={}", scale);
     cases.push_back(unary("silu" + suffix, Activation::silu, scale));

@@ -1,6 +1,7 @@
 #include "kernels/elementwise/elementwise.h"
 
 #include "kernels/elementwise/elementwise_cpu.h"
+#include "kernels/elementwise/elementwise_cuda.h"
 #include "kernels/graph/execution.h"
 
 namespace recallbench {
@@ -25,6 +26,14 @@ class Add : public TypedOperation<Add> {
     for (const int k : {0, 1})
       copy_cpu(e.output_gradient<T>(0), e.input_gradient<T>(k));
   }
+
+  void forward_cuda(Execution& e) {
+    add_cuda(e.cuda(), e.input<float>(0), e.input<float>(1), e.output<float>(0));
+  }
+  void backward_cuda(Execution& e) {
+    for (const int k : {0, 1})
+      copy_cuda(e.cuda(), e.output_gradient<float>(0), e.input_gradient<float>(k));
+  }
 };
 
 class Multiply : public TypedOperation<Multiply> {
@@ -48,6 +57,15 @@ class Multiply : public TypedOperation<Multiply> {
       if (d.wanted) multiply_cpu(e.output_gradient<T>(0), e.input<T>(1 - k), d.view, d.accumulate);
     }
   }
+
+  void forward_cuda(Execution& e) {
+    multiply_cuda(e.cuda(), e.input<float>(0), e.input<float>(1), {e.output<float>(0), true});
+  }
+  void backward_cuda(Execution& e) {
+    for (const int k : {0, 1})
+      multiply_cuda(e.cuda(), e.output_gradient<float>(0), e.input<float>(1 - k),
+                    e.input_gradient<float>(k));
+  }
 };
 
 class Activate : public TypedOperation<Activate> {
@@ -66,6 +84,14 @@ class Activate : public TypedOperation<Activate> {
   template <class T>
   void backward_as(Execution& e) {
     activate_backward_cpu(f_, e.input<T>(0), e.output_gradient<T>(0), e.input_gradient<T>(0));
+  }
+
+  void forward_cuda(Execution& e) {
+    activate_cuda(e.cuda(), f_, e.input<float>(0), e.output<float>(0));
+  }
+  void backward_cuda(Execution& e) {
+    activate_backward_cuda(e.cuda(), f_, e.input<float>(0), e.output_gradient<float>(0),
+                           e.input_gradient<float>(0));
   }
 
  private:

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "kernels/elementwise/elementwise_cpu.h"
+#include "kernels/elementwise/elementwise_cuda.h"
+#include "kernels/embedding/embedding_cuda.h"
 #include "kernels/graph/execution.h"
 #include "kernels/tensor/parallel.h"
 
@@ -14,18 +16,21 @@ constexpr Index kColumnBlock = 32;
 
 class Embedding : public TypedOperation<Embedding> {
  public:
-  Embedding(const Tensor& table, Index examples, Index length) : vocab_(table.rows()) {
+  Embedding(const Tensor& table, Index examples, Index length, Device device)
+      : vocab_(table.rows()) {
     reads(table, InBackward::unused);
     writes(Shape{table.shape[0], examples, length, table.cols()}, InBackward::unused);
+    if constexpr (kCudaBuild)
+      if (device == Device::cuda)
+        needs_scratch(
+            0, embedding_cuda_scratch(table.shape[0], examples * length, vocab_, table.cols()));
   }
   std::string_view name() const override { return "embedding"; }
 
   template <class T>
   void forward_as(Execution& e) {
     const Batched<T> out = e.output<T>(0);
-    check(e.batch().examples * e.batch().length == out.rows, "embedding",
-          "recorded for {} tokens, the batch has {} x {}", out.rows, e.batch().examples,
-          e.batch().length);
+    check_tokens(e, out.rows);
     for (Index r = 0; r < e.replicas(); ++r) {
       const Matrix<T> table = e.input<T>(0).replica(r), y = out.replica(r);
       const std::int32_t* tokens = e.batch().tokens + r * y.rows;
@@ -56,7 +61,22 @@ class Embedding : public TypedOperation<Embedding> {
     }
   }
 
+  void forward_cuda(Execution& e) {
+    check_tokens(e, e.output<float>(0).rows);
+    embedding_cuda(e.cuda(), e.batch().tokens, e.input<float>(0), e.output<float>(0));
+  }
+  void backward_cuda(Execution& e) {
+    embedding_backward_cuda(e.cuda(), e.batch().tokens, e.output_gradient<float>(0),
+                            e.input_gradient<float>(0), e.scratch<float>());
+  }
+
  private:
+  void check_tokens(const Execution& e, Index rows) const {
+    check(e.batch().examples * e.batch().length == rows, "embedding",
+          "recorded for {} tokens, the batch has {} x {}", rows, e.batch().examples,
+          e.batch().length);
+  }
+
   Index vocab_;
 };
 
@@ -97,6 +117,15 @@ class AddPositions : public TypedOperation<AddPositions> {
     }
   }
 
+  void forward_cuda(Execution& e) {
+    add_positions_cuda(e.cuda(), length_, e.input<float>(0), e.input<float>(1), e.output<float>(0));
+  }
+  void backward_cuda(Execution& e) {
+    copy_cuda(e.cuda(), e.output_gradient<float>(0), e.input_gradient<float>(0));
+    add_positions_table_backward_cuda(e.cuda(), length_, e.output_gradient<float>(0),
+                                      e.input_gradient<float>(1));
+  }
+
  private:
   Index length_;
 };
@@ -106,7 +135,7 @@ class AddPositions : public TypedOperation<AddPositions> {
 Tensor embedding(Graph& graph, const Tensor& table, Index examples, Index length) {
   check(table.shape.rank() == 3, "embedding", "expected a table [R, V, D], got {}",
         table.shape.text());
-  return graph.add(std::make_unique<Embedding>(table, examples, length))[0];
+  return graph.add(std::make_unique<Embedding>(table, examples, length, graph.device()))[0];
 }
 
 Tensor add_positions(Graph& graph, const Tensor& x, const Tensor& table) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/gather_rows/gather_rows_cuda.h"
 #include "kernels/graph/execution.h"
 #include "kernels/tensor/parallel.h"
 
@@ -19,8 +20,7 @@ class GatherRows : public TypedOperation<GatherRows> {
 
   template <class T>
   void forward_as(Execution& e) {
-    check(e.batch().labels == labels_, "gather_rows", "recorded for {} labels, the batch has {}",
-          labels_, e.batch().labels);
+    check_labels(e);
     for (Index r = 0; r < e.replicas(); ++r) {
       const Matrix<T> x = e.input<T>(0).replica(r), y = e.output<T>(0).replica(r);
       for (Index i = 0; i < y.rows; ++i)
@@ -46,7 +46,22 @@ class GatherRows : public TypedOperation<GatherRows> {
     }
   }
 
+  void forward_cuda(Execution& e) {
+    check_labels(e);
+    gather_rows_cuda(e.cuda(), e.batch().positions, length_, labels_, e.input<float>(0),
+                     e.output<float>(0));
+  }
+  void backward_cuda(Execution& e) {
+    gather_rows_backward_cuda(e.cuda(), e.batch().positions, length_, labels_,
+                              e.output_gradient<float>(0), e.input_gradient<float>(0));
+  }
+
  private:
+  void check_labels(const Execution& e) const {
+    check(e.batch().labels == labels_, "gather_rows", "recorded for {} labels, the batch has {}",
+          labels_, e.batch().labels);
+  }
+
   /// Row of x that row i of y is.
   Index source(const Execution& e, Index replica, Index i) const {
     return i / labels_ * length_ + e.batch().positions[replica * examples_ * labels_ + i];

@@ -31,6 +31,10 @@ void append_norm_cases(std::vector<OpCase>& cases) {
     for (const auto& [rows, cols, timed] : {std::tuple<Index, Index, bool>{5, 7, false},
                                             {1, 16, false},
                                             {1500, 3, false},
+                                            {37, 64, false},
+                                            {40, 128, false},
+                                            {9, 300, false},
+                                            {3, 515, false},
                                             {16384, 64, true}}) {
       OpCase c;
       c.name = fmt::format("{}/rows={},D={}", centred ? "layer_norm" : "rms_norm", rows, cols);

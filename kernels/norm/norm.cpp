@@ -2,13 +2,14 @@
 
 #include "kernels/graph/execution.h"
 #include "kernels/norm/norm_cpu.h"
+#include "kernels/norm/norm_cuda.h"
 
 namespace recallbench {
 namespace {
 
 class Norm : public TypedOperation<Norm> {
  public:
-  Norm(const Tensor& x, const Tensor& weight, const Tensor* bias, double eps)
+  Norm(const Tensor& x, const Tensor& weight, const Tensor* bias, double eps, Device device)
       : centred_(bias != nullptr), eps_(eps) {
     reads(x, InBackward::read);
     reads(weight, InBackward::read);
@@ -16,6 +17,9 @@ class Norm : public TypedOperation<Norm> {
     writes(x.shape, InBackward::unused);
     saves(x.shape.with_cols(2));
     needs_scratch(0, norm_scratch(x.rows(), x.cols()));
+    if constexpr (kCudaBuild)
+      if (device == Device::cuda)
+        needs_scratch(0, norm_cuda_scratch(x.shape.replicas(), x.rows(), x.cols()));
   }
   std::string_view name() const override { return centred_ ? "layer_norm" : "rms_norm"; }
 
@@ -29,6 +33,19 @@ class Norm : public TypedOperation<Norm> {
     norm_backward_cpu(e.input<T>(0), e.input<T>(1), e.output<T>(1), e.output_gradient<T>(0),
                       centred_, e.input_gradient<T>(0), e.input_gradient<T>(1),
                       centred_ ? e.input_gradient<T>(2) : Gradient<T>{}, e.scratch<T>());
+  }
+
+  void forward_cuda(Execution& e) {
+    norm_forward_cuda(e.cuda(), e.input<float>(0), e.input<float>(1),
+                      centred_ ? e.input<float>(2) : Batched<float>{}, eps_, e.output<float>(0),
+                      e.output<float>(1));
+  }
+  void backward_cuda(Execution& e) {
+    norm_backward_cuda(e.cuda(), e.input<float>(0), e.input<float>(1), e.output<float>(1),
+                       e.output_gradient<float>(0), centred_, e.input_gradient<float>(0),
+                       e.input_gradient<float>(1),
+                       centred_ ? e.input_gradient<float>(2) : Gradient<float>{},
+                       e.scratch<float>());
   }
 
  private:
@@ -48,12 +65,12 @@ Tensor layer_norm(Graph& graph, const Tensor& x, const Tensor& weight, const Ten
                   double eps) {
   check_affine("layer_norm", x, weight);
   check_affine("layer_norm", x, bias);
-  return graph.add(std::make_unique<Norm>(x, weight, &bias, eps))[0];
+  return graph.add(std::make_unique<Norm>(x, weight, &bias, eps, graph.device()))[0];
 }
 
 Tensor rms_norm(Graph& graph, const Tensor& x, const Tensor& weight, double eps) {
   check_affine("rms_norm", x, weight);
-  return graph.add(std::make_unique<Norm>(x, weight, nullptr, eps))[0];
+  return graph.add(std::make_unique<Norm>(x, weight, nullptr, eps, graph.device()))[0];
 }
 
 }  // namespace recallbench

@@ -4,20 +4,22 @@
 namespace recallbench {
 
 void append_transpose_cases(std::vector<OpCase>& cases) {
-  OpCase c;
-  c.name = "transpose/4x7";
-  c.inputs = {{4, 7}};
-  c.build = [](Graph& g, const std::vector<Tensor>& t) {
-    return std::vector<Tensor>{transpose(g, t[0])};
-  };
-  c.reference = [](const std::vector<HostTensor>& t, const HostBatch&) {
-    HostTensor y{{7, 4}, {}};
-    for (std::size_t j = 0; j < 7; ++j)
-      for (std::size_t i = 0; i < 4; ++i)
-        y.data.push_back(t[0].data[i * 7 + j]);
-    return std::vector<HostTensor>{y};
-  };
-  cases.push_back(c);
+  for (const auto& [rows, cols] : {std::pair<Index, Index>{4, 7}, {33, 70}}) {
+    OpCase c;
+    c.name = fmt::format("transpose/{}x{}", rows, cols);
+    c.inputs = {{rows, cols}};
+    c.build = [](Graph& g, const std::vector<Tensor>& t) {
+      return std::vector<Tensor>{transpose(g, t[0])};
+    };
+    c.reference = [rows = rows, cols = cols](const std::vector<HostTensor>& t, const HostBatch&) {
+      HostTensor y{{cols, rows}, {}};
+      for (Index j = 0; j < cols; ++j)
+        for (Index i = 0; i < rows; ++i)
+          y.data.push_back(t[0].data[static_cast<std::size_t>(i * cols + j)]);
+      return std::vector<HostTensor>{y};
+    };
+    cases.push_back(c);
+  }
 }
 
 }  // namespace recallbench

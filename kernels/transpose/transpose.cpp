@@ -1,6 +1,7 @@
 #include "kernels/transpose/transpose.h"
 
 #include "kernels/graph/execution.h"
+#include "kernels/transpose/transpose_cuda.h"
 
 namespace recallbench {
 namespace {
@@ -23,6 +24,13 @@ class TransposeOperation : public TypedOperation<TransposeOperation> {
     const Gradient<T> dx = e.input_gradient<T>(0);
     for (Index r = 0; r < e.replicas(); ++r)
       copy(e.output_gradient<T>(0).replica(r), dx.view.replica(r), dx.accumulate);
+  }
+
+  void forward_cuda(Execution& e) {
+    transpose_cuda(e.cuda(), e.input<float>(0), {e.output<float>(0), true});
+  }
+  void backward_cuda(Execution& e) {
+    transpose_cuda(e.cuda(), e.output_gradient<float>(0), e.input_gradient<float>(0));
   }
 
  private:
