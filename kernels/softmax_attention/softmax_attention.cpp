@@ -4,6 +4,7 @@
 
 #include "kernels/graph/execution.h"
 #include "kernels/softmax_attention/softmax_attention_cpu.h"
+#include "kernels/softmax_attention/softmax_attention_cuda.h"
 
 namespace recallbench {
 namespace {
@@ -11,7 +12,7 @@ namespace {
 class SoftmaxAttention : public TypedOperation<SoftmaxAttention> {
  public:
   SoftmaxAttention(const Tensor& q, const Tensor& k, const Tensor& v,
-                   const SoftmaxAttentionOptions& options, std::uint32_t random_id)
+                   const SoftmaxAttentionOptions& options, std::uint32_t random_id, Device device)
       : sizes_{q.shape[1],
                q.shape[2],
                k.shape[2],
@@ -29,13 +30,16 @@ class SoftmaxAttention : public TypedOperation<SoftmaxAttention> {
     writes(q.shape.with_cols(v.cols()), InBackward::read);
     saves(Shape{q.shape[0], sizes_.examples, sizes_.heads, sizes_.queries});
     needs_scratch(sizes_.scratch_forward(), sizes_.scratch_backward());
+    if constexpr (kCudaBuild)
+      if (device == Device::cuda)
+        needs_scratch(0, softmax_attention_cuda_scratch(q.shape.replicas(), sizes_.examples,
+                                                        sizes_.heads, sizes_.queries));
   }
   std::string_view name() const override { return "softmax_attention"; }
 
   template <class T>
   void forward_as(Execution& e) {
-    check(!sizes_.at_labels || e.batch().labels == sizes_.queries, "softmax_attention",
-          "recorded for {} labels, the batch has {}", sizes_.queries, e.batch().labels);
+    check_labels(e);
     for (Index r = 0; r < e.replicas(); ++r)
       softmax_attention_forward_cpu(sizes_, replica<T>(e, r), e.scratch<T>());
   }
@@ -51,7 +55,41 @@ class SoftmaxAttention : public TypedOperation<SoftmaxAttention> {
                                      e.scratch<T>());
   }
 
+  void forward_cuda(Execution& e) {
+    check_labels(e);
+    softmax_attention_forward_cuda(e.cuda(), on_cuda(e));
+  }
+  void backward_cuda(Execution& e) {
+    softmax_attention_backward_cuda(e.cuda(), on_cuda(e), e.output_gradient<float>(0),
+                                    e.input_gradient<float>(0), e.input_gradient<float>(1),
+                                    e.input_gradient<float>(2), e.scratch<float>());
+  }
+
  private:
+  void check_labels(const Execution& e) const {
+    check(!sizes_.at_labels || e.batch().labels == sizes_.queries, "softmax_attention",
+          "recorded for {} labels, the batch has {}", sizes_.queries, e.batch().labels);
+  }
+
+  AttentionCuda on_cuda(const Execution& e) const {
+    return {.examples = sizes_.examples,
+            .queries = sizes_.queries,
+            .keys = sizes_.keys,
+            .heads = sizes_.heads,
+            .key_width = sizes_.key_width,
+            .value_width = sizes_.value_width,
+            .scale = sizes_.scale,
+            .reach = sizes_.reach,
+            .dropout = e.training() ? dropout_ : 0,
+            .random_id = random_id_,
+            .positions = sizes_.at_labels ? e.batch().positions : nullptr,
+            .q = e.input<float>(0),
+            .k = e.input<float>(1),
+            .v = e.input<float>(2),
+            .o = e.output<float>(0),
+            .log_sum = e.output<float>(1)};
+  }
+
   template <class T>
   AttentionReplica<T> replica(const Execution& e, Index r) const {
     AttentionReplica<T> a{e.input<T>(0).replica(r),
@@ -100,7 +138,8 @@ Tensor softmax_attention(Graph& graph, const Tensor& q, const Tensor& k, const T
          "or set dropout to 0",
          q.shape[1], options.heads, k.shape[2]);
   const std::uint32_t random_id = options.dropout > 0 ? graph.next_random_id() : 0;
-  return graph.add(std::make_unique<SoftmaxAttention>(q, k, v, options, random_id))[0];
+  return graph.add(
+      std::make_unique<SoftmaxAttention>(q, k, v, options, random_id, graph.device()))[0];
 }
 
 }  // namespace recallbench
