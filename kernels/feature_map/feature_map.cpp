@@ -1,6 +1,7 @@
 #include "kernels/feature_map/feature_map.h"
 
 #include "kernels/feature_map/feature_map_cpu.h"
+#include "kernels/feature_map/feature_map_cuda.h"
 #include "kernels/graph/execution.h"
 
 namespace recallbench {
@@ -24,6 +25,15 @@ class ElementwiseFeatures : public TypedOperation<ElementwiseFeatures> {
     elementwise_features_backward_cpu(map_, static_cast<T>(temperature_), e.input<T>(0),
                                       e.output_gradient<T>(0), e.input_gradient<T>(0));
   }
+  void forward_cuda(Execution& e) {
+    elementwise_features_cuda(e.cuda(), map_, static_cast<float>(temperature_), e.input<float>(0),
+                              e.output<float>(0));
+  }
+  void backward_cuda(Execution& e) {
+    elementwise_features_backward_cuda(e.cuda(), map_, static_cast<float>(temperature_),
+                                       e.input<float>(0), e.output_gradient<float>(0),
+                                       e.input_gradient<float>(0));
+  }
 
  private:
   ElementwiseMap map_;
@@ -41,8 +51,6 @@ class CosformerFeatures : public TypedOperation<CosformerFeatures> {
 
   template <class T>
   void forward_as(Execution& e) {
-    check(!options_.at_labels || e.batch().labels == rows_, "cosformer_features",
-          "recorded for {} labels, the batch has {}", rows_, e.batch().labels);
     cosformer_features_cpu(options_, positions(e), e.input<T>(0), e.output<T>(0));
   }
   template <class T>
@@ -50,9 +58,19 @@ class CosformerFeatures : public TypedOperation<CosformerFeatures> {
     cosformer_features_backward_cpu(options_, positions(e), e.input<T>(0), e.output_gradient<T>(0),
                                     e.input_gradient<T>(0));
   }
+  void forward_cuda(Execution& e) {
+    cosformer_features_cuda(e.cuda(), options_, positions(e), e.input<float>(0),
+                            e.output<float>(0));
+  }
+  void backward_cuda(Execution& e) {
+    cosformer_features_backward_cuda(e.cuda(), options_, positions(e), e.input<float>(0),
+                                     e.output_gradient<float>(0), e.input_gradient<float>(0));
+  }
 
  private:
   RowPositions positions(const Execution& e) const {
+    check(!options_.at_labels || e.batch().labels == rows_, "cosformer_features",
+          "recorded for {} labels, the batch has {}", rows_, e.batch().labels);
     return {options_.at_labels ? e.batch().positions : nullptr, examples_, rows_};
   }
 
@@ -80,6 +98,15 @@ class ExponentialFeatures : public TypedOperation<ExponentialFeatures> {
                                       e.output_gradient<T>(0), e.input_gradient<T>(0),
                                       e.input_gradient<T>(1));
   }
+  void forward_cuda(Execution& e) {
+    exponential_features_cuda(e.cuda(), less_maximum_, e.input<float>(0), e.input<float>(1),
+                              e.output<float>(0));
+  }
+  void backward_cuda(Execution& e) {
+    exponential_features_backward_cuda(
+        e.cuda(), less_maximum_, e.input<float>(0), e.input<float>(1), e.output<float>(0),
+        e.output_gradient<float>(0), e.input_gradient<float>(0), e.input_gradient<float>(1));
+  }
 
  private:
   bool less_maximum_;
@@ -103,6 +130,13 @@ class PolynomialFeatures : public TypedOperation<PolynomialFeatures> {
     polynomial_features_backward_cpu(e.input<T>(0), e.output_gradient<T>(0), e.input_gradient<T>(0),
                                      e.input_gradient<T>(1));
   }
+  void forward_cuda(Execution& e) {
+    polynomial_features_cuda(e.cuda(), e.input<float>(0), e.input<float>(1), e.output<float>(0));
+  }
+  void backward_cuda(Execution& e) {
+    polynomial_features_backward_cuda(e.cuda(), e.input<float>(0), e.output_gradient<float>(0),
+                                      e.input_gradient<float>(0), e.input_gradient<float>(1));
+  }
 };
 
 class SoftmaxFeatures : public TypedOperation<SoftmaxFeatures> {
@@ -121,6 +155,15 @@ class SoftmaxFeatures : public TypedOperation<SoftmaxFeatures> {
   void backward_as(Execution& e) {
     softmax_features_backward_cpu(static_cast<T>(scale_), jointly_, e.output<T>(0),
                                   e.output_gradient<T>(0), e.input_gradient<T>(0));
+  }
+  void forward_cuda(Execution& e) {
+    softmax_features_cuda(e.cuda(), static_cast<float>(scale_), jointly_, e.input<float>(0),
+                          e.output<float>(0));
+  }
+  void backward_cuda(Execution& e) {
+    softmax_features_backward_cuda(e.cuda(), static_cast<float>(scale_), jointly_,
+                                   e.output<float>(0), e.output_gradient<float>(0),
+                                   e.input_gradient<float>(0));
   }
 
  private:

@@ -2,6 +2,7 @@
 
 #include "kernels/graph/execution.h"
 #include "kernels/linear_attention/linear_attention_cpu.h"
+#include "kernels/linear_attention/linear_attention_cuda.h"
 
 namespace recallbench {
 namespace {
@@ -9,7 +10,7 @@ namespace {
 class LinearAttention : public TypedOperation<LinearAttention> {
  public:
   LinearAttention(const Tensor& q, const Tensor& k, const Tensor& v,
-                  const LinearAttentionOptions& options)
+                  const LinearAttentionOptions& options, Device device)
       : plan_{options,
               q.shape[1],
               q.shape[2],
@@ -21,29 +22,42 @@ class LinearAttention : public TypedOperation<LinearAttention> {
     writes(q.shape.with_cols(v.cols()), InBackward::read);
     saves(q.shape.with_cols(options.heads));
     needs_scratch(linear_attention_scratch(plan_, false), linear_attention_scratch(plan_, true));
+    if constexpr (kCudaBuild)
+      if (device == Device::cuda)
+        needs_scratch(linear_attention_cuda_scratch(plan_, q.shape.replicas(), false),
+                      linear_attention_cuda_scratch(plan_, q.shape.replicas(), true));
   }
   std::string_view name() const override { return "linear_attention"; }
 
   template <class T>
   void forward_as(Execution& e) {
-    check(!plan_.options.at_labels || e.batch().labels == plan_.queries, "linear_attention",
-          "recorded for {} labels, the batch has {}", plan_.queries, e.batch().labels);
     linear_attention_forward_cpu(plan_, tensors<T>(e));
   }
   template <class T>
   void backward_as(Execution& e) {
-    linear_attention_backward_cpu(
-        plan_, tensors<T>(e),
-        LinearAttentionGradients<T>{e.output_gradient<T>(0), e.input_gradient<T>(0),
-                                    e.input_gradient<T>(1), e.input_gradient<T>(2)});
+    linear_attention_backward_cpu(plan_, tensors<T>(e), gradients<T>(e));
+  }
+
+  void forward_cuda(Execution& e) {
+    linear_attention_forward_cuda(e.cuda(), {plan_, tensors<float>(e)});
+  }
+  void backward_cuda(Execution& e) {
+    linear_attention_backward_cuda(e.cuda(), {plan_, tensors<float>(e)}, gradients<float>(e));
   }
 
  private:
   template <class T>
   LinearAttentionTensors<T> tensors(Execution& e) const {
+    check(!plan_.options.at_labels || e.batch().labels == plan_.queries, "linear_attention",
+          "recorded for {} labels, the batch has {}", plan_.queries, e.batch().labels);
     return {e.input<T>(0),  e.input<T>(1),  e.input<T>(2),
             e.output<T>(0), e.output<T>(1), plan_.options.at_labels ? e.batch().positions : nullptr,
             e.scratch<T>()};
+  }
+  template <class T>
+  static LinearAttentionGradients<T> gradients(Execution& e) {
+    return {e.output_gradient<T>(0), e.input_gradient<T>(0), e.input_gradient<T>(1),
+            e.input_gradient<T>(2)};
   }
 
   LinearAttentionPlan plan_;
@@ -68,7 +82,7 @@ Tensor linear_attention(Graph& graph, const Tensor& q, const Tensor& k, const Te
         q.shape.text(), k.shape.text(), v.shape.text());
   check(options.kernel == LinearKernel::taylor || options.scale == 1.0, "linear_attention",
         "expected scale 1 with given features, got {}", options.scale);
-  return graph.add(std::make_unique<LinearAttention>(q, k, v, options))[0];
+  return graph.add(std::make_unique<LinearAttention>(q, k, v, options, graph.device()))[0];
 }
 
 }  // namespace recallbench

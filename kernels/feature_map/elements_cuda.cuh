@@ -1,0 +1,54 @@
+#pragma once
+
+#include <algorithm>
+
+#include "kernels/cuda/runtime.h"
+#include "kernels/tensor/matrix.h"
+
+namespace recallbench {
+
+constexpr int kElementThreads = 256;
+constexpr Index kElementsOfBlock = 4096;
+constexpr Index kRowsOfBlock = 512;  // at most
+
+/// Rows that a block takes, so that it has work for all threads and 32-bit indices.
+inline Index rows_of_block(Index cols) {
+  return std::clamp<Index>(kElementsOfBlock / cols, 1, kRowsOfBlock);
+}
+
+inline dim3 blocks_of_rows(Index rows, Index rows_each, Index replicas) {
+  return {static_cast<unsigned>((rows + rows_each - 1) / rows_each),
+          static_cast<unsigned>(replicas)};
+}
+
+/// body(replica, row, col) for every element of [R, rows, cols], neighbours in neighbouring
+/// threads. Block x takes `rows_each` rows of replica y.
+template <class Body>
+__global__ void for_elements(Index rows, int cols, Index rows_each, Body body) {
+  const Index first = blockIdx.x * rows_each;
+  const int count = static_cast<int>(min(rows_each, rows - first)) * cols;
+#pragma unroll 4
+  for (int i = threadIdx.x; i < count; i += kElementThreads)
+    body(blockIdx.y, first + i / cols, i % cols);
+}
+
+template <class Body>
+void launch_for_elements(CudaStream stream, const char* name, const Batched<float>& like,
+                         const Body& body) {
+  const Index rows_each = rows_of_block(like.cols);
+  for_elements<<<blocks_of_rows(like.rows, rows_each, like.replicas), kElementThreads, 0, stream>>>(
+      like.rows, static_cast<int>(like.cols), rows_each, body);
+  cuda_check_launch(name);
+}
+
+__device__ inline float* row_of(const Batched<float>& m, Index replica, Index row) {
+  return m.data + replica * m.replica_stride + row * m.stride;
+}
+
+__device__ inline void put(const Gradient<float>& to, Index replica, Index row, Index col,
+                           float value) {
+  float* place = row_of(to.view, replica, row) + col;
+  *place = to.accumulate ? *place + value : value;
+}
+
+}  // namespace recallbench
