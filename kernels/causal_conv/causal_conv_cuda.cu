@@ -1,20 +1,19 @@
 // Floor: forward reads x and writes y, backward reads x and dy and writes dx; gated 3 and 5
 // tensors. At B = 256, L = 256, C = 64 a tensor is 16.8 MB, 4 us at 4.2 TB/s. A thread holds
-// kSegment tokens of V channels in registers; the K - 1 tokens that two segments share come from
-// L1. A warp reads whole lines, and several loads are in flight before the first is used. Up to
-// kInRegisters taps backward is one kernel, and the partial weight gradients of a block of rows are
-// all it adds.
+// kConvSegment tokens of V channels in registers; the K - 1 tokens that two segments share come
+// from L1. A warp reads whole lines, and several loads are in flight before the first is used. Up
+// to kInRegisters taps backward is one kernel, and the partial weight gradients of a block of rows
+// are all it adds.
 #include <algorithm>
 
 #include "kernels/causal_conv/causal_conv_cuda.h"
+#include "kernels/causal_conv/columns.cuh"
 #include "kernels/cuda/partial_sums.h"
 
 namespace recallbench {
 namespace {
 
-constexpr int kLanes = 32;          // threads side by side along the channels
 constexpr int kWarps = 8;           // segments that a block works on at a time
-constexpr int kSegment = 8;         // tokens of a thread
 constexpr int kInRegisters = 4;     // taps of the widest filter that is held whole
 constexpr int kGroup = 8;           // taps at a time of wider ones
 constexpr Index kSumSegments = 16;  // segments of one partial weight gradient, at least
@@ -24,103 +23,11 @@ Index ceil_div(Index a, Index b) {
   return (a + b - 1) / b;
 }
 Index segments_of(Index examples, Index length) {
-  return examples * ceil_div(length, kSegment);
+  return examples * ceil_div(length, kConvSegment);
 }
 Index sum_segments(Index segments, Index taps) {
   return taps <= kInRegisters ? kSumSegments
                               : std::max(kSumSegments, ceil_div(segments, kWideSlices));
-}
-
-/// V neighbouring channels of a token.
-template <int V>
-struct alignas(4 * V) Pack {
-  float v[V];
-};
-
-/// Where a thread works: its first channel, and the sizes that all tensors share. Channels beyond
-/// the last read zeros and write nothing.
-struct Lane {
-  Index replica, channel, length, per_example;
-  bool used;
-
-  template <int V>
-  __device__ static Lane of(Index channels, Index length, Index channel_block) {
-    const Index channel = (channel_block * kLanes + threadIdx.x) * V;
-    return {blockIdx.z, channel, length, (length + kSegment - 1) / kSegment, channel < channels};
-  }
-};
-
-/// One column of one example of a tensor, V channels wide.
-template <int V>
-struct Column {
-  float* data;
-  Index stride, length;
-
-  __device__ Column(const Batched<float>& m, const Lane& lane, Index segment)
-      : data(m.data + lane.replica * m.replica_stride +
-             segment / lane.per_example * lane.length * m.stride + lane.channel),
-        stride(m.stride),
-        length(lane.used ? lane.length : 0) {}
-
-  /// Tokens [first, first + N); zeros outside the sequence.
-  template <int N>
-  __device__ void load(Index first, Pack<V> (&to)[N]) const {
-#pragma unroll
-    for (int i = 0; i < N; ++i) {
-      const Index t = first + i;
-      to[i] =
-          t >= 0 && t < length ? *reinterpret_cast<const Pack<V>*>(data + t * stride) : Pack<V>{};
-    }
-  }
-  template <int N>
-  __device__ void store(Index first, const Pack<V> (&from)[N], bool accumulate) const {
-#pragma unroll
-    for (int i = 0; i < N; ++i) {
-      const Index t = first + i;
-      if (t >= length) continue;
-      Pack<V>* to = reinterpret_cast<Pack<V>*>(data + t * stride);
-      Pack<V> value = from[i];
-      if (accumulate) {
-        const Pack<V> before = *to;
-#pragma unroll
-        for (int v = 0; v < V; ++v)
-          value.v[v] += before.v[v];
-      }
-      *to = value;
-    }
-  }
-};
-
-template <int V, int N>
-__device__ void multiply(Pack<V> (&a)[N], const Pack<V> (&b)[N]) {
-#pragma unroll
-  for (int i = 0; i < N; ++i)
-#pragma unroll
-    for (int v = 0; v < V; ++v)
-      a[i].v[v] *= b[i].v[v];
-}
-
-/// Taps [first, first + N) of the thread's channels; zero where there are none.
-template <int V, int N>
-__device__ void load_taps(const Batched<float>& weight, const Lane& lane, int first, int taps,
-                          Pack<V> (&to)[N]) {
-  const float* from =
-      weight.data + lane.replica * weight.replica_stride + lane.channel * weight.stride + first;
-#pragma unroll
-  for (int j = 0; j < N; ++j)
-#pragma unroll
-    for (int v = 0; v < V; ++v)
-      to[j].v[v] = lane.used && first + j < taps ? from[v * weight.stride + j] : 0.0f;
-}
-
-template <int V>
-__device__ Pack<V> load_bias(const Batched<float>& bias, const Lane& lane) {
-  Pack<V> b{};
-  if (bias.data != nullptr && lane.used)
-#pragma unroll
-    for (int v = 0; v < V; ++v)
-      b.v[v] = bias.data[lane.replica * bias.replica_stride + lane.channel + v];
-  return b;
 }
 
 /// out = (bias + conv(values ⊙ scale)) ⊙ gate + residual, or out += that; empty ones are left out.
@@ -132,27 +39,27 @@ struct Convolution {
 
 /// K taps, or with K = 0 any number. `kReversed` looks ahead, as dx = conv'(dy) does.
 template <int K, int V, bool kReversed>
-__global__ void __launch_bounds__(kLanes* kWarps) convolve(Convolution a) {
+__global__ void __launch_bounds__(kConvLanes* kWarps) convolve(Convolution a) {
   constexpr int G = K > 0 ? K : kGroup;
   const int taps = K > 0 ? K : static_cast<int>(a.weight.cols);
-  const Lane lane = Lane::of<V>(a.out.view.cols, a.length, blockIdx.y);
+  const ConvLane lane = ConvLane::of<V>(a.out.view.cols, a.length, blockIdx.y);
   const Index segment = blockIdx.x * Index{kWarps} + threadIdx.y;
   if (segment >= a.segments || !lane.used) return;
-  const Index t = segment % lane.per_example * kSegment;
-  const Column<V> values(a.values, lane, segment);
-  const Pack<V> bias = load_bias<V>(a.bias, lane);
-  Pack<V> sums[kSegment], factors[kSegment];
+  const Index t = segment % lane.per_example * kConvSegment;
+  const ConvColumn<V> values(a.values, lane, segment);
+  const ChannelPack<V> bias = load_bias<V>(a.bias, lane);
+  ChannelPack<V> sums[kConvSegment], factors[kConvSegment];
 #pragma unroll
-  for (int i = 0; i < kSegment; ++i)
+  for (int i = 0; i < kConvSegment; ++i)
     sums[i] = bias;
-  if (a.gate.data != nullptr) Column<V>(a.gate, lane, segment).load(t, factors);
+  if (a.gate.data != nullptr) ConvColumn<V>(a.gate, lane, segment).load(t, factors);
   for (int first = 0; first < taps; first += G) {
     const Index from = kReversed ? t + taps - first - G : t - taps + 1 + first;
-    Pack<V> window[kSegment + G - 1], weights[G];
+    ChannelPack<V> window[kConvSegment + G - 1], weights[G];
     values.load(from, window);
     if (a.scale.data != nullptr) {
-      Pack<V> scales[kSegment + G - 1];
-      Column<V>(a.scale, lane, segment).load(from, scales);
+      ChannelPack<V> scales[kConvSegment + G - 1];
+      ConvColumn<V>(a.scale, lane, segment).load(from, scales);
       multiply(window, scales);
     }
     load_taps(a.weight, lane, first, taps, weights);
@@ -160,7 +67,7 @@ __global__ void __launch_bounds__(kLanes* kWarps) convolve(Convolution a) {
     for (int j = 0; j < G; ++j) {
       if (first + j >= taps) continue;
 #pragma unroll
-      for (int i = 0; i < kSegment; ++i)
+      for (int i = 0; i < kConvSegment; ++i)
 #pragma unroll
         for (int v = 0; v < V; ++v)
           sums[i].v[v] += weights[j].v[v] * window[kReversed ? i + G - 1 - j : i + j].v[v];
@@ -168,15 +75,15 @@ __global__ void __launch_bounds__(kLanes* kWarps) convolve(Convolution a) {
   }
   if (a.gate.data != nullptr) multiply(sums, factors);
   if (a.residual.data != nullptr) {
-    Pack<V> residual[kSegment];
-    Column<V>(a.residual, lane, segment).load(t, residual);
+    ChannelPack<V> residual[kConvSegment];
+    ConvColumn<V>(a.residual, lane, segment).load(t, residual);
 #pragma unroll
-    for (int i = 0; i < kSegment; ++i)
+    for (int i = 0; i < kConvSegment; ++i)
 #pragma unroll
       for (int v = 0; v < V; ++v)
         sums[i].v[v] += residual[i].v[v];
   }
-  Column<V>(a.out.view, lane, segment).store(t, sums, a.out.accumulate);
+  ConvColumn<V>(a.out.view, lane, segment).store(t, sums, a.out.accumulate);
 }
 
 /// Where a block's share of the weight gradient goes: parts [R, slices, C K + C].
@@ -188,9 +95,9 @@ struct Parts {
 /// The block's sums over its warps, in order: sums[j] are those of tap first + j, sums[N - 1] the
 /// bias's, which only the first group of taps has.
 template <int V, int N>
-__device__ void write_parts(const Parts& parts, const Pack<V> (&sums)[N], Index channel_block,
-                            Index channels, int first, int taps) {
-  constexpr int kChannels = kLanes * V;
+__device__ void write_parts(const Parts& parts, const ChannelPack<V> (&sums)[N],
+                            Index channel_block, Index channels, int first, int taps) {
+  constexpr int kChannels = kConvLanes * V;
   __shared__ float shared[kWarps][N][kChannels];
 #pragma unroll
   for (int j = 0; j < N; ++j)
@@ -199,7 +106,8 @@ __device__ void write_parts(const Parts& parts, const Pack<V> (&sums)[N], Index 
       shared[threadIdx.y][j][threadIdx.x * V + v] = sums[j].v[v];
   __syncthreads();
   float* to = parts.data + (blockIdx.z * parts.slices + blockIdx.x) * (taps + 1) * channels;
-  for (int e = threadIdx.y * kLanes + threadIdx.x; e < N * kChannels; e += kLanes * kWarps) {
+  for (int e = threadIdx.y * kConvLanes + threadIdx.x; e < N * kChannels;
+       e += kConvLanes * kWarps) {
     const int j = e / kChannels, tap = first + j;
     const Index c = channel_block * kChannels + e % kChannels;
     const bool is_bias = j == N - 1;
@@ -213,10 +121,10 @@ __device__ void write_parts(const Parts& parts, const Pack<V> (&sums)[N], Index 
 
 /// sums[j] += Σ_i window[i + j] ⊙ d[i], sums[N] += Σ_i d[i].
 template <int V, int N, int D>
-__device__ void add_products(const Pack<V> (&window)[kSegment + N - 1], const Pack<V> (&d)[D],
-                             Pack<V> (&sums)[N + 1]) {
+__device__ void add_products(const ChannelPack<V> (&window)[kConvSegment + N - 1],
+                             const ChannelPack<V> (&d)[D], ChannelPack<V> (&sums)[N + 1]) {
 #pragma unroll
-  for (int i = 0; i < kSegment; ++i)
+  for (int i = 0; i < kConvSegment; ++i)
 #pragma unroll
     for (int v = 0; v < V; ++v) {
 #pragma unroll
@@ -229,24 +137,24 @@ __device__ void add_products(const Pack<V> (&window)[kSegment + N - 1], const Pa
 /// All gradients of up to kInRegisters taps. With d = dy ⊙ gate: dx = conv'(d) + dy,
 /// dgate = dy ⊙ conv(x); without a gate d = dy and dx = conv'(d).
 template <int K, int V, bool kGated>
-__global__ void __launch_bounds__(kLanes* kWarps)
+__global__ void __launch_bounds__(kConvLanes* kWarps)
     backward_at_once(CausalConvBackward b, Index length, Index segments, Parts parts) {
   const Index channels = b.dy.cols;
-  const Lane lane = Lane::of<V>(channels, length, blockIdx.y);
-  Pack<V> weights[K], sums[K + 1] = {};
+  const ConvLane lane = ConvLane::of<V>(channels, length, blockIdx.y);
+  ChannelPack<V> weights[K], sums[K + 1] = {};
   load_taps(b.weight, lane, 0, K, weights);
-  const Pack<V> bias = load_bias<V>(b.bias, lane);
+  const ChannelPack<V> bias = load_bias<V>(b.bias, lane);
   const Index end = min((blockIdx.x + 1) * parts.segments_a_slice, segments);
   for (Index s = blockIdx.x * parts.segments_a_slice + threadIdx.y; s < end; s += kWarps) {
-    const Index t = s % lane.per_example * kSegment;
-    Pack<V> x[kSegment + K - 1], d[kSegment + K - 1], dx[kSegment] = {};
-    Column<V>(b.x, lane, s).load(t - K + 1, x);
-    Column<V>(b.dy, lane, s).load(t, d);
+    const Index t = s % lane.per_example * kConvSegment;
+    ChannelPack<V> x[kConvSegment + K - 1], d[kConvSegment + K - 1], dx[kConvSegment] = {};
+    ConvColumn<V>(b.x, lane, s).load(t - K + 1, x);
+    ConvColumn<V>(b.dy, lane, s).load(t, d);
     if constexpr (kGated) {
-      Pack<V> gate[kSegment + K - 1], dgate[kSegment];
-      Column<V>(b.gate, lane, s).load(t, gate);
+      ChannelPack<V> gate[kConvSegment + K - 1], dgate[kConvSegment];
+      ConvColumn<V>(b.gate, lane, s).load(t, gate);
 #pragma unroll
-      for (int i = 0; i < kSegment; ++i)
+      for (int i = 0; i < kConvSegment; ++i)
 #pragma unroll
         for (int v = 0; v < V; ++v) {
           float conv = bias.v[v];
@@ -256,18 +164,18 @@ __global__ void __launch_bounds__(kLanes* kWarps)
           dgate[i].v[v] = d[i].v[v] * conv;
           dx[i].v[v] = d[i].v[v];
         }
-      if (b.dgate.wanted) Column<V>(b.dgate.view, lane, s).store(t, dgate, b.dgate.accumulate);
+      if (b.dgate.wanted) ConvColumn<V>(b.dgate.view, lane, s).store(t, dgate, b.dgate.accumulate);
       multiply(d, gate);
     }
     if (b.dx.wanted) {
 #pragma unroll
       for (int j = 0; j < K; ++j)
 #pragma unroll
-        for (int i = 0; i < kSegment; ++i)
+        for (int i = 0; i < kConvSegment; ++i)
 #pragma unroll
           for (int v = 0; v < V; ++v)
             dx[i].v[v] += weights[j].v[v] * d[i + K - 1 - j].v[v];
-      Column<V>(b.dx.view, lane, s).store(t, dx, b.dx.accumulate);
+      ConvColumn<V>(b.dx.view, lane, s).store(t, dx, b.dx.accumulate);
     }
     add_products<V, K>(x, d, sums);
   }
@@ -276,21 +184,21 @@ __global__ void __launch_bounds__(kLanes* kWarps)
 
 /// Weight and bias gradients of kGroup taps of a wide filter.
 template <int V>
-__global__ void __launch_bounds__(kLanes* kWarps)
+__global__ void __launch_bounds__(kConvLanes* kWarps)
     weight_sums(CausalConvBackward b, Index length, Index segments, int groups, Parts parts) {
   const Index channels = b.dy.cols, channel_block = blockIdx.y / groups;
   const int taps = static_cast<int>(b.weight.cols), first = blockIdx.y % groups * kGroup;
-  const Lane lane = Lane::of<V>(channels, length, channel_block);
-  Pack<V> sums[kGroup + 1] = {};
+  const ConvLane lane = ConvLane::of<V>(channels, length, channel_block);
+  ChannelPack<V> sums[kGroup + 1] = {};
   const Index end = min((blockIdx.x + 1) * parts.segments_a_slice, segments);
   for (Index s = blockIdx.x * parts.segments_a_slice + threadIdx.y; s < end; s += kWarps) {
-    const Index t = s % lane.per_example * kSegment;
-    Pack<V> x[kSegment + kGroup - 1], d[kSegment];
-    Column<V>(b.x, lane, s).load(t - taps + 1 + first, x);
-    Column<V>(b.dy, lane, s).load(t, d);
+    const Index t = s % lane.per_example * kConvSegment;
+    ChannelPack<V> x[kConvSegment + kGroup - 1], d[kConvSegment];
+    ConvColumn<V>(b.x, lane, s).load(t - taps + 1 + first, x);
+    ConvColumn<V>(b.dy, lane, s).load(t, d);
     if (b.gate.data != nullptr) {
-      Pack<V> gate[kSegment];
-      Column<V>(b.gate, lane, s).load(t, gate);
+      ChannelPack<V> gate[kConvSegment];
+      ConvColumn<V>(b.gate, lane, s).load(t, gate);
       multiply(d, gate);
     }
     add_products<V, kGroup>(x, d, sums);
@@ -307,13 +215,13 @@ bool in_pairs(const Batched<float>& m) {
 template <int V>
 dim3 grid_of(Index blocks, Index channels, Index groups, Index replicas) {
   return dim3(static_cast<unsigned>(blocks),
-              static_cast<unsigned>(ceil_div(channels, kLanes * V) * groups),
+              static_cast<unsigned>(ceil_div(channels, kConvLanes * V) * groups),
               static_cast<unsigned>(replicas));
 }
 
 template <int V, bool kReversed>
 void launch_convolve(const CudaCall& call, const Convolution& a) {
-  const dim3 threads(kLanes, kWarps);
+  const dim3 threads(kConvLanes, kWarps);
   const dim3 grid =
       grid_of<V>(ceil_div(a.segments, kWarps), a.out.view.cols, 1, a.out.view.replicas);
   switch (a.weight.cols) {
@@ -338,7 +246,7 @@ void launch_convolve(const CudaCall& call, const Convolution& a) {
 template <int K, int V>
 void launch_at_once(const CudaCall& call, const CausalConvBackward& b, Index length, Index segments,
                     const Parts& parts) {
-  const dim3 threads(kLanes, kWarps);
+  const dim3 threads(kConvLanes, kWarps);
   const dim3 grid = grid_of<V>(parts.slices, b.dy.cols, 1, b.dy.replicas);
   if (b.gate.data != nullptr)
     backward_at_once<K, V, true><<<grid, threads, 0, call.stream>>>(b, length, segments, parts);
@@ -360,8 +268,9 @@ void launch_wide(const CudaCall& call, const CausalConvBackward& b, Index length
                                     b.gate.data != nullptr ? b.dy : none, b.dx, length, segments});
   if (!b.dweight.wanted && !b.dbias.wanted) return;
   const Index groups = ceil_div(b.weight.cols, kGroup);
-  weight_sums<V><<<grid_of<V>(parts.slices, b.dy.cols, groups, b.dy.replicas), dim3(kLanes, kWarps),
-                   0, call.stream>>>(b, length, segments, static_cast<int>(groups), parts);
+  weight_sums<V>
+      <<<grid_of<V>(parts.slices, b.dy.cols, groups, b.dy.replicas), dim3(kConvLanes, kWarps), 0,
+         call.stream>>>(b, length, segments, static_cast<int>(groups), parts);
   cuda_check_launch("causal_conv weight_sums");
 }
 

@@ -12,7 +12,8 @@ class GatedConv : public TypedOperation<GatedConv> {
   GatedConv(const Tensor& u, const Tensor& gate, const Tensor& weight, const Tensor& bias,
             Device device)
       : length_(u.shape[2]) {
-    for (const Tensor& tensor : {u, gate, weight, bias})
+    // The gate first: backward writes its gradient before that of u, which may be the same tensor.
+    for (const Tensor& tensor : {gate, u, weight, bias})
       reads(tensor, InBackward::read);
     writes(u.shape, InBackward::unused);
     const Index replicas = u.shape.replicas(), examples = u.shape[1], taps = weight.cols();
@@ -31,25 +32,25 @@ class GatedConv : public TypedOperation<GatedConv> {
   template <class T>
   void backward_as(Execution& e) {
     gated_conv_backward_cpu(views<T>(e), e.output_gradient<T>(0),
-                            {e.input_gradient<T>(0), e.input_gradient<T>(1), e.input_gradient<T>(2),
+                            {e.input_gradient<T>(1), e.input_gradient<T>(0), e.input_gradient<T>(2),
                              e.input_gradient<T>(3)},
                             e.scratch<T>());
   }
 
   // causal_conv's kernels, with a gate.
   void forward_cuda(Execution& e) {
-    causal_conv_forward_cuda(e.cuda(), e.input<float>(0), e.input<float>(1), e.input<float>(2),
+    causal_conv_forward_cuda(e.cuda(), e.input<float>(1), e.input<float>(0), e.input<float>(2),
                              e.input<float>(3), length_, e.output<float>(0));
   }
   void backward_cuda(Execution& e) {
     causal_conv_backward_cuda(e.cuda(),
-                              {.x = e.input<float>(0),
-                               .gate = e.input<float>(1),
+                              {.x = e.input<float>(1),
+                               .gate = e.input<float>(0),
                                .weight = e.input<float>(2),
                                .bias = e.input<float>(3),
                                .dy = e.output_gradient<float>(0),
-                               .dx = e.input_gradient<float>(0),
-                               .dgate = e.input_gradient<float>(1),
+                               .dx = e.input_gradient<float>(1),
+                               .dgate = e.input_gradient<float>(0),
                                .dweight = e.input_gradient<float>(2),
                                .dbias = e.input_gradient<float>(3)},
                               length_, e.scratch<float>());
@@ -58,7 +59,7 @@ class GatedConv : public TypedOperation<GatedConv> {
  private:
   template <class T>
   GatedConvViews<T> views(Execution& e) const {
-    return {e.input<T>(0), e.input<T>(1), e.input<T>(2), e.input<T>(3), length_};
+    return {e.input<T>(1), e.input<T>(0), e.input<T>(2), e.input<T>(3), length_};
   }
 
   Index length_;
