@@ -30,8 +30,11 @@ void append_causal_conv_cases(std::vector<OpCase>& cases) {
     bool bias, timed;
   };
   for (const Size& s : {Size{2, 7, 5, 3, 0, true, false}, Size{1, 1, 1, 1, 0, true, false},
-                        Size{3, 2, 4, 4, 3, false, false},  // longer than the sequence, a view
-                        Size{19, 3, 6, 2, 0, true, false},  // several blocks of examples
+                        Size{3, 2, 4, 4, 3, false, false},    // longer than the sequence, a view
+                        Size{19, 3, 6, 2, 0, true, false},    // several blocks of examples
+                        Size{2, 19, 70, 3, 2, true, false},   // two blocks of channels, in pairs
+                        Size{2, 21, 33, 11, 0, true, false},  // a wide filter
+                        Size{5, 40, 6, 4, 0, true, false},    // several partial weight gradients
                         Size{64, 256, 64, 3, 0, true, true}}) {
     OpCase c;
     c.name = fmt::format("causal_conv/B={},L={},C={},K={},bias={}", s.examples, s.length,

@@ -1,6 +1,7 @@
 #include "kernels/causal_conv/causal_conv.h"
 
 #include "kernels/causal_conv/causal_conv_cpu.h"
+#include "kernels/causal_conv/causal_conv_cuda.h"
 #include "kernels/graph/execution.h"
 
 namespace recallbench {
@@ -8,7 +9,8 @@ namespace {
 
 class CausalConv : public TypedOperation<CausalConv> {
  public:
-  CausalConv(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias)
+  CausalConv(const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias,
+             Device device)
       : length_(x.shape[2]), has_bias_(bias.has_value()) {
     reads(x, InBackward::read);
     reads(weight, InBackward::read);
@@ -16,6 +18,10 @@ class CausalConv : public TypedOperation<CausalConv> {
     writes(x.shape, InBackward::unused);
     needs_scratch(weight.rows() * weight.cols(),
                   causal_conv_scratch(x.shape[1], x.cols(), weight.cols()));
+    if constexpr (kCudaBuild)
+      if (device == Device::cuda)
+        needs_scratch(0, causal_conv_cuda_scratch(x.shape.replicas(), x.shape[1], length_, x.cols(),
+                                                  weight.cols()));
   }
   std::string_view name() const override { return "causal_conv"; }
 
@@ -31,7 +37,29 @@ class CausalConv : public TypedOperation<CausalConv> {
                              has_bias_ ? e.input_gradient<T>(2) : Gradient<T>{}, e.scratch<T>());
   }
 
+  void forward_cuda(Execution& e) {
+    causal_conv_forward_cuda(e.cuda(), e.input<float>(0), {}, e.input<float>(1), bias(e), length_,
+                             e.output<float>(0));
+  }
+  void backward_cuda(Execution& e) {
+    causal_conv_backward_cuda(e.cuda(),
+                              {.x = e.input<float>(0),
+                               .gate = {},
+                               .weight = e.input<float>(1),
+                               .bias = bias(e),
+                               .dy = e.output_gradient<float>(0),
+                               .dx = e.input_gradient<float>(0),
+                               .dgate = {},
+                               .dweight = e.input_gradient<float>(1),
+                               .dbias = has_bias_ ? e.input_gradient<float>(2) : Gradient<float>{}},
+                              length_, e.scratch<float>());
+  }
+
  private:
+  Batched<float> bias(Execution& e) const {
+    return has_bias_ ? e.input<float>(2) : Batched<float>{};
+  }
+
   Index length_;
   bool has_bias_;
 };
@@ -45,7 +73,7 @@ Tensor causal_conv(Graph& graph, const Tensor& x, const Tensor& weight,
         weight.shape.text());
   check(!bias || (bias->rows() == 1 && bias->cols() == x.cols()), "causal_conv",
         "expected bias [R, 1, {}], got {}", x.cols(), bias ? bias->shape.text() : "");
-  return graph.add(std::make_unique<CausalConv>(x, weight, bias))[0];
+  return graph.add(std::make_unique<CausalConv>(x, weight, bias, graph.device()))[0];
 }
 
 }  // namespace recallbench

@@ -38,6 +38,9 @@ void append_long_conv_cases(std::vector<OpCase>& cases) {
         Size{18, 5, 3, 9, LongConvWrap::none, false},     // longer than L
         Size{3, 6, 4, 9, LongConvWrap::circular, false},  // wraps around
         Size{2, 5, 3, 30, LongConvWrap::circular, false},
+        Size{17, 41, 35, 41, LongConvWrap::none, false},  // several tiles and blocks of examples
+        Size{2, 19, 34, 38, LongConvWrap::circular, false},
+        Size{6, 257, 3, 200, LongConvWrap::none, false},    // FFT on a GPU
         Size{2, 1031, 2, 1031, LongConvWrap::none, false},  // FFT
         Size{2, 1026, 2, 1500, LongConvWrap::circular, false},
         Size{64, 256, 64, 256, LongConvWrap::none, true},

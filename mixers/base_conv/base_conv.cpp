@@ -5,6 +5,7 @@
 
 #include "kernels/causal_conv/causal_conv.h"
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/gated_conv/gated_conv.h"
 #include "kernels/long_conv/long_conv.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/transpose/transpose.h"
@@ -58,8 +59,10 @@ class BaseConv : public SequenceMixer {
 
   Tensor forward(Forward& f, const Tensor& u) const override {
     Graph& g = f.graph();
+    if (options_.form == BaseConvForm::short_filter && !options_.use_act)
+      return gated_conv(g, u, project(f, u), f.parameter(filter_), f.parameter(filter_bias_));
     Tensor conv = convolve(f, u);
-    Tensor gate = linear(g, u, f.parameter(projection_), f.parameter(projection_bias_));
+    Tensor gate = project(f, u);
     if (options_.use_act) {
       conv = activate(g, Activation::silu, conv);
       gate = activate(g, Activation::silu, gate);
@@ -101,6 +104,10 @@ class BaseConv : public SequenceMixer {
     mlp0_bias_ = d.undecayed("conv.mlp.0.bias", {16}, bias(3));
     mlp2_ = d.weight("conv.mlp.2.weight", {dim, 16}, weight(16));
     mlp2_bias_ = d.undecayed("conv.mlp.2.bias", {dim}, bias(16));
+  }
+
+  Tensor project(Forward& f, const Tensor& u) const {
+    return linear(f.graph(), u, f.parameter(projection_), f.parameter(projection_bias_));
   }
 
   Tensor convolve(Forward& f, const Tensor& u) const {

@@ -1,0 +1,21 @@
+#pragma once
+
+#include "kernels/cuda/call.h"
+#include "kernels/tensor/matrix.h"
+
+namespace recallbench {
+
+/// Partial gradients of a replica, `slices` of them, each of the numbers of `first` row after row
+/// and then those of `second`, side by side.
+struct PartialSums {
+  const float* parts;  ///< [R, slices, first + second]
+  Index slices, first_count, second_count;
+  Gradient<float> first, second;
+};
+
+/// first and second = Σ over the slices, or += that, in one kernel: for hundreds of slices, which
+/// sum_slices_cuda would walk one by one. Warp w of a block adds slices w, w + 32, ... and the 32
+/// sums are then added in order.
+void sum_partials_cuda(const CudaCall& call, Index replicas, const PartialSums& sums);
+
+}  // namespace recallbench
