@@ -2,7 +2,6 @@
 
 #include <limits>
 
-#include "kernels/elementwise/elementwise.h"
 #include "kernels/embedding/embedding.h"
 #include "kernels/gather_rows/gather_rows.h"
 #include "kernels/label_cross_entropy/label_cross_entropy.h"
@@ -103,8 +102,12 @@ Tensor Model::norm(Graph& graph, const Tensor& x, Parameter weight, Parameter bi
   return layer_norm(graph, x, graph.parameter(weight), graph.parameter(bias));
 }
 
-Tensor Model::residual(Forward& f, const Tensor& r, const Tensor& h, double dropout) const {
-  return add(f.graph(), r, f.dropout(h, dropout));
+ResidualNorm Model::residual(Forward& f, const Tensor& r, const Tensor& h, double dropout,
+                             Parameter weight, Parameter bias) const {
+  Graph& graph = f.graph();
+  std::optional<Tensor> added;
+  if (bias.id >= 0) added = graph.parameter(bias);
+  return residual_norm(graph, r, h, f.drops() ? dropout : 0.0, graph.parameter(weight), added);
 }
 
 Tensor Model::record_stream(Graph& graph, Index examples, Index length, Index labels) const {
@@ -115,23 +118,26 @@ Tensor Model::record_stream(Graph& graph, Index examples, Index length, Index la
   const double p = drops ? config_.resid_dropout : 0.0;
   Tensor h = embedding(graph, graph.parameter(words_), examples, length);
   if (positions_.id >= 0) h = add_positions(graph, h, graph.parameter(positions_));
-  Tensor r = f.dropout(h, drops ? config_.embed_dropout : 0.0);
+  h = f.dropout(h, drops ? config_.embed_dropout : 0.0);
+  // The residual stream, and its norm, which the next branch reads.
+  ResidualNorm r{h, norm(graph, h, layers_[0].norm1, layers_[0].norm1_bias)};
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const Layer& layer = layers_[i];
-    const Tensor x = norm(graph, r, layer.norm1, layer.norm1_bias);
-    if (labels > 0 && i + 1 == layers_.size()) {
-      h = layer.mixer->forward_rows(f, x, labels);
-      r = gather_rows(graph, r, labels);
+    const bool last = i + 1 == layers_.size();
+    if (labels > 0 && last) {
+      h = layer.mixer->forward_rows(f, r.normalised, labels);
+      r.stream = gather_rows(graph, r.stream, labels);
     } else {
-      h = layer.mixer->forward(f, x);
+      h = layer.mixer->forward(f, r.normalised);
     }
-    r = residual(f, r, h, p);
     if (layer.state_mixer) {
-      h = layer.state_mixer->forward(f, norm(graph, r, layer.norm2, layer.norm2_bias));
-      r = residual(f, r, h, p);
+      r = residual(f, r.stream, h, p, layer.norm2, layer.norm2_bias);
+      h = layer.state_mixer->forward(f, r.normalised);
     }
+    r = residual(f, r.stream, h, p, last ? final_norm_ : layers_[i + 1].norm1,
+                 last ? final_norm_bias_ : layers_[i + 1].norm1_bias);
   }
-  return norm(graph, r, final_norm_, final_norm_bias_);
+  return r.normalised;
 }
 
 RecordedLoss Model::record_loss(Graph& graph, Index examples, Index length, Index labels) const {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/residual_norm/residual_norm.h"
 #include "mixers/mixer.h"
 #include "mixers/model_config.h"
 
@@ -68,7 +69,9 @@ class Model {
 
   void declare(class ModelDeclarer& declarer);
   Tensor norm(Graph& graph, const Tensor& x, Parameter weight, Parameter bias) const;
-  Tensor residual(Forward& f, const Tensor& r, const Tensor& h, double dropout) const;
+  /// r + dropout(h), and its norm.
+  ResidualNorm residual(Forward& f, const Tensor& r, const Tensor& h, double dropout,
+                        Parameter weight, Parameter bias) const;
   /// The stream after the final norm: at all positions, or (labels > 0) at the labelled ones.
   Tensor record_stream(Graph& graph, Index examples, Index length, Index labels) const;
 

@@ -70,6 +70,7 @@ AdamwCuda::AdamwCuda(Parameters& parameters, const std::vector<Parameter>& updat
                        spec.decays ? 1 : 0});
   }
   blocks_ = static_cast<Index>(table.size());
+  if (table.empty()) return;
   const Parameter first{0};  // begins where the slab does
   values_ = parameters.value<float>(first).data;
   gradients_ = parameters.gradient<float>(first).data;

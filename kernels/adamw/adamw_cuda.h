@@ -23,8 +23,8 @@ class AdamwCuda {
   Arena table_{Device::cuda};  ///< which numbers of a slab each block of the launch updates
   Index blocks_ = 0;
   Index replicas_, slab_;
-  float *values_, *moments_, *squares_;
-  const float* gradients_;
+  float *values_ = nullptr, *moments_ = nullptr, *squares_ = nullptr;
+  const float* gradients_ = nullptr;
   AdamwConstants constants_;
 };
 

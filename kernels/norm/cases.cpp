@@ -35,6 +35,7 @@ void append_norm_cases(std::vector<OpCase>& cases) {
                                             {40, 128, false},
                                             {9, 300, false},
                                             {3, 515, false},
+                                            {8200, 4, false},
                                             {16384, 64, true}}) {
       OpCase c;
       c.name = fmt::format("{}/rows={},D={}", centred ? "layer_norm" : "rms_norm", rows, cols);

@@ -82,30 +82,15 @@ Index norm_cuda_scratch(Index replicas, Index rows, Index cols) {
 void norm_forward_cuda(const CudaCall& call, const Batched<float>& x, const Batched<float>& weight,
                        const Batched<float>& bias, double eps, const Batched<float>& y,
                        const Batched<float>& saved) {
-  with_row_tile(x.cols, all_in_quads(x, weight, bias, y), [&](auto tile) {
-    using Tile = decltype(tile);
-    const dim3 blocks(static_cast<unsigned>((x.rows + Tile::kGroups - 1) / Tile::kGroups),
-                      static_cast<unsigned>(x.replicas));
-    norm_forward_rows<Tile><<<blocks, kNormThreads, 0, call.stream>>>(
-        PlainSource{x}, weight, bias, static_cast<float>(eps), y, saved);
-  });
-  cuda_check_launch("norm_forward");
+  norm_forward_cuda(call, PlainSource{x}, in_quads(x), weight, bias, eps, y, saved);
 }
 
 void norm_backward_cuda(const CudaCall& call, const Batched<float>& x, const Batched<float>& weight,
                         const Batched<float>& saved, const Batched<float>& dy, bool centred,
                         const Gradient<float>& dx, const Gradient<float>& dweight,
                         const Gradient<float>& dbias, float* scratch) {
-  const bool parameters = dweight.wanted || dbias.wanted;
-  with_row_tile(x.cols, all_in_quads(x, weight, dy, dx.view), [&](auto tile) {
-    const dim3 blocks(static_cast<unsigned>(norm_chunks(x.rows)),
-                      static_cast<unsigned>(x.replicas));
-    norm_backward_rows<decltype(tile)><<<blocks, kNormThreads, 0, call.stream>>>(
-        PlainSink{dx}, x, weight, saved, dy, centred, norm_chunk_rows(x.rows),
-        parameters ? scratch : nullptr);
-  });
-  cuda_check_launch("norm_backward");
-  if (parameters) add_norm_parts_cuda(call, scratch, norm_chunks(x.rows), dweight, dbias);
+  norm_backward_cuda(call, PlainSink{dx}, in_quads(dx.view), x, weight, saved, dy, centred, dweight,
+                     dbias, scratch);
 }
 
 void add_norm_parts_cuda(const CudaCall& call, const float* parts, Index chunks,

@@ -207,10 +207,42 @@ __global__ void __launch_bounds__(kNormThreads)
   }
 }
 
-/// Whether weight, bias and all the rows can be read in pieces of four.
 template <class... Views>
 bool all_in_quads(const Views&... views) {
   return (in_quads(views) && ...);
+}
+
+/// norm_forward_rows, enqueued; `quads`: the source can give four numbers at a time.
+template <class Source>
+void norm_forward_cuda(const CudaCall& call, const Source& source, bool quads,
+                       const Batched<float>& weight, const Batched<float>& bias, double eps,
+                       const Batched<float>& y, const Batched<float>& saved) {
+  with_row_tile(y.cols, quads && all_in_quads(weight, bias, y), [&](auto tile) {
+    using Tile = decltype(tile);
+    const dim3 blocks(static_cast<unsigned>((y.rows + Tile::kGroups - 1) / Tile::kGroups),
+                      static_cast<unsigned>(y.replicas));
+    norm_forward_rows<Tile><<<blocks, kNormThreads, 0, call.stream>>>(
+        source, weight, bias, static_cast<float>(eps), y, saved);
+  });
+  cuda_check_launch("norm_forward");
+}
+
+/// norm_backward_rows, enqueued, and the sums of what the chunks left in `scratch`.
+template <class Sink>
+void norm_backward_cuda(const CudaCall& call, const Sink& sink, bool quads, const Batched<float>& x,
+                        const Batched<float>& weight, const Batched<float>& saved,
+                        const Batched<float>& dy, bool centred, const Gradient<float>& dweight,
+                        const Gradient<float>& dbias, float* scratch) {
+  const bool parameters = dweight.wanted || dbias.wanted;
+  const Index chunks = norm_chunks(x.rows);
+  with_row_tile(x.cols, quads && all_in_quads(x, weight, dy), [&](auto tile) {
+    const dim3 blocks(static_cast<unsigned>(chunks), static_cast<unsigned>(x.replicas));
+    norm_backward_rows<decltype(tile)><<<blocks, kNormThreads, 0, call.stream>>>(
+        sink, x, weight, saved, dy, centred, norm_chunk_rows(x.rows),
+        parameters ? scratch : nullptr);
+  });
+  cuda_check_launch("norm_backward");
+  if (parameters) add_norm_parts_cuda(call, scratch, chunks, dweight, dbias);
 }
 
 }  // namespace recallbench
