@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/column_sums.h"
+#include "kernels/label_cross_entropy/fused_head_cuda.h"
 #include "kernels/label_cross_entropy/softmax_rows_cuda.h"
 #include "kernels/matmul/gemm_cuda.h"
 
@@ -126,10 +127,13 @@ void chunk(const CudaCall& call, const LabelCrossEntropyOnDevice& a, const Plan&
 }  // namespace
 
 Index label_cross_entropy_cuda_scratch(Index replicas, Index rows, Index vocab, Index cols) {
-  return Plan(replicas, rows, vocab, cols).size;
+  // Which of the two runs is known with the precision, when they run.
+  return std::max(Plan(replicas, rows, vocab, cols).size,
+                  fused_head_scratch(replicas, rows, vocab, cols));
 }
 
 void label_cross_entropy_cuda(const CudaCall& call, const LabelCrossEntropyOnDevice& a) {
+  if (fused_head_fits(call.precision, a.h.cols)) return fused_head_cuda(call, a);
   const Plan plan(a.h.replicas, a.h.rows, a.table.rows, a.h.cols);
   total_weights_cuda(call, a.weights, a.h.replicas, a.h.rows,
                      reinterpret_cast<double*>(a.scratch + plan.totals));

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "kernels/cuda/reduce.cuh"
+#include "kernels/label_cross_entropy/block_total.cuh"
 #include "kernels/label_cross_entropy/softmax_rows_cuda.h"
 
 namespace recallbench {
@@ -121,32 +122,9 @@ __global__ void __launch_bounds__(kThreads) softmax_rows(SoftmaxRows a) {
   });
 }
 
-/// The block's sum, for thread 0.
-__device__ double sum_of_block(double x) {
-  __shared__ double sums[kSumThreads];
-  const int thread = threadIdx.x;
-  sums[thread] = x;
-  for (int half = kSumThreads / 2; half > 0; half /= 2) {
-    __syncthreads();
-    if (thread < half) sums[thread] += sums[thread + half];
-  }
-  __syncthreads();
-  const double sum = sums[0];
-  __syncthreads();
-  return sum;
-}
-
-__device__ double total_weight(const float* weights, Index rows) {
-  double sum = 0;
-#pragma unroll 4
-  for (Index i = threadIdx.x; i < rows; i += kSumThreads)
-    sum += weights[i];
-  return sum_of_block(sum);
-}
-
 __global__ void __launch_bounds__(kSumThreads)
     total_weights(const float* weights, Index rows, double* totals) {
-  const double total = total_weight(weights + blockIdx.x * rows, rows);
+  const double total = total_weight<kSumThreads>(weights + blockIdx.x * rows, rows);
   if (threadIdx.x == 0) totals[blockIdx.x] = total;
 }
 
@@ -159,8 +137,8 @@ __global__ void __launch_bounds__(kSumThreads)
 #pragma unroll 4
   for (Index i = threadIdx.x; i < rows; i += kSumThreads)
     if (weights[i] != 0) sum += weights[i] * static_cast<double>(losses[i * row_loss.stride]);
-  sum = sum_of_block(sum);
-  const double total = total_weight(weights, rows);
+  sum = block_total<kSumThreads>(sum);
+  const double total = total_weight<kSumThreads>(weights, rows);
   if (threadIdx.x == 0) loss.data[r * loss.replica_stride] = static_cast<float>(sum / total);
 }
 

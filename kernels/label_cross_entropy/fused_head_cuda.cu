@@ -1,0 +1,265 @@
+// Labelled head without logits in memory. A product here is 2 M V D operations: 34 GFLOP for
+// M = 16,384, V = 8192, D = 128.
+//
+// Predictions by which this was chosen, for one training step on an H200 (132 multiprocessors,
+// 4.2 TB/s, about 5.5 TB/s from the L2, 790 TFLOP/s in bf16 by cuBLAS, about 350 by mma.sync), in
+// ms for M = 4096 / 16,384:
+//                                                        D = 64         D = 128
+//   chunks, tf32: 3 products, a logit written twice and
+//     read three times from the L2, 5 launches a chunk   0.15 / 0.6     0.20 / 0.8
+//   chunks, dlogits and operands in bf16                 0.11 / 0.42    0.13 / 0.5
+//   two passes: 4 products, no logits, 6 launches        0.06 / 0.22    0.11 / 0.42
+// The fourth product is the scores again: it costs less than to keep them. Instead of three passes
+// (statistics, dh, dtable: 5 products) the first takes dh along by a running softmax.
+//
+// Launches: (magnitudes under tf32,) convert, row_pass, merge_rows, table_pass, merge_table,
+// mean_loss. Bytes: h and table once, their 16-bit copies (6 MB, in the L2 throughout), and
+// about 16 MB of partial results for each pass, written once and read once.
+
+#include <cmath>
+
+#include "kernels/base/error.h"
+#include "kernels/label_cross_entropy/block_total.cuh"
+#include "kernels/label_cross_entropy/fused_head_cuda.h"
+#include "kernels/label_cross_entropy/fused_head_passes.cuh"
+#include "kernels/label_cross_entropy/softmax_rows_cuda.h"
+
+namespace recallbench {
+namespace fused_head {
+namespace {
+
+constexpr int kSmallThreads = 256;
+constexpr float kLog2E = 1.4426950408889634f, kLn2 = 0.6931471805599453f;
+
+/// Number `place` of a [rows, dim] matrix that has zeros where x ends.
+struct Padded {
+  const float* data;
+  int rows, cols, dim;
+  Index stride;
+
+  __device__ float operator()(Index place) const {
+    const Index row = place / dim, column = place % dim;
+    return row < rows && column < cols ? data[row * stride + column] : 0;
+  }
+};
+
+__device__ Padded padded_operand(const Fused& f, bool table, Index replica) {
+  const Batched<float>& x = table ? f.a.table : f.a.h;
+  return {x.data + replica * x.replica_stride, static_cast<int>(x.rows), static_cast<int>(x.cols),
+          f.plan.dim, x.stride};
+}
+
+/// magnitudes[0] of parts of h, [1] of parts of the table: the largest |x|. One block each.
+__global__ void __launch_bounds__(kSmallThreads) magnitudes(const __grid_constant__ Fused f) {
+  __shared__ float shared[kSmallThreads / 32];
+  const int part = blockIdx.x % kMagnitudes;
+  const bool table = blockIdx.x / kMagnitudes % 2 == 1;
+  const Index replica = blockIdx.x / (2 * kMagnitudes);
+  const Padded x = padded_operand(f, table, replica);
+  const Index count = Index{x.rows} * x.dim;
+  float largest = 0;
+#pragma unroll 4
+  for (Index i = part * kSmallThreads + threadIdx.x; i < count; i += kMagnitudes * kSmallThreads)
+    largest = fmaxf(largest, fabsf(x(i)));
+  largest = block_max<kSmallThreads>(largest, shared);
+  if (threadIdx.x == 0) f.facts(replica).magnitudes[table][part] = largest;
+}
+
+/// The power of two by which float16 gets the operand: its largest number comes to 2^13 or more,
+/// below 2^14; what is 2^-27 of that and smaller becomes subnormal.
+__device__ int float16_exponent(const float (&of_parts)[kMagnitudes]) {
+  const int lane = threadIdx.x % 32;
+  const float largest = warp_max(fmaxf(of_parts[lane], of_parts[lane + 32]));
+  if (!(largest > 0) || isinf(largest)) return 0;
+  int exponent = 0;
+  frexpf(largest, &exponent);
+  return max(-60, min(60, 14 - exponent));
+}
+
+__host__ __device__ inline Index eighths(const Plan& plan) {
+  return Index{plan.padded_rows + plan.padded_vocab} * plan.dim / 8;
+}
+
+/// The 16-bit operands, eight numbers a thread; a replica's first block collects its facts.
+template <class E>
+__global__ void __launch_bounds__(kSmallThreads) convert(const __grid_constant__ Fused f) {
+  const Plan& plan = f.plan;
+  const int blocks = static_cast<int>(eighths(plan) / kSmallThreads) + 1;
+  const Index replica = blockIdx.x / blocks;
+  Facts& facts = f.facts(replica);
+  int h_exponent = 0, table_exponent = 0;
+  if constexpr (std::is_same_v<E, __half>) {
+    h_exponent = float16_exponent(facts.magnitudes[0]);
+    table_exponent = float16_exponent(facts.magnitudes[1]);
+  }
+  if (blockIdx.x % blocks == 0) {
+    const double total = total_weight<kSmallThreads>(f.a.weights + replica * plan.rows, plan.rows);
+    if (threadIdx.x != 0) return;
+    facts.weight_unit = static_cast<float>(1 / total);
+    facts.to_log2 = ldexpf(kLog2E, -h_exponent - table_exponent);
+    facts.h_unit = ldexpf(1, -h_exponent);
+    facts.table_unit = ldexpf(1, -table_exponent);
+    return;
+  }
+  Index place = Index{blockIdx.x % blocks - 1} * kSmallThreads + threadIdx.x;
+  const Index of_h = Index{plan.padded_rows} * plan.dim / 8;
+  const bool table = place >= of_h;
+  if (table) place -= of_h;
+  const Padded x = padded_operand(f, table, replica);
+  const float scale = ldexpf(1, table ? table_exponent : h_exponent);
+  float eight[8];
+#pragma unroll
+  for (int k = 0; k < 8; ++k)
+    eight[k] = x(8 * place + k) * scale;
+  f.at<uint4>(replica, table ? plan.table : plan.h)[place] =
+      make_uint4(pack<E>(eight[0], eight[1]), pack<E>(eight[2], eight[3]),
+                 pack<E>(eight[4], eight[5]), pack<E>(eight[6], eight[7]));
+}
+
+/// Where an element of a gradient goes.
+__device__ void put(const Gradient<float>& g, Index replica, Index row, Index column, float x) {
+  float& place = g.view.data[replica * g.view.replica_stride + row * g.view.stride + column];
+  place = g.accumulate ? place + x : x;
+}
+
+/// One warp a row: merges the parts of the row pass (lane p holds part p) into row loss,
+/// correctness, what the table pass needs, and dh = w / Σw (Σ_v softmax[v] table[v] -
+/// table[target]).
+template <class E, int kDim>
+__global__ void __launch_bounds__(kSmallThreads) merge_rows(const __grid_constant__ Fused f) {
+  const Plan& plan = f.plan;
+  const Index warp = (blockIdx.x * Index{kSmallThreads} + threadIdx.x) / 32;
+  const int lane = threadIdx.x % 32, row = static_cast<int>(warp % plan.padded_rows);
+  const Index replica = warp / plan.padded_rows;
+  Column* column = f.at<Column>(replica, plan.columns) + row;
+  if (row >= plan.rows) {
+    if (lane == 0) *column = {-INFINITY, -1};
+    return;
+  }
+  const Facts& facts = f.facts(replica);
+  const int target = f.a.targets[replica * plan.rows + row];
+  const float weight = f.a.weights[replica * plan.rows + row];
+  const float2 of_target = f.at<float2>(replica, plan.target_stats)[row];
+  float2 stats = make_float2(-INFINITY, 0);
+  if (lane < plan.vocab_parts)
+    stats = f.at<float2>(replica, plan.part_stats)[Index{lane} * plan.padded_rows + row];
+  const float largest = warp_max(stats.x);
+  const float factor =
+      lane < plan.vocab_parts ? exp2_approximate((stats.x - largest) * facts.to_log2) : 0;
+  const float scaled_sum = warp_sum(factor * stats.y);
+  const float sum = scaled_sum * exp2_approximate(-kShift);
+  const int end = (lane + 1) * Plan::tiles_of(plan.vocab) / plan.vocab_parts * kTileRows;
+  const bool earlier =
+      __any_sync(0xffffffffu, lane < plan.vocab_parts && end <= target && stats.x == largest);
+  if (lane == 0) {
+    const float score = of_target.x;
+    f.a.row_loss.data[replica * f.a.row_loss.replica_stride + row * f.a.row_loss.stride] =
+        logf(sum) + (largest - score) * facts.to_log2 * kLn2;
+    f.a.correct.data[replica * f.a.correct.replica_stride + row * f.a.correct.stride] =
+        score == largest && of_target.y < score && !earlier ? 1.0f : 0.0f;
+    const float log2_sum = fmaf(largest, facts.to_log2, log2f(sum));
+    *column = {weight == 0 ? -INFINITY : kShift + log2f(weight) - log2_sum, target};
+  }
+  if (!f.a.dh.wanted) return;
+  float dh[kDim / 32] = {};
+  const float* part = f.at<float>(replica, plan.parts) + Index{row} * kDim + lane;
+  for (int p = 0; p < plan.vocab_parts; ++p) {
+    const float of_part = __shfl_sync(0xffffffffu, factor, p);
+#pragma unroll
+    for (int k = 0; k < kDim / 32; ++k)
+      dh[k] = fmaf(of_part, part[32 * k], dh[k]);
+    part += Index{plan.padded_rows} * kDim;
+  }
+  const E* word = f.at<E>(replica, plan.table) + Index{target} * kDim + lane;
+  const float scale = weight * facts.weight_unit * facts.table_unit;
+#pragma unroll
+  for (int k = 0; k < kDim / 32; ++k)
+    if (lane + 32 * k < plan.cols)
+      put(f.a.dh, replica, row, lane + 32 * k,
+          weight == 0 ? 0 : scale * (dh[k] / scaled_sum - widen(word[32 * k])));
+}
+
+/// dtable = Σ of its parts, in order, in units of 1.
+template <int kDim>
+__global__ void __launch_bounds__(kSmallThreads) merge_table(const __grid_constant__ Fused f) {
+  const Plan& plan = f.plan;
+  const Index per_replica = Index{plan.padded_vocab} * kDim;
+  const Index place = blockIdx.x * Index{kSmallThreads} + threadIdx.x;
+  const Index replica = place / per_replica, within = place % per_replica;
+  const Index word = within / kDim, column = within % kDim;
+  if (word >= plan.vocab || column >= plan.cols) return;
+  const float* part = f.at<float>(replica, plan.parts) + within;
+  float sum = 0;
+#pragma unroll 4
+  for (int p = 0; p < plan.row_parts; ++p)
+    sum += part[p * per_replica];
+  const Facts& facts = f.facts(replica);
+  put(f.a.dtable, replica, word, column,
+      sum * (facts.weight_unit * facts.h_unit * exp2_approximate(-kShift)));
+}
+
+/// Launches a pass with its shared memory.
+void launch(const CudaCall& call, void (*pass)(Fused), Index blocks, int shared, const Fused& f,
+            const char* name) {
+  cuda_check(cudaFuncSetAttribute(pass, cudaFuncAttributeMaxDynamicSharedMemorySize, shared), name);
+  pass<<<static_cast<unsigned>(blocks), kThreads, shared, call.stream>>>(f);
+  cuda_check_launch(name);
+}
+
+unsigned small_blocks(Index threads) {
+  return static_cast<unsigned>(threads / kSmallThreads);
+}
+
+template <class E, int kDim>
+void run(const CudaCall& call, const Fused& f) {
+  const Plan& plan = f.plan;
+  const Index replicas = f.a.h.replicas;
+  if constexpr (std::is_same_v<E, __half>) {
+    magnitudes<<<static_cast<unsigned>(replicas * 2 * kMagnitudes), kSmallThreads, 0,
+                 call.stream>>>(f);
+    cuda_check_launch("magnitudes");
+  }
+  convert<E><<<static_cast<unsigned>(replicas) * (small_blocks(eighths(plan)) + 1), kSmallThreads,
+               0, call.stream>>>(f);
+  cuda_check_launch("convert");
+  const Index row_blocks = replicas * (plan.padded_rows / kOwnRows) * plan.vocab_parts;
+  launch(call, f.a.dh.wanted ? row_pass<E, kDim, true> : row_pass<E, kDim, false>, row_blocks,
+         Shared<kDim>::kSize, f, "row_pass");
+  merge_rows<E, kDim>
+      <<<small_blocks(replicas * plan.padded_rows * 32), kSmallThreads, 0, call.stream>>>(f);
+  cuda_check_launch("merge_rows");
+  if (f.a.dtable.wanted) {
+    const Index table_blocks = replicas * (plan.padded_vocab / kOwnRows) * plan.row_parts;
+    launch(call, table_pass<E, kDim>, table_blocks, Shared<kDim>::kSize, f, "table_pass");
+    merge_table<kDim>
+        <<<small_blocks(replicas * plan.padded_vocab * kDim), kSmallThreads, 0, call.stream>>>(f);
+    cuda_check_launch("merge_table");
+  }
+  mean_loss_cuda(call, f.a.weights, f.a.row_loss, f.a.loss);
+}
+
+}  // namespace
+}  // namespace fused_head
+
+bool fused_head_fits(Precision precision, Index cols) {
+  return precision != Precision::fp32 && cols <= fused_head::kWidest;
+}
+
+Index fused_head_scratch(Index replicas, Index rows, Index vocab, Index cols) {
+  if (cols > fused_head::kWidest) return 0;
+  return replicas * fused_head::Plan(rows, vocab, cols).size;
+}
+
+void fused_head_cuda(const CudaCall& call, const LabelCrossEntropyOnDevice& a) {
+  check(fused_head_fits(call.precision, a.h.cols), "fused_head_cuda",
+        "expected a 16-bit precision and at most 128 columns");
+  const fused_head::Fused f{a, {a.h.rows, a.table.rows, a.h.cols}};
+  const bool wide = f.plan.dim == fused_head::kWidest;
+  if (call.precision == Precision::bf16)
+    wide ? fused_head::run<__nv_bfloat16, 128>(call, f)
+         : fused_head::run<__nv_bfloat16, 64>(call, f);
+  else
+    wide ? fused_head::run<__half, 128>(call, f) : fused_head::run<__half, 64>(call, f);
+}
+
+}  // namespace recallbench

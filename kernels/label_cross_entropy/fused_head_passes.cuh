@@ -1,0 +1,357 @@
+#pragma once
+
+// The two passes over all pairs (row of h, word of the table). Each block keeps 128 rows of one
+// operand in shared memory and their result in registers, while rows of the other stream past,
+// 64 at a time, double-buffered. A tile serves two products: scores with the rows kept, and, by
+// the weights that come of the scores, the result. The scores never leave the registers.
+
+#include <cmath>
+
+#include "kernels/cuda/reduce.cuh"
+#include "kernels/label_cross_entropy/fused_head_plan.cuh"
+#include "kernels/label_cross_entropy/tensor_core.cuh"
+
+namespace recallbench::fused_head {
+
+constexpr int kThreads = 128;
+constexpr int kWarpRows = kOwnRows / (kThreads / 32);
+static_assert(kWarpRows == 32);
+
+/// One row of a tile as the table pass needs it.
+struct Column {
+  float offset;  // kShift + log2(w) - log2 of the row's Σ e^logit; -inf where w = 0
+  int target;    // -1 past the last row
+};
+
+template <int kDim>
+struct Shared {
+  static constexpr int kRowBytes = 2 * kDim;
+  static constexpr int kOwn = 0, kTile = kOwnRows * kRowBytes;
+  static constexpr int kTileBytes = kTileRows * kRowBytes;
+  static constexpr int kColumns = kTile + 2 * kTileBytes;
+  static constexpr int kColumnBytes = kTileRows * static_cast<int>(sizeof(Column));
+  static constexpr int kSize = kColumns + 2 * kColumnBytes;
+};
+
+/// Begins to copy `kRows` rows that lie side by side. Pieces of 16 bytes change places within a
+/// row, by its number modulo 8, so that load_matrices meets every bank once.
+template <int kRows, int kDim>
+__device__ inline void copy_rows(std::uint32_t to, const void* from) {
+  constexpr int kPieces = kDim / 8;
+  const char* bytes = static_cast<const char*>(from);
+#pragma unroll
+  for (int k = 0; k < kRows * kPieces / kThreads; ++k) {
+    const int piece = static_cast<int>(threadIdx.x) + k * kThreads;
+    const int row = piece / kPieces, column = piece % kPieces;
+    copy_16_bytes(to + (row * kPieces + (column ^ (row % 8))) * 16, bytes + piece * 16);
+  }
+}
+
+/// One warp's 32 kept rows against tiles: m16 fragments 0 and 1 hold rows 0 to 15 and 16 to 31.
+template <class E, int kDim>
+class WarpProducts {
+ public:
+  static constexpr int kRowBytes = Shared<kDim>::kRowBytes;
+  using Scores = float[2][kTileRows / 8][4];
+  using Result = float[2][kDim / 8][4];
+
+  __device__ explicit WarpProducts(std::uint32_t shared) {
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, swap = lane % 8;
+    own_ = shared + (warp * kWarpRows + lane % 16) * kRowBytes + ((lane / 16) ^ swap) * 16;
+    tile_ = shared + Shared<kDim>::kTile + (lane % 8 + lane / 16 * 8) * kRowBytes +
+            ((lane / 8 % 2) ^ swap) * 16;
+    transposed_ = shared + Shared<kDim>::kTile + lane % 16 * kRowBytes + ((lane / 16) ^ swap) * 16;
+  }
+
+  /// s = kept rows · tileᵀ.
+  __device__ void scores(int stage, Scores& s) const {
+    const std::uint32_t tile = tile_ + stage * Shared<kDim>::kTileBytes;
+#pragma unroll
+    for (int m = 0; m < 2; ++m)
+#pragma unroll
+      for (int n = 0; n < kTileRows / 8; ++n)
+        s[m][n][0] = s[m][n][1] = s[m][n][2] = s[m][n][3] = 0;
+#pragma unroll
+    for (int k = 0; k < kDim / 16; ++k) {
+      std::uint32_t a[2][4];
+      load_matrices(a[0], own_ ^ (32 * k));
+      load_matrices(a[1], (own_ + 16 * kRowBytes) ^ (32 * k));
+#pragma unroll
+      for (int n = 0; n < kTileRows / 16; ++n) {
+        std::uint32_t b[4];
+        load_matrices(b, (tile ^ (32 * k)) + n * 16 * kRowBytes);
+#pragma unroll
+        for (int m = 0; m < 2; ++m) {
+          mma<E>(s[m][2 * n], a[m], b[0], b[1]);
+          mma<E>(s[m][2 * n + 1], a[m], b[2], b[3]);
+        }
+      }
+    }
+  }
+
+  /// result += p · tile, p rounded to E.
+  __device__ void add_weighted(int stage, const Scores& p, Result& result) const {
+    const std::uint32_t tile = transposed_ + stage * Shared<kDim>::kTileBytes;
+#pragma unroll
+    for (int k = 0; k < kTileRows / 16; ++k) {
+      std::uint32_t a[2][4];
+#pragma unroll
+      for (int m = 0; m < 2; ++m)
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          a[m][2 * half] = pack<E>(p[m][2 * k + half][0], p[m][2 * k + half][1]);
+          a[m][2 * half + 1] = pack<E>(p[m][2 * k + half][2], p[m][2 * k + half][3]);
+        }
+#pragma unroll
+      for (int d = 0; d < kDim / 16; ++d) {
+        std::uint32_t b[4];
+        load_transposed(b, (tile ^ (32 * d)) + k * 16 * kRowBytes);
+#pragma unroll
+        for (int m = 0; m < 2; ++m) {
+          mma<E>(result[m][2 * d], a[m], b[0], b[1]);
+          mma<E>(result[m][2 * d + 1], a[m], b[2], b[3]);
+        }
+      }
+    }
+  }
+
+  /// The kept row, within the block, of result[m][.][2 half] and [2 half + 1].
+  __device__ static int row(int m, int half) {
+    return static_cast<int>(threadIdx.x) / 32 * kWarpRows + m * 16 + half * 8 +
+           static_cast<int>(threadIdx.x) % 32 / 4;
+  }
+  /// Column of s[.][0][0] and result[.][0][0]; [n] is 8 n further.
+  __device__ static int column() {
+    return 2 * (threadIdx.x % 4);
+  }
+
+  /// Writes the block's rows of the result, side by side.
+  __device__ static void store(const Result& result, float* to) {
+#pragma unroll
+    for (int m = 0; m < 2; ++m)
+#pragma unroll
+      for (int half = 0; half < 2; ++half)
+#pragma unroll
+        for (int d = 0; d < kDim / 8; ++d)
+          *reinterpret_cast<float2*>(to + row(m, half) * kDim + 8 * d + column()) =
+              make_float2(result[m][d][2 * half], result[m][d][2 * half + 1]);
+  }
+
+ private:
+  std::uint32_t own_, tile_, transposed_;
+};
+
+/// Which block of kept rows, part of the streamed tiles and replica this block has.
+struct Share {
+  int own, part;
+  Index replica;
+  int first, last;  // tiles [first, last)
+
+  __device__ Share(int own_blocks, int parts, int tiles) {
+    const int block = blockIdx.x % (own_blocks * parts);
+    own = block % own_blocks, part = block / own_blocks;
+    replica = blockIdx.x / (own_blocks * parts);
+    first = part * tiles / parts, last = (part + 1) * tiles / parts;
+  }
+};
+
+/// What a thread of the row pass knows of its four rows: (m, half) is number 2 m + half.
+struct RunningSoftmax {
+  float largest[4], sum[4];
+  int target[4];
+};
+
+/// Of row `r`, whose target lies in this tile: its score, and the largest score before it.
+template <class Scores>
+__device__ inline float2 target_and_before(const Scores& s, int r, int target, int column) {
+  float of_target = -INFINITY, before = -INFINITY;
+#pragma unroll
+  for (int n = 0; n < kTileRows / 8; ++n)
+#pragma unroll
+    for (int c = 0; c < 2; ++c) {
+      const float x = s[r / 2][n][2 * (r % 2) + c];
+      const int at = 8 * n + column + c;
+      if (at == target) of_target = x;
+      if (at < target) before = fmaxf(before, x);
+    }
+  return make_float2(warp_max<4>(of_target), warp_max<4>(before));
+}
+
+/// Rows of h are kept, the table streams past: a part's running softmax, as in attention with the
+/// table for keys and values.
+///   part_stats = {largest score, Σ 2^(kShift + to_log2 (score - largest))},
+///   parts = Σ_v of these weights · table[v],
+///   target_stats = {target's score, largest one before it in this part}.
+template <class E, int kDim, bool kGradient>
+__global__ void __launch_bounds__(kThreads, 2) row_pass(const __grid_constant__ Fused f) {
+  extern __shared__ __align__(256) char shared_bytes[];
+  using Products = WarpProducts<E, kDim>;
+  const Plan& plan = f.plan;
+  const int tiles = Plan::tiles_of(plan.vocab);
+  const Share share(plan.padded_rows / kOwnRows, plan.vocab_parts, tiles);
+  const std::uint32_t shared = shared_address(shared_bytes);
+  const E* table = f.at<E>(share.replica, plan.table);
+  const auto begin_tile = [&](int tile) {
+    copy_rows<kTileRows, kDim>(
+        shared + Shared<kDim>::kTile + (tile - share.first) % 2 * Shared<kDim>::kTileBytes,
+        table + Index{tile} * kTileRows * kDim);
+  };
+  const int first_row = share.own * kOwnRows;
+  copy_rows<kOwnRows, kDim>(shared, f.at<E>(share.replica, plan.h) + Index{first_row} * kDim);
+  begin_tile(share.first);
+
+  const Products products(shared);
+  const float to_log2 = f.facts(share.replica).to_log2;
+  const int column = Products::column();
+  RunningSoftmax rows;
+#pragma unroll
+  for (int r = 0; r < 4; ++r) {
+    const int row = first_row + Products::row(r / 2, r % 2);
+    rows.largest[r] = -INFINITY, rows.sum[r] = 0;
+    rows.target[r] = row < plan.rows ? f.a.targets[share.replica * plan.rows + row] : -1;
+  }
+  [[maybe_unused]] typename Products::Result result = {};
+  for (int tile = share.first; tile < share.last; ++tile) {
+    wait_for_copies();
+    __syncthreads();  // this tile is here, and nobody reads the other buffer any more
+    if (tile + 1 < share.last) begin_tile(tile + 1);
+    const int stage = (tile - share.first) % 2, word = tile * kTileRows;
+    typename Products::Scores s;
+    products.scores(stage, s);
+    if (word + kTileRows > plan.vocab) {
+#pragma unroll
+      for (int n = 0; n < kTileRows / 8; ++n)
+#pragma unroll
+        for (int c = 0; c < 4; ++c)
+          if (word + 8 * n + column + c % 2 >= plan.vocab) s[0][n][c] = s[1][n][c] = -INFINITY;
+    }
+    float largest[4];
+    bool grew = false;
+#pragma unroll
+    for (int r = 0; r < 4; ++r) {
+      float x = rows.largest[r];
+#pragma unroll
+      for (int n = 0; n < kTileRows / 8; ++n)
+        x = fmaxf(x, fmaxf(s[r / 2][n][2 * (r % 2)], s[r / 2][n][2 * (r % 2) + 1]));
+      largest[r] = warp_max<4>(x);
+      grew |= largest[r] > rows.largest[r];
+      const int target = rows.target[r] - word;
+      const bool here = static_cast<unsigned>(target) < unsigned{kTileRows};
+      if (__any_sync(0xffffffffu, here)) {
+        float2 stats = target_and_before(s, r, target, column);
+        stats.y = fmaxf(stats.y, rows.largest[r]);
+        if (here && column == 0)
+          f.at<float2>(share.replica, plan.target_stats)[first_row + Products::row(r / 2, r % 2)] =
+              stats;
+      }
+    }
+    if (__any_sync(0xffffffffu, grew)) {
+#pragma unroll
+      for (int r = 0; r < 4; ++r) {
+        const float factor = exp2_approximate((rows.largest[r] - largest[r]) * to_log2);
+        rows.largest[r] = largest[r];
+        rows.sum[r] *= factor;
+        if constexpr (kGradient) {
+#pragma unroll
+          for (int d = 0; d < kDim / 8; ++d) {
+            result[r / 2][d][2 * (r % 2)] *= factor;
+            result[r / 2][d][2 * (r % 2) + 1] *= factor;
+          }
+        }
+      }
+    }
+#pragma unroll
+    for (int r = 0; r < 4; ++r) {
+      const float offset = kShift - largest[r] * to_log2;
+#pragma unroll
+      for (int n = 0; n < kTileRows / 8; ++n)
+#pragma unroll
+        for (int c = 0; c < 2; ++c) {
+          float& x = s[r / 2][n][2 * (r % 2) + c];
+          x = exp2_approximate(fmaf(x, to_log2, offset));
+          rows.sum[r] += x;
+        }
+    }
+    if constexpr (kGradient) products.add_weighted(stage, s, result);
+  }
+
+  const Index part_row = Index{share.part} * plan.padded_rows + first_row;
+#pragma unroll
+  for (int r = 0; r < 4; ++r) {
+    const float sum = warp_sum<4>(rows.sum[r]);
+    if (column == 0)
+      f.at<float2>(share.replica, plan.part_stats)[part_row + Products::row(r / 2, r % 2)] =
+          make_float2(rows.largest[r], sum);
+  }
+  if constexpr (kGradient)
+    Products::store(result, f.at<float>(share.replica, plan.parts) + part_row * kDim);
+}
+
+/// Words of the table are kept, rows of h stream past:
+///   parts = 2^kShift Σ_i w_i (softmax_i[v] - [v = target_i]) h[i] over a part of the rows.
+template <class E, int kDim>
+__global__ void __launch_bounds__(kThreads, 2) table_pass(const __grid_constant__ Fused f) {
+  extern __shared__ __align__(256) char shared_bytes[];
+  using Products = WarpProducts<E, kDim>;
+  const Plan& plan = f.plan;
+  const int tiles = Plan::tiles_of(plan.rows);
+  const Share share(plan.padded_vocab / kOwnRows, plan.row_parts, tiles);
+  const std::uint32_t shared = shared_address(shared_bytes);
+  const E* h = f.at<E>(share.replica, plan.h);
+  const Column* columns = f.at<Column>(share.replica, plan.columns);
+  const auto begin_tile = [&](int tile) {
+    const int stage = (tile - share.first) % 2;
+    copy_rows<kTileRows, kDim>(shared + Shared<kDim>::kTile + stage * Shared<kDim>::kTileBytes,
+                               h + Index{tile} * kTileRows * kDim);
+    if (threadIdx.x < Shared<kDim>::kColumnBytes / 16)
+      copy_16_bytes(
+          shared + Shared<kDim>::kColumns + stage * Shared<kDim>::kColumnBytes + 16 * threadIdx.x,
+          columns + tile * kTileRows + 2 * threadIdx.x);
+  };
+  const int first_word = share.own * kOwnRows;
+  copy_rows<kOwnRows, kDim>(shared, f.at<E>(share.replica, plan.table) + Index{first_word} * kDim);
+  begin_tile(share.first);
+
+  const Products products(shared);
+  const float to_log2 = f.facts(share.replica).to_log2;
+  const int column = Products::column(), lane_row = threadIdx.x % 32 / 4;
+  const int warp_word = first_word + static_cast<int>(threadIdx.x) / 32 * kWarpRows;
+  typename Products::Result result = {};
+  for (int tile = share.first; tile < share.last; ++tile) {
+    wait_for_copies();
+    __syncthreads();  // this tile is here, and nobody reads the other buffer any more
+    if (tile + 1 < share.last) begin_tile(tile + 1);
+    const int stage = (tile - share.first) % 2;
+    typename Products::Scores s;
+    products.scores(stage, s);
+    const Column* here = reinterpret_cast<const Column*>(shared_bytes + Shared<kDim>::kColumns +
+                                                         stage * Shared<kDim>::kColumnBytes);
+#pragma unroll
+    for (int n = 0; n < kTileRows / 8; ++n) {
+      const float4 two = *reinterpret_cast<const float4*>(here + 8 * n + column);
+#pragma unroll
+      for (int c = 0; c < 2; ++c) {
+        const float offset = c == 0 ? two.x : two.z;
+        const int word = __float_as_int(c == 0 ? two.y : two.w) - warp_word;
+#pragma unroll
+        for (int r = 0; r < 4; ++r) {
+          float& x = s[r / 2][n][2 * (r % 2) + c];
+          x = exp2_approximate(fmaf(x, to_log2, offset));
+        }
+        if (static_cast<unsigned>(word) < unsigned{kWarpRows} && word % 8 == lane_row) {
+          const int row = tile * kTileRows + 8 * n + column + c;
+          const float weight =
+              f.a.weights[share.replica * plan.rows + row] * exp2_approximate(kShift);
+#pragma unroll
+          for (int r = 0; r < 4; ++r)
+            s[r / 2][n][2 * (r % 2) + c] -= word / 8 == r ? weight : 0;
+        }
+      }
+    }
+    products.add_weighted(stage, s, result);
+  }
+  Products::store(result, f.at<float>(share.replica, plan.parts) +
+                              (Index{share.part} * plan.padded_vocab + first_word) * kDim);
+}
+
+}  // namespace recallbench::fused_head
