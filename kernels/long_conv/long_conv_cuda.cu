@@ -45,7 +45,7 @@ struct Taps {
         length(s.length) {}
   __device__ float operator()(Index distance) const {
     const Index tap = distance >= 0 ? distance : distance + 2 * length;
-    return tap < taps ? data[tap * stride] : 0.0f;
+    return distance > -length && tap < taps ? data[tap * stride] : 0.0f;
   }
 };
 
