@@ -28,6 +28,9 @@ struct Sequence {
       : data(m.data + blockIdx.z * m.replica_stride + example * s.length * m.stride + channel),
         stride(m.stride),
         length(s.length) {}
+  __device__ bool has(Index first, Index count) const {
+    return first >= 0 && first + count <= length;
+  }
   __device__ float operator()(Index t) const {
     return t >= 0 && t < length ? data[t * stride] : 0.0f;
   }
@@ -43,11 +46,30 @@ struct Taps {
         stride(m.stride),
         taps(s.taps),
         length(s.length) {}
+  __device__ bool has(Index first, Index count) const {
+    return first >= 0 && first + count <= taps;
+  }
   __device__ float operator()(Index distance) const {
     const Index tap = distance >= 0 ? distance : distance + 2 * length;
-    return tap < taps ? data[tap * stride] : 0.0f;
+    return distance > -length && tap < taps ? data[tap * stride] : 0.0f;
   }
 };
+
+/// to[k] = from(first + k); without a check for each where all of them lie inside.
+template <int N, class From>
+__device__ void load(const From& from, Index first, float (&to)[N]) {
+  if (from.has(first, N)) {
+    const float* data = from.data + first * from.stride;
+    const int stride = static_cast<int>(from.stride);
+#pragma unroll
+    for (int k = 0; k < N; ++k)
+      to[k] = data[k * stride];
+    return;
+  }
+#pragma unroll
+  for (int k = 0; k < N; ++k)
+    to[k] = from(first + k);
+}
 
 /// sums[i] += Σ_j values(from + j) · window(d), d = (to + i) - (from + j), or with kReversed -d.
 template <bool kReversed, class Window>
@@ -55,12 +77,8 @@ __device__ void add_tile(const Sequence& values, const Window& window, Index fro
                          float (&sums)[kTile]) {
   float v[kTile], w[2 * kTile - 1];
   const Index lowest = (kReversed ? from - to : to - from) - (kTile - 1);
-#pragma unroll
-  for (int j = 0; j < kTile; ++j)
-    v[j] = values(from + j);
-#pragma unroll
-  for (int k = 0; k < 2 * kTile - 1; ++k)
-    w[k] = window(lowest + k);
+  load(values, from, v);
+  load(window, lowest, w);
 #pragma unroll
   for (int j = 0; j < kTile; ++j)
 #pragma unroll
@@ -117,7 +135,7 @@ __host__ __device__ Index distances_ahead(const LongConvSize& s) {
 }
 
 /// parts [R, blocks of examples, taps, D]: Σ dy[t] u[t - d] for every distance d of a tap.
-__global__ void __launch_bounds__(kLanes* kWarps)
+__global__ void __launch_bounds__(kLanes* kWarps, 2)
     filter_sums(LongConvSize s, Index blocks, Batched<float> u, Batched<float> dy, float* parts) {
   const Index ahead = distances_ahead(s);
   const Place at((ahead + ceil_div(s.length, kTile) * kTile) / kTile, blocks, s.channels);
