@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "kernels/adamw/adamw_cuda.h"
+#include "kernels/tensor/device_copy.h"
 #include "kernels/tensor/parallel.h"
 
 namespace recallbench {
@@ -37,6 +39,23 @@ void step_as(Parameters& parameters, Parameter p, Index r, const Rates<T>& rates
   });
 }
 
+#ifdef RECALLBENCH_CUDA
+/// A lone step: training keeps the optimizer and the rates of a whole epoch on the GPU.
+void step_on_cuda(Parameters& parameters, const std::vector<Parameter>& updated,
+                  std::span<const double> lr, std::span<const double> weight_decay,
+                  std::int64_t step, const AdamwConstants& c) {
+  std::vector<AdamwRates> rates;
+  for (std::size_t r = 0; r < lr.size(); ++r)
+    rates.push_back(adamw_rates(lr[r], weight_decay[r], step, c));
+  Arena on_device(Device::cuda);
+  on_device.reserve(rates.size() * sizeof(AdamwRates));
+  copy_to_device(Device::cuda, on_device.data(), rates.data(), rates.size() * sizeof(AdamwRates));
+  const CudaCall call{cuda_stream(), Precision::fp32, nullptr, nullptr};
+  AdamwCuda(parameters, updated, c).step(call, reinterpret_cast<AdamwRates*>(on_device.data()));
+  cuda_synchronize();
+}
+#endif
+
 }  // namespace
 
 AdamwRates adamw_rates(double lr, double weight_decay, std::int64_t step, const AdamwConstants& c) {
@@ -48,6 +67,10 @@ AdamwRates adamw_rates(double lr, double weight_decay, std::int64_t step, const 
 void adamw_step(Parameters& parameters, const std::vector<Parameter>& updated,
                 std::span<const double> lr, std::span<const double> weight_decay, std::int64_t step,
                 const AdamwConstants& c) {
+#ifdef RECALLBENCH_CUDA
+  if (parameters.device() == Device::cuda)
+    return step_on_cuda(parameters, updated, lr, weight_decay, step, c);
+#endif
   for (Index r = 0; r < parameters.replicas(); ++r) {
     const AdamwRates rates = adamw_rates(lr[static_cast<std::size_t>(r)],
                                          weight_decay[static_cast<std::size_t>(r)], step, c);
