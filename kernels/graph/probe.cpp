@@ -19,9 +19,16 @@ double output_weight(int output, Index i) {
   return std::sin(0.7 + 1.3 * output + 0.37 * static_cast<double>(i));
 }
 
-double relative_error(const std::vector<double>& a, const std::vector<double>& b) {
+double largest_magnitude(const std::vector<double>& a) {
+  double largest = 0;
+  for (const double x : a)
+    largest = std::max(largest, std::abs(x));
+  return largest;
+}
+
+double relative_error(const std::vector<double>& a, const std::vector<double>& b, double least) {
   if (a.size() != b.size()) return std::numeric_limits<double>::infinity();
-  double scale = 1e-30, error = 0;
+  double scale = least, error = 0;
   for (std::size_t i = 0; i < a.size(); ++i) {
     if (std::isnan(a[i]) || std::isnan(b[i])) return std::numeric_limits<double>::quiet_NaN();
     scale = std::max(scale, std::abs(b[i]));
