@@ -26,10 +26,11 @@ template <int kTileQueries, int kTileKeys, int kTileWidth>
 struct BackwardShared {
   static constexpr int kQueries = kTileQueries, kKeys = kTileKeys, kWidth = kTileWidth;
   static constexpr int kStride = kTileStride<kWidth>;
+  static constexpr int kScoreStride = kKeys + 8;  // for reads down columns
 
   float q[kQueries * kStride], d_o[kQueries * kStride];
   float k[kKeys * kStride], v[kKeys * kStride];
-  float p[kQueries * kScoreStride<kKeys>], d_s[kQueries * kScoreStride<kKeys>];
+  float p[kQueries * kScoreStride], d_s[kQueries * kScoreStride];
   float log_sum[kQueries], delta[kQueries];
   QueryKeys keys[kQueries];
 };
@@ -55,9 +56,11 @@ __device__ void multiply_both(const BackwardOnDevice& b, const HeadPlace& at, in
     __pipeline_wait_prior(0);
     __syncthreads();
     multiply<kPrecision>(scores, Rows{s.q, Shared::kStride}, Rows{s.k, Shared::kStride},
-                         min(whole_steps(b.a.q.width - column), kWidth), Shared::kKeys);
+                         min(whole_steps(b.a.q.width - column), kWidth), b.a.q.rows - query,
+                         Shared::kKeys);
     multiply<kPrecision>(d_p, Rows{s.d_o, Shared::kStride}, Rows{s.v, Shared::kStride},
-                         min(whole_steps(b.a.v.width - column), kWidth), Shared::kKeys);
+                         min(whole_steps(b.a.v.width - column), kWidth), b.a.q.rows - query,
+                         Shared::kKeys);
   }
 }
 
@@ -90,7 +93,7 @@ __device__ void probabilities(const AttentionOnDevice& a, const HeadPlace& at, i
           d_s[j] = weight * (d_p.at[tile][i + j] * keep - delta);
         }
       }
-      const int place = row * kScoreStride<Shared::kKeys> + col;
+      const int place = row * Shared::kScoreStride + col;
       *reinterpret_cast<float2*>(s.p + place) = make_float2(p[0], p[1]);
       *reinterpret_cast<float2*>(s.d_s + place) = make_float2(d_s[0], d_s[1]);
     }
@@ -106,11 +109,11 @@ __device__ void add_key_gradients(const BackwardOnDevice& b, const Shared& s, in
   using Columns = Operand<Inner::down_columns>;
   const int inner = min(whole_steps(queries), Shared::kQueries);
   if (b.dv.wanted)
-    multiply<kPrecision>(d_v, Columns{s.p, kScoreStride<Shared::kKeys>},
-                         Columns{s.d_o, Shared::kStride}, inner, b.a.v.width - column);
+    multiply<kPrecision>(d_v, Columns{s.p, Shared::kScoreStride}, Columns{s.d_o, Shared::kStride},
+                         inner, Shared::kKeys, b.a.v.width - column);
   if (b.dk.wanted)
-    multiply<kPrecision>(d_k, Columns{s.d_s, kScoreStride<Shared::kKeys>},
-                         Columns{s.q, Shared::kStride}, inner, b.a.k.width - column);
+    multiply<kPrecision>(d_k, Columns{s.d_s, Shared::kScoreStride}, Columns{s.q, Shared::kStride},
+                         inner, Shared::kKeys, b.a.k.width - column);
 }
 
 template <int kKeys, int kWidth>

@@ -79,12 +79,10 @@ __device__ inline int whole_steps(int cols) {
   return (max(cols, 0) + 15) / 16 * 16;
 }
 
-/// Numbers from row to row of a tile of kWidth columns, and of a matrix of probabilities: what the
-/// reads of a product ask of a bank at a time lies apart.
+/// Numbers from row to row of a tile: what a product reads at a time lies in different banks, along
+/// rows by pairs and down columns.
 template <int kWidth>
 inline constexpr int kTileStride = kWidth + 8;
-template <int kKeys>
-inline constexpr int kScoreStride = kKeys + 4;
 
 /// Begins to copy the first kRows rows and kWidth columns into a tile; what is not there becomes 0.
 template <int kRows, int kWidth>

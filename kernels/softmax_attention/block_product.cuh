@@ -109,13 +109,14 @@ __device__ void multiply_exactly(BlockProduct<kRows, kCols>& sum, const Operand<
   }
 }
 
-/// sum += a · b over inner indices [0, inner), a multiple of 16, for tiles that begin before column
-/// `cols`; operands are rounded as kPrecision says. a: (row, inner), b: (column, inner).
+/// sum += a · b over inner indices [0, inner), a multiple of 16, where a warp's 16 rows begin
+/// before row `rows` and a tile before column `cols`; operands are rounded as kPrecision says. a:
+/// (row, inner), b: (column, inner).
 template <Precision kPrecision, int kRows, int kCols, Inner kA, Inner kB>
 __device__ void multiply(BlockProduct<kRows, kCols>& sum, const Operand<kA>& a,
-                         const Operand<kB>& b, int inner, int cols) {
+                         const Operand<kB>& b, int inner, int rows, int cols) {
   using Sum = BlockProduct<kRows, kCols>;
-  if (Sum::first_col() >= cols) return;
+  if (Sum::first_row() >= rows || Sum::first_col() >= cols) return;
   if constexpr (kPrecision == Precision::fp32) {
     multiply_exactly(sum, a, b, inner, cols);
   } else {

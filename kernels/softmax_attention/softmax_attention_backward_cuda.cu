@@ -106,9 +106,9 @@ __global__ void __launch_bounds__(kThreads) backward_queries(BackwardOnDevice b)
       load_keys(a.v, next, 0, s.v);
     }
     if (b.dq.wanted)
-      multiply<kPrecision>(d_q, Operand<Inner::along_rows>{s.d_s, kScoreStride<kKeys>},
+      multiply<kPrecision>(d_q, Operand<Inner::along_rows>{s.d_s, Shared::kScoreStride},
                            Operand<Inner::down_columns>{s.k, Shared::kStride}, kKeys,
-                           a.k.width - column);
+                           a.q.rows - first, a.k.width - column);
     __syncthreads();
     if (whole && next < tiles) load_keys(a.k, next, 0, s.k);
     __pipeline_commit();

@@ -14,10 +14,12 @@ namespace {
 
 template <int kQueries, int kKeys, int kWidth>
 struct ForwardShared {
+  static constexpr int kScoreStride = kKeys + 4;  // for reads along rows, 4 apart
+
   float q[kQueries * kTileStride<kWidth>];
   float k[kKeys * kTileStride<kWidth>];
   float v[kKeys * kTileStride<kWidth>];
-  float p[kQueries * kScoreStride<kKeys>];
+  float p[kQueries * kScoreStride];
   float factor[kQueries];
   QueryKeys keys[kQueries];
   // Behind it: the bits of the tiles of keys that are seen.
@@ -28,6 +30,7 @@ struct ForwardShared {
 template <int kQueries, int kKeys>
 struct RunningSoftmax {
   static constexpr int kLanes = kKeys / 4;
+  static constexpr int kScoreStride = ForwardShared<kQueries, kKeys, 0>::kScoreStride;
   static constexpr int kRowsAtOnce = kThreads / kLanes;
   static constexpr int kPasses = (kQueries + kRowsAtOnce - 1) / kRowsAtOnce;
 
@@ -50,7 +53,7 @@ struct RunningSoftmax {
       if (row(pass) >= kQueries) break;  // whole warps
       const QueryKeys seen = keys[row(pass)];
       const int lane = threadIdx.x % kLanes, key = first_key + 4 * lane;
-      float4* place = reinterpret_cast<float4*>(p + row(pass) * kScoreStride<kKeys> + 4 * lane);
+      float4* place = reinterpret_cast<float4*>(p + row(pass) * kScoreStride + 4 * lane);
       const float4 scores = *place;
       float x[4] = {scores.x, scores.y, scores.z, scores.w};
       float best = highest[pass];
@@ -132,9 +135,10 @@ __global__ void __launch_bounds__(kThreads) attention_forward(AttentionOnDevice 
       __syncthreads();
       multiply<kPrecision>(scores, Operand<Inner::along_rows>{s.q, kStride},
                            Operand<Inner::along_rows>{s.k, kStride},
-                           min(whole_steps(a.q.width - chunk * kWidth), kWidth), kKeys);
+                           min(whole_steps(a.q.width - chunk * kWidth), kWidth), a.q.rows - first,
+                           kKeys);
     }
-    store(scores, a.scale, {s.p, kScoreStride<kKeys>, kQueries, kKeys, true}, false);
+    store(scores, a.scale, {s.p, Shared::kScoreStride, kQueries, kKeys, true}, false);
     __syncthreads();
     if (a.chunks == 1 && next < tiles)
       load_tile<kKeys, kWidth>(block_of(a.k, at, next * kKeys, 0), s.k);
@@ -143,8 +147,9 @@ __global__ void __launch_bounds__(kThreads) attention_forward(AttentionOnDevice 
     __pipeline_wait_prior(1);  // all but the next keys
     __syncthreads();
     o.scale_rows(s.factor);
-    multiply<kPrecision>(o, Operand<Inner::along_rows>{s.p, kScoreStride<kKeys>},
-                         Operand<Inner::down_columns>{s.v, kStride}, kKeys, a.v.width - column);
+    multiply<kPrecision>(o, Operand<Inner::along_rows>{s.p, Shared::kScoreStride},
+                         Operand<Inner::down_columns>{s.v, kStride}, kKeys, a.q.rows - first,
+                         a.v.width - column);
     __syncthreads();
     if (next < tiles) load_tile<kKeys, kWidth>(values(next), s.v);
     __pipeline_commit();
