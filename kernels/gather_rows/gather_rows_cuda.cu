@@ -1,8 +1,10 @@
 // Floor: forward reads and writes the labelled rows alone. Backward writes all of dx once (B = 256,
 // L = 256, D = 128: 34 MB, 8 us), or reads and writes the labelled rows where it adds.
 //
-// A warp owns a row of dx, finds the labels that name it by ballots over the example's positions
-// (in L1), and adds their rows in order: no atomics, and no pass that zeroes dx first.
+// Where dx is overwritten a warp owns a row of it, finds the labels that name it by ballots over
+// the example's positions (in L1), and sums their rows in order. Where dx is added to a warp owns a
+// label, and the first that names a row adds all of them in order. No atomics, and no pass that
+// zeroes dx first.
 #include "kernels/cuda/elements.cuh"
 #include "kernels/gather_rows/gather_rows_cuda.h"
 
@@ -26,42 +28,70 @@ __global__ void gather(const std::int32_t* positions, Index length, Index labels
   }
 }
 
+/// sum += the rows of dy, from label `from` on, whose position is t, in order; true if there was
+/// one. All lanes of a warp together, each for its own columns (those from j, where it has any).
+template <int kVec>
+__device__ bool sum_labels(const std::int32_t* positions, Index from, Index labels, int t,
+                           const float* dy, Index stride, bool has_columns, float (&sum)[kVec]) {
+  bool named = false;
+  for (Index first = from / 32 * 32; first < labels; first += 32) {
+    const Index label = first + threadIdx.x;
+    const bool here = label >= from && label < labels && positions[label] == t;
+    unsigned found = __ballot_sync(0xffffffffu, here);
+    named = named || found != 0;
+    for (; found != 0; found &= found - 1) {
+      const Index i = first + __ffs(static_cast<int>(found)) - 1;
+      if (!has_columns) continue;
+      float numbers[kVec];
+      load_numbers(dy + i * stride, numbers);
+#pragma unroll
+      for (int k = 0; k < kVec; ++k)
+        sum[k] += numbers[k];
+    }
+  }
+  return named;
+}
+
+/// dx = the sums, zero where no label is.
 template <int kVec>
 __global__ void scatter(const std::int32_t* positions, Index length, Index labels,
-                        Batched<float> dy, Batched<float> dx, bool accumulate) {
+                        Batched<float> dy, Batched<float> dx) {
   const Index row = blockIdx.x * Index{kWarps} + threadIdx.y, replica = blockIdx.y;
   if (row >= dx.rows) return;  // a whole warp
   const Index example = row / length;
-  const int t = static_cast<int>(row % length), lane = threadIdx.x;
-  const std::int32_t* of_example = positions + replica * dy.rows + example * labels;
   const float* from = dy.data + replica * dy.replica_stride + example * labels * dy.stride;
   float* to = dx.data + replica * dx.replica_stride + row * dx.stride;
-  for (Index first = 0; first < dx.cols; first += 32 * kVec) {
-    const Index j = first + lane * kVec;
-    bool named = false;
+  for (Index j = threadIdx.x * kVec; j - threadIdx.x * kVec < dx.cols; j += 32 * kVec) {
     float sum[kVec] = {};
-    for (Index label = 0; label < labels; label += 32) {
-      const bool here = label + lane < labels && of_example[label + lane] == t;
-      unsigned found = __ballot_sync(0xffffffffu, here);
-      named = named || found != 0;
-      for (; found != 0; found &= found - 1) {
-        const Index i = label + __ffs(static_cast<int>(found)) - 1;
-        if (j >= dx.cols) continue;
-        float numbers[kVec];
-        load_numbers(from + i * dy.stride + j, numbers);
+    sum_labels<kVec>(positions + replica * dy.rows + example * labels, 0, labels,
+                     static_cast<int>(row % length), from + j, dy.stride, j < dx.cols, sum);
+    if (j < dx.cols) store_numbers(sum, to + j);
+  }
+}
+
+/// dx += the sums.
+template <int kVec>
+__global__ void scatter_add(const std::int32_t* positions, Index length, Index labels,
+                            Batched<float> dy, Batched<float> dx) {
+  const Index i = blockIdx.x * Index{kWarps} + threadIdx.y, replica = blockIdx.y;
+  if (i >= dy.rows) return;  // a whole warp
+  const Index example = i / labels, label = i % labels;
+  const std::int32_t* of_example = positions + replica * dy.rows + example * labels;
+  const int t = of_example[label];
+  for (Index first = 0; first < label; first += 32) {
+    const Index earlier = first + threadIdx.x;
+    if (__any_sync(0xffffffffu, earlier < label && of_example[earlier] == t)) return;
+  }
+  const float* from = dy.data + replica * dy.replica_stride + example * labels * dy.stride;
+  float* to = dx.data + replica * dx.replica_stride + (example * length + t) * dx.stride;
+  for (Index j = threadIdx.x * kVec; j - threadIdx.x * kVec < dx.cols; j += 32 * kVec) {
+    float sum[kVec] = {}, before[kVec];
+    sum_labels<kVec>(of_example, label, labels, t, from + j, dy.stride, j < dx.cols, sum);
+    if (j >= dx.cols) continue;
+    load_numbers(to + j, before);
 #pragma unroll
-        for (int k = 0; k < kVec; ++k)
-          sum[k] += numbers[k];
-      }
-    }
-    if (j >= dx.cols || (accumulate && !named)) continue;
-    if (accumulate) {
-      float before[kVec];
-      load_numbers(to + j, before);
-#pragma unroll
-      for (int k = 0; k < kVec; ++k)
-        sum[k] += before[k];
-    }
+    for (int k = 0; k < kVec; ++k)
+      sum[k] += before[k];
     store_numbers(sum, to + j);
   }
 }
@@ -83,9 +113,12 @@ void gather_rows_cuda(const CudaCall& call, const std::int32_t* positions, Index
 void gather_rows_backward_cuda(const CudaCall& call, const std::int32_t* positions, Index length,
                                Index labels, const Batched<float>& dy, const Gradient<float>& dx) {
   if (!dx.wanted) return;
-  const auto kernel = in_quads(dy) && in_quads(dx.view) ? scatter<4> : scatter<1>;
-  kernel<<<blocks_of(dx.view), dim3(32, kWarps), 0, call.stream>>>(positions, length, labels, dy,
-                                                                   dx.view, dx.accumulate);
+  const bool quads = in_quads(dy) && in_quads(dx.view);
+  const auto write = quads ? scatter<4> : scatter<1>;
+  const auto add = quads ? scatter_add<4> : scatter_add<1>;
+  const dim3 blocks = blocks_of(dx.accumulate ? dy : dx.view);
+  (dx.accumulate ? add : write)<<<blocks, dim3(32, kWarps), 0, call.stream>>>(positions, length,
+                                                                              labels, dy, dx.view);
   cuda_check_launch("gather_rows_backward");
 }
 
