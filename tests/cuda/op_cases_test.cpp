@@ -41,7 +41,7 @@ void expect_close_to_cpu(const OpCase& c, Precision precision, double bound, dou
   for (const auto& gradient : expected.gradients)
     largest = std::max(largest, largest_magnitude(gradient));
   for (std::size_t k = 0; k < inputs.size(); ++k) {
-    const double error = relative_error(found.gradients[k], expected.gradients[k], 1e-3 * largest);
+    const double error = relative_error(found.gradients[k], expected.gradients[k], share * largest);
     if (!(error <= 10 * bound))
       ADD_FAILURE() << "gradient of input " << k << ": error " << error << " over bound "
                     << 10 * bound;
