@@ -38,6 +38,11 @@ void add_sweep(CommandLine& line) {
   const auto arguments = std::make_shared<SweepArguments>();
   add_sweep_arguments(command, *arguments);
   command
+      ->add_option("--models", arguments->models,
+                   "train these models of the recipe alone, by name (default: all)")
+      ->delimiter(',')
+      ->type_name("NAME,...");
+  command
       ->add_option("--max-runs", arguments->max_runs,
                    "refuse recipes that come to more runs (default: 100000)")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{10'000'000}))
@@ -47,7 +52,8 @@ void add_sweep(CommandLine& line) {
       "Examples:\n"
       "  recallbench sweep demo\n"
       "  recallbench sweep demo train.lr=1e-3,1e-2 --out results/two-rates --dry-run\n"
-      "  recallbench sweep my-recipe.toml --jobs 4 --run-timeout 3600");
+      "  recallbench sweep my-recipe.toml --jobs 4 --run-timeout 3600\n"
+      "  recallbench sweep based-figure2 --device cuda --models attention,based seed=1");
   command->callback([&line, arguments] {
     line.action = [&line, arguments] { return sweep_command(*arguments, line.common); };
   });

@@ -8,6 +8,7 @@
 #include "analysis/report.h"
 #include "kernels/base/io/atomic_file.h"
 #include "kernels/base/io/json.h"
+#include "kernels/base/names.h"
 #include "kernels/base/text.h"
 #include "sweeps/config/recipe.h"
 #include "sweeps/run/child.h"
@@ -61,6 +62,24 @@ SweepRequest make_request(const SweepArguments& arguments, const CommonOptions& 
   request.driver.run_timeout_s = arguments.run_timeout_s;
   request.driver.worker = worker_command(arguments, common);
   return request;
+}
+
+/// The recipe's runs, of the wanted models alone.
+Recipe load_wanted(const SweepArguments& arguments) {
+  Recipe recipe = load_recipe(arguments.recipe, arguments.overrides, arguments.max_runs);
+  if (arguments.models.empty()) return recipe;
+  std::vector<std::string> known;
+  for (const RunConfig& run : recipe.runs)
+    if (known.empty() || known.back() != run.model_name) known.push_back(run.model_name);
+  for (const std::string& name : arguments.models)
+    if (std::find(known.begin(), known.end(), name) == known.end())
+      fail(ErrorKind::usage, "sweep", "the recipe '{}' has no model '{}'{}", recipe.name,
+           printable(name), hint_for(name, known));
+  std::erase_if(recipe.runs, [&](const RunConfig& run) {
+    return std::find(arguments.models.begin(), arguments.models.end(), run.model_name) ==
+           arguments.models.end();
+  });
+  return recipe;
 }
 
 int dry_run(const SweepArguments& arguments, const CommonOptions& common, const Recipe& recipe) {
@@ -208,7 +227,7 @@ void print_run(const SweepRequest& request, const CommonOptions& common) {
 }  // namespace
 
 int sweep_command(const SweepArguments& arguments, const CommonOptions& common) {
-  const Recipe recipe = load_recipe(arguments.recipe, arguments.overrides, arguments.max_runs);
+  const Recipe recipe = load_wanted(arguments);
   if (arguments.dry_run) return dry_run(arguments, common, recipe);
   const SweepRequest request = make_request(arguments, common, recipe);
   const SweepOutcome outcome = execute(request, common);
