@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstring>
 #include <exception>
 #include <mutex>
 #include <numeric>
@@ -59,7 +60,8 @@ void for_blocks(std::int64_t blocks, int threads, const Work& work) {
 
 }  // namespace
 
-CompactInts::CompactInts(std::int64_t bound, std::size_t size) : is_narrow_(bound <= 65536) {
+CompactInts::CompactInts(std::int64_t bound, std::size_t size)
+    : bound_(bound), is_narrow_(bound <= 65536) {
   if (is_narrow_)
     narrow_.resize(size);
   else
@@ -68,6 +70,29 @@ CompactInts::CompactInts(std::int64_t bound, std::size_t size) : is_narrow_(boun
 
 std::int64_t CompactInts::bytes() const {
   return static_cast<std::int64_t>(2 * narrow_.size() + 4 * wide_.size());
+}
+
+StoredArray CompactInts::stored(const std::string& name) const {
+  StoredArray array;
+  array.name = name;
+  array.type = is_narrow_ ? StoredType::u16 : StoredType::i32;
+  array.shape = {static_cast<std::int64_t>(size())};
+  array.bytes = {is_narrow_ ? reinterpret_cast<const char*>(narrow_.data())
+                            : reinterpret_cast<const char*>(wide_.data()),
+                 static_cast<std::size_t>(bytes())};
+  return array;
+}
+
+void CompactInts::load(const StoredArray& array) {
+  if (array.type != (is_narrow_ ? StoredType::u16 : StoredType::i32) ||
+      array.bytes.size() != static_cast<std::size_t>(bytes()))
+    array.reject("has not the size of this data set");
+  std::memcpy(is_narrow_ ? static_cast<void*>(narrow_.data()) : wide_.data(), array.bytes.data(),
+              array.bytes.size());
+  const auto outside = [this](std::int64_t value) { return value < 0 || value >= bound_; };
+  if (std::any_of(narrow_.begin(), narrow_.end(), outside) ||
+      std::any_of(wide_.begin(), wide_.end(), outside))
+    array.reject("has a number out of bounds");
 }
 
 void CompactInts::set(std::size_t first, const std::int32_t* values, std::size_t count) {
@@ -170,6 +195,24 @@ void Dataset::copy_batch(std::int64_t first, std::int64_t count, std::int32_t* t
     std::fill_n(weights + e * most, labels, 1.0f);
     std::fill_n(weights + e * most + labels, most - labels, 0.0f);
   }
+}
+
+std::vector<StoredArray> Dataset::arrays(const std::string& prefix) const {
+  return {tokens_.stored(prefix + "tokens"), positions_.stored(prefix + "positions"),
+          targets_.stored(prefix + "targets"),
+          stored_array(prefix + "counts", {num_examples_}, std::span(counts_))};
+}
+
+Dataset Dataset::restore(const TaskShape& shape, std::int64_t num_examples, const Safetensors& file,
+                         const std::string& prefix) {
+  Dataset data(shape, num_examples);
+  data.tokens_.load(file.at(prefix + "tokens"));
+  data.positions_.load(file.at(prefix + "positions"));
+  data.targets_.load(file.at(prefix + "targets"));
+  const StoredArray counts = file.at(prefix + "counts");
+  data.counts_ = counts.to_int32(1, static_cast<std::int32_t>(shape.labels_per_example));
+  if (counts.size() != num_examples) counts.reject("has not the size of this data set");
+  return data;
 }
 
 }  // namespace recallbench

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/base/io/safetensors.h"
 #include "tasks/task.h"
 
 namespace recallbench {
@@ -15,8 +16,13 @@ class CompactInts {
   std::int64_t bytes() const;
   void set(std::size_t first, const std::int32_t* values, std::size_t count);
   void get(std::size_t first, std::size_t count, std::int32_t* values) const;
+  /// A view of the memory, under `name`.
+  StoredArray stored(const std::string& name) const;
+  /// Copies such an array; another type, size or a number out of bounds is rejected.
+  void load(const StoredArray& array);
 
  private:
+  std::int64_t bound_;
   bool is_narrow_;
   std::vector<std::uint16_t> narrow_;
   std::vector<std::int32_t> wide_;
@@ -38,6 +44,12 @@ class Dataset {
   std::int64_t size() const { return num_examples_; }  ///< N
   std::int64_t num_labels() const;                     ///< of all examples together
   std::int64_t bytes() const;                          ///< memory that the examples take
+
+  /// Views of all that it holds, named `prefix` + "tokens" and the like: what a file keeps, and
+  /// `restore` makes the same data set of. Throws the file's errors where an array does not fit.
+  std::vector<StoredArray> arrays(const std::string& prefix) const;
+  static Dataset restore(const TaskShape& shape, std::int64_t num_examples, const Safetensors& file,
+                         const std::string& prefix);
 
   /// Copies examples [first, first + count), n = shape().labels_per_example:
   /// tokens [count, L]; positions, targets and weights [count, n]. Where an example has fewer than

@@ -1,5 +1,7 @@
 #include "sweeps/run/sweep.h"
 
+#include <filesystem>
+
 #include "sweeps/run/exit_code.h"
 #include "sweeps/run/signals.h"
 #include "sweeps/store/layout.h"
@@ -15,6 +17,10 @@ SweepOutcome run_sweep(const SweepRequest& request, Progress& progress) {
   SweepOutcome outcome = run_all({request.name, request.runs, {}}, request.driver, progress);
   if (!outcome.io_problem)
     outcome.summary_is_new = write_summary_file(results, collect_rows(results, manifest));
+  if (outcome.counts.done == outcome.counts.total) {
+    std::error_code ignored;  // what stays is only room that it takes
+    std::filesystem::remove_all(cache_path(results), ignored);
+  }
   return outcome;
 }
 

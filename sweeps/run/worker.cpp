@@ -73,6 +73,7 @@ class WorkerRun {
     };
     hooks.stop_requested = stop_is_requested;
     hooks.checkpoint_directory = paths_.folder;
+    hooks.data_cache = cache_path(options_.results);
     hooks.threads = options_.threads;
     hooks.device = options_.device;
     return {&config_, hooks};

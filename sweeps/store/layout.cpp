@@ -30,6 +30,10 @@ bool is_run_id(std::string_view text) {
 std::string manifest_path(const std::string& results) {
   return results + "/manifest.json";
 }
+std::string cache_path(const std::string& results) {
+  return results + "/cache";
+}
+
 std::string summary_path(const std::string& results) {
   return results + "/summary.csv";
 }

@@ -23,9 +23,10 @@ RunPaths run_paths(const std::string& results, const std::string& id);
 /// "r" and 32 hexadecimal digits, lower case: nothing else becomes part of a path.
 bool is_run_id(std::string_view text);
 
-/// RESULTS/manifest.json, RESULTS/summary.csv.
+/// RESULTS/manifest.json, RESULTS/summary.csv, and RESULTS/cache, which is gone once all is done.
 std::string manifest_path(const std::string& results);
 std::string summary_path(const std::string& results);
+std::string cache_path(const std::string& results);
 
 /// Makes the results folder and tries a write in it: before any training. Throws Error(io).
 void prepare_results_folder(const std::string& results);

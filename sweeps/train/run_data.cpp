@@ -13,8 +13,7 @@ std::vector<RunSegment> native_segments(const std::vector<SegmentConfig>& config
                                         std::uint64_t seed, Split split, int threads) {
   std::vector<RunSegment> segments;
   for (const SegmentConfig& config : configs) {
-    Options options = options_of(config);
-    const auto task = builtin_tasks().find(config.task).make(options);
+    const auto task = make_task(config);
     const auto index = static_cast<std::uint32_t>(segments.size());
     segments.push_back(
         {Dataset(*task, segment_seed(seed, split, index), config.num_examples, threads),
@@ -44,6 +43,21 @@ std::vector<RunSegment> compat_segments(const std::vector<SegmentConfig>& config
 }
 
 }  // namespace
+
+std::unique_ptr<Task> make_task(const SegmentConfig& segment) {
+  Options options = options_of(segment);
+  return builtin_tasks().find(segment.task).make(options);
+}
+
+std::string data_key(const RunConfig& config) {
+  RunConfig key = config;
+  key.train = {};
+  key.precision = "fp32";
+  key.model = {};
+  key.model.zoology = config.model.zoology;
+  if (config.model.zoology) key.seed = 0;  // the reference's data follow data_seed alone
+  return canonical_json(key);
+}
 
 RunData make_run_data(const RunConfig& config, int threads) {
   const TaskConfig& task = config.task;

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <memory>
+#include <string>
 #include <vector>
 
 #include "sweeps/config/run_config.h"
@@ -24,6 +26,16 @@ struct RunData {
 /// validation and test data `task.test_seed`; an empty `valid` means the test segments from a
 /// stream of their own. Under compat all follow `task.data_seed` as in the reference.
 RunData make_run_data(const RunConfig& config, int threads);
+
+/// The same. Data that take long to make, those of the reference, are kept in `cache` (a folder;
+/// "" for none) and shared by the processes that use it: one makes them, the others wait.
+RunData cached_run_data(const RunConfig& config, int threads, const std::string& cache);
+
+/// What decides the data of a run, as text.
+std::string data_key(const RunConfig& config);
+
+/// The task of a segment.
+std::unique_ptr<Task> make_task(const SegmentConfig& segment);
 
 /// Mean chance over all test examples.
 double chance_of(const std::vector<RunSegment>& segments);

@@ -9,17 +9,6 @@
 namespace recallbench {
 namespace {
 
-/// What decides the data of a run, as text.
-std::string data_key(const RunConfig& config) {
-  RunConfig key = config;
-  key.train = {};
-  key.precision = "fp32";
-  key.model = {};
-  key.model.zoology = config.model.zoology;
-  if (config.model.zoology) key.seed = 0;  // the reference's data follow data_seed alone
-  return canonical_json(key);
-}
-
 /// Members by where their checkpoints stand, in the order of the first of each place.
 std::vector<std::vector<MemberState*>> by_place(std::vector<MemberState>& members) {
   std::map<std::pair<std::int64_t, std::int64_t>, std::vector<MemberState*>> places;
@@ -53,7 +42,8 @@ std::vector<RunResult> train_population(const std::vector<TrainMember>& members)
     auto& of_member = data[data_key(*member.config)];
     if (!of_member) {
       const Stopwatch watch(timing.data_s);
-      of_member = std::make_shared<RunData>(make_run_data(*member.config, member.hooks.threads));
+      of_member = std::make_shared<RunData>(
+          cached_run_data(*member.config, member.hooks.threads, member.hooks.data_cache));
     }
     MemberState state{&member,
                       of_member,

@@ -64,7 +64,8 @@ struct TrainHooks {
   std::function<void(const RunResult&, const RunTiming&)> on_end;
   std::function<bool()> stop_requested;  ///< polled once a step
   std::string checkpoint_directory;      ///< resume from and save to; "" for neither
-  int threads = 1;                       ///< of the CPU, for training and for data
+  std::string data_cache;  ///< folder for data that several processes share; "" for none
+  int threads = 1;         ///< of the CPU, for training and for data
   Device device = Device::cpu;
 };
 
