@@ -11,7 +11,7 @@
 namespace recallbench {
 namespace {
 
-constexpr Index kChunk = 64;
+constexpr Index kChunk = 32;            // measured: 64 takes 1.1 to 1.25 times as long
 constexpr Index kTiles = 6, kRows = 3;  // buffers [kChunk, kChunk] and [kChunk, N] of an item
 constexpr double kNothing = 1e-30;  // decays below count as 0: products of them would be denormal
 

@@ -1,5 +1,7 @@
 #include "mixers/h3/heads_cpu.h"
 
+#include <algorithm>
+
 #include "kernels/tensor/parallel.h"
 
 namespace recallbench {
@@ -17,14 +19,21 @@ void for_rows(const Batched<T>& shape, const Body& body) {
     });
 }
 
+/// The row of a gradient that is to be added to, or null.
 template <class T>
-T* row_of(const Gradient<T>& g, Index r, Index row) {
-  return g.wanted ? g.view.replica(r).row(row) : nullptr;
+T* begin_row(const Gradient<T>& g, Index r, Index row) {
+  if (!g.wanted) return nullptr;
+  T* to = g.view.replica(r).row(row);
+  if (!g.accumulate) std::fill_n(to, g.view.cols, T(0));
+  return to;
 }
 
+/// to[h] += d[h] x[h] for each head h, with the strides of x and `to`.
 template <class T>
-void put(T& to, bool accumulate, T value) {
-  to = accumulate ? to + value : value;
+void add_products(Index heads, const T* d, const T* x, Index x_stride, T* to, Index to_stride) {
+#pragma omp simd
+  for (Index h = 0; h < heads; ++h)
+    to[h * to_stride] += d[h] * x[h * x_stride];
 }
 
 }  // namespace
@@ -48,16 +57,11 @@ void head_outer_backward_cpu(const Batched<T>& k, const Batched<T>& v, const Bat
   const Index heads = k.cols / head_dim;
   for_rows(dp, [&](Index r, Index row) {
     const T *ks = k.replica(r).row(row), *vs = v.replica(r).row(row), *d = dp.replica(r).row(row);
-    T *to_k = row_of(dk, r, row), *to_v = row_of(dv, r, row);
-    for (Index h = 0; h < heads; ++h)
-      for (Index i = 0; i < head_dim; ++i) {
-        T sum_k = 0, sum_v = 0;
-        for (Index j = 0; j < head_dim; ++j) {
-          sum_k += d[(i * head_dim + j) * heads + h] * vs[h * head_dim + j];
-          sum_v += d[(j * head_dim + i) * heads + h] * ks[h * head_dim + j];
-        }
-        if (to_k != nullptr) put(to_k[h * head_dim + i], dk.accumulate, sum_k);
-        if (to_v != nullptr) put(to_v[h * head_dim + i], dv.accumulate, sum_v);
+    T *to_k = begin_row(dk, r, row), *to_v = begin_row(dv, r, row);
+    for (Index i = 0; i < head_dim; ++i)
+      for (Index j = 0; j < head_dim; ++j, d += heads) {
+        if (to_k != nullptr) add_products(heads, d, vs + j, head_dim, to_k + i, head_dim);
+        if (to_v != nullptr) add_products(heads, d, ks + i, head_dim, to_v + j, head_dim);
       }
   });
 }
@@ -84,17 +88,13 @@ void head_inner_backward_cpu(const Batched<T>& q, const Batched<T>& p, const Bat
   const Index heads = q.cols / head_dim;
   for_rows(d_o, [&](Index r, Index row) {
     const T *qs = q.replica(r).row(row), *ps = p.replica(r).row(row), *d = d_o.replica(r).row(row);
-    T *to_q = row_of(dq, r, row), *to_p = row_of(dp, r, row);
+    T *to_q = begin_row(dq, r, row), *to_p = begin_row(dp, r, row);
     for (Index i = 0; i < head_dim; ++i)
-      for (Index h = 0; h < heads; ++h) {
-        T sum = 0;
-        for (Index j = 0; j < head_dim; ++j) {
-          const Index at = (i * head_dim + j) * heads + h;
-          sum += d[j * heads + h] * ps[at];
-          if (to_p != nullptr)
-            put(to_p[at], dp.accumulate, qs[h * head_dim + i] * d[j * heads + h]);
-        }
-        if (to_q != nullptr) put(to_q[h * head_dim + i], dq.accumulate, sum);
+      for (Index j = 0; j < head_dim; ++j, ps += heads) {
+        const T* dj = d + j * heads;
+        if (to_q != nullptr) add_products(heads, dj, ps, 1, to_q + i, head_dim);
+        if (to_p != nullptr)
+          add_products(heads, dj, qs + i, head_dim, to_p + (i * head_dim + j) * heads, 1);
       }
   });
 }

@@ -45,7 +45,7 @@ class Mamba2Forms : public ::testing::TestWithParam<Config> {
 TEST_P(Mamba2Forms, ForwardIsTheFoldOfTheDecoder) {
   const MadeMixer made = make(GetParam());
   const HostParameters parameters = random_parameters(made.specs, 3, 0.5);
-  for (const Index length : {1, 2, 13, 64, 65, 140}) {
+  for (const Index length : {1, 2, 13, 32, 33, 140}) {
     const MixerInput input = random_input(2, length, GetParam().d_model, 5);
     const std::vector<double> folded = fold_decoder(made, parameters, input);
     for (const bool training : {false, true}) {
