@@ -1,7 +1,6 @@
 #include "mixers/hyena/hyena.h"
 
 #include <cmath>
-#include <numbers>
 
 #include "kernels/causal_conv/causal_conv.h"
 #include "kernels/elementwise/elementwise.h"
@@ -9,6 +8,7 @@
 #include "kernels/long_conv/long_conv.h"
 #include "kernels/matmul/matmul.h"
 #include "mixers/hyena/filter.h"
+#include "mixers/initialise.h"
 #include "mixers/registry.h"
 
 namespace recallbench {
@@ -40,34 +40,11 @@ HyenaOptions read_options(const MixerContext& context, Options& o) {
 }
 
 /// t / (l_max - 1).
-double time_of(Index t, Index l_max) {
-  return l_max > 1 ? static_cast<double>(t) / static_cast<double>(l_max - 1) : 0;
-}
-
-/// z[t] = [time, cos(f_i ω_t) ..., -sin(f_i ω_t) ...] with ω_t = 2π t / l_max. Q16: the reference's
-/// frequencies begin at 1e-4, and a single band has only that one; the sound form's are 1, 2, ...
-Initialise position_features(Index l_max, Index bands, bool zoology) {
-  return [=](std::span<double> z, RandomStream&) {
-    for (Index t = 0; t < l_max; ++t) {
-      double* row = z.data() + (1 + 2 * bands) * t;
-      row[0] = time_of(t, l_max);
-      for (Index i = 0; i < bands; ++i) {
-        const double step = static_cast<double>(bands - 1) - 1e-4;
-        const double at = bands > 1 ? static_cast<double>(i) / static_cast<double>(bands - 1) : 0;
-        const double frequency = zoology ? 1e-4 + at * step : static_cast<double>(i + 1);
-        const double angle =
-            frequency * 2 * std::numbers::pi * static_cast<double>(t) / static_cast<double>(l_max);
-        row[1 + i] = std::cos(angle);
-        row[1 + bands + i] = -std::sin(angle);
-      }
-    }
-  };
-}
-
-Initialise times(Index l_max) {
-  return [=](std::span<double> values, RandomStream&) {
-    for (Index t = 0; t < l_max; ++t)
-      values[static_cast<std::size_t>(t)] = time_of(t, l_max);
+Initialise times() {
+  return [](std::span<double> values, RandomStream&) {
+    const double last = static_cast<double>(values.size() - 1);
+    for (std::size_t t = 0; t < values.size(); ++t)
+      values[t] = last > 0 ? static_cast<double>(t) / last : 0;
   };
 }
 
@@ -80,11 +57,6 @@ Initialise decay_rates(const HyenaOptions& o) {
       values[c] = last > 0 ? slow + (fast - slow) * static_cast<double>(c) / last : slow;
     }
   };
-}
-
-/// PyTorch's default for a Linear or Conv with that many inputs.
-Initialise torch_default(Index fan_in) {
-  return uniform(1 / std::sqrt(static_cast<double>(fan_in)));
 }
 
 class Hyena : public SequenceMixer {
@@ -131,7 +103,7 @@ class Hyena : public SequenceMixer {
     const std::vector<Index> shape = {1, o_.l_max, o_.features};
     features_ = context.zoology ? d.weight("filter_fn.pos_emb.z", shape, z)
                                 : d.buffer("filter_fn.pos_emb.z", shape, z);
-    times_ = d.buffer("filter_fn.pos_emb.t", {1, o_.l_max, 1}, times(o_.l_max));
+    times_ = d.buffer("filter_fn.pos_emb.t", {1, o_.l_max, 1}, times());
     rates_ = d.buffer("filter_fn.modulation.deltas", {1, 1, o_.d_model}, decay_rates(o_));
     for (Index layer = 0; layer <= o_.hidden + 1; ++layer) {
       const Index in = layer == 0 ? o_.features : o_.order;

@@ -7,6 +7,7 @@
 #include "kernels/matmul/matmul.h"
 #include "kernels/norm/norm.h"
 #include "kernels/ssd/ssd.h"
+#include "mixers/initialise.h"
 #include "mixers/mamba2/mamba2_decoder.h"
 #include "mixers/registry.h"
 
@@ -49,19 +50,6 @@ struct Mamba2Options {
   double dt_min, dt_max, dt_floor;
 };
 
-/// Step sizes before softplus: those after it are log-uniform in [low, high], but at least `floor`.
-Initialise inverse_softplus(double low, double high, double floor) {
-  return [=](std::span<double> values, RandomStream& random) {
-    uniform(1)(values, random);
-    const double centre = (std::log(high) + std::log(low)) / 2;
-    const double reach = (std::log(high) - std::log(low)) / 2;
-    for (double& v : values) {
-      const double dt = std::max(std::exp(centre + reach * v), floor);
-      v = dt + std::log(-std::expm1(-dt));
-    }
-  };
-}
-
 /// ln of numbers uniform in [1, 16].
 Initialise log_uniform_rates() {
   return [](std::span<double> values, RandomStream& random) {
@@ -69,11 +57,6 @@ Initialise log_uniform_rates() {
     for (double& v : values)
       v = std::log(8.5 + 7.5 * v);
   };
-}
-
-/// As PyTorch starts a Linear with `inputs` inputs.
-Initialise torch_linear(Index inputs) {
-  return uniform(1 / std::sqrt(static_cast<double>(inputs)));
 }
 
 class Mamba2 : public SequenceMixer {
@@ -117,11 +100,12 @@ class Mamba2 : public SequenceMixer {
     const bool own = !context.transformer_block;
     const Index projected = inner + size_.convolved() + size_.heads();
     in_ = d.weight("in_proj.weight", {projected, width},
-                   own ? torch_linear(width) : context.linear_weight());
+                   own ? torch_default(width) : context.linear_weight());
     if (o.bias) in_bias_ = d.undecayed("in_proj.bias", {projected}, constant(0));
-    conv_ = d.weight("conv1d.weight", {size_.convolved(), 1, size_.conv}, torch_linear(size_.conv));
+    conv_ =
+        d.weight("conv1d.weight", {size_.convolved(), 1, size_.conv}, torch_default(size_.conv));
     if (o.conv_bias)
-      conv_bias_ = d.undecayed("conv1d.bias", {size_.convolved()}, torch_linear(size_.conv));
+      conv_bias_ = d.undecayed("conv1d.bias", {size_.convolved()}, torch_default(size_.conv));
     dt_bias_ =
         d.undecayed("dt_bias", {size_.heads()}, inverse_softplus(o.dt_min, o.dt_max, o.dt_floor));
     a_log_ = d.undecayed("A_log", {size_.heads()}, log_uniform_rates());
