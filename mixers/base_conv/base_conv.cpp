@@ -1,39 +1,16 @@
 #include "mixers/base_conv/base_conv.h"
 
-#include <cmath>
-#include <numbers>
-
 #include "kernels/causal_conv/causal_conv.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/gated_conv/gated_conv.h"
 #include "kernels/long_conv/long_conv.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/transpose/transpose.h"
+#include "mixers/initialise.h"
 #include "mixers/registry.h"
 
 namespace recallbench {
 namespace {
-
-/// PyTorch's default for a Linear or Conv with that many inputs.
-Initialise torch_default(Index fan_in) {
-  return uniform(1 / std::sqrt(static_cast<double>(fan_in)));
-}
-
-/// z[t] = [t / (l_max - 1), cos(f 2π t / l_max), -sin(f 2π t / l_max)]. Q16: the reference's single
-/// band has frequency 1e-4, so that z is a ramp and two constants; the sound form uses 1.
-Initialise position_features(Index l_max, bool zoology) {
-  return [=](std::span<double> z, RandomStream&) {
-    const double frequency = zoology ? 1e-4 : 1.0;
-    for (Index t = 0; t < l_max; ++t) {
-      const double angle =
-          frequency * 2 * std::numbers::pi * static_cast<double>(t) / static_cast<double>(l_max);
-      double* row = z.data() + 3 * t;
-      row[0] = l_max > 1 ? static_cast<double>(t) / static_cast<double>(l_max - 1) : 0;
-      row[1] = std::cos(angle);
-      row[2] = -std::sin(angle);
-    }
-  };
-}
 
 class BaseConv : public SequenceMixer {
  public:
@@ -99,7 +76,7 @@ class BaseConv : public SequenceMixer {
       return context_.zoology ? constant(0) : torch_default(fan_in);
     };
     features_ = d.buffer("conv.pos_emb.z", {1, options_.l_max, 3},
-                         position_features(options_.l_max, context_.zoology));
+                         position_features(options_.l_max, 1, context_.zoology));
     mlp0_ = d.weight("conv.mlp.0.weight", {16, 3}, weight(3));
     mlp0_bias_ = d.undecayed("conv.mlp.0.bias", {16}, bias(3));
     mlp2_ = d.weight("conv.mlp.2.weight", {dim, 16}, weight(16));

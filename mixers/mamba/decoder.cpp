@@ -1,3 +1,4 @@
+#include "mixers/host_conv.h"
 #include "mixers/host_math.h"
 #include "mixers/mamba/mamba_decoder.h"
 
@@ -22,7 +23,10 @@ class MambaDecoder : public Decoder {
     const std::vector<double> xz = host_linear(u, p_.at("in_proj.weight"), bias("in_proj.bias"));
     const std::span<double> window = std::span(state.numbers).first(inner_ * (conv_ - 1));
     const std::span<double> h = std::span(state.numbers).subspan(window.size());
-    const std::vector<double> x = convolve(std::span(xz).first(inner_), window);
+    std::vector<double> x = host_causal_conv(std::span(xz).first(inner_), p_.at("conv1d.weight"),
+                                             bias("conv1d.bias"), window);
+    for (double& v : x)
+      v = host_silu(v);
     const std::vector<double> token = host_linear(x, p_.at("x_proj.weight"));
     const std::vector<double> dt =
         host_linear(std::span(token).first(rank_), p_.at("dt_proj.weight"), p_.at("dt_proj.bias"));
@@ -49,24 +53,6 @@ class MambaDecoder : public Decoder {
   std::span<const double> bias(const std::string& name) const {
     const auto found = p_.all().find(name);
     return found == p_.all().end() ? std::span<const double>{} : std::span(found->second);
-  }
-
-  /// SiLU of the convolution at this token; the window then holds it.
-  std::vector<double> convolve(std::span<const double> x, std::span<double> window) const {
-    const std::vector<double>& weight = p_.at("conv1d.weight");
-    const std::span<const double> offset = bias("conv1d.bias");
-    std::vector<double> out(inner_);
-    for (std::size_t c = 0; c < inner_; ++c) {
-      double sum = (offset.empty() ? 0 : offset[c]) + weight[c * conv_ + conv_ - 1] * x[c];
-      for (std::size_t j = 0; j + 1 < conv_; ++j)
-        sum += weight[c * conv_ + j] * window[j * inner_ + c];
-      out[c] = host_silu(sum);
-    }
-    if (conv_ > 1) {
-      std::copy(window.begin() + static_cast<std::ptrdiff_t>(inner_), window.end(), window.begin());
-      std::copy(x.begin(), x.end(), window.end() - static_cast<std::ptrdiff_t>(inner_));
-    }
-    return out;
   }
 
   std::size_t inner_, states_, conv_, rank_;

@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <cmath>
 
 #include "kernels/causal_conv/causal_conv.h"
@@ -6,6 +5,7 @@
 #include "kernels/gather_rows/gather_rows.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/selective_scan/selective_scan.h"
+#include "mixers/initialise.h"
 #include "mixers/mamba/mamba_decoder.h"
 #include "mixers/registry.h"
 
@@ -42,24 +42,6 @@ Initialise log_of_state_numbers(Index states) {
     for (std::size_t i = 0; i < values.size(); ++i)
       values[i] = std::log(static_cast<double>(static_cast<Index>(i) % states + 1));
   };
-}
-
-/// Biases whose softplus is log-uniform in [low, high], but at least `floor`.
-Initialise inverse_softplus(double low, double high, double floor) {
-  return [=](std::span<double> values, RandomStream& random) {
-    uniform(1)(values, random);
-    const double centre = (std::log(high) + std::log(low)) / 2;
-    const double reach = (std::log(high) - std::log(low)) / 2;
-    for (double& v : values) {
-      const double dt = std::max(std::exp(centre + reach * v), floor);
-      v = dt + std::log(-std::expm1(-dt));
-    }
-  };
-}
-
-/// As PyTorch starts a Linear with `inputs` inputs.
-Initialise torch_linear(Index inputs) {
-  return uniform(1 / std::sqrt(static_cast<double>(inputs)));
 }
 
 class Mamba : public SequenceMixer {
@@ -101,11 +83,11 @@ class Mamba : public SequenceMixer {
     // In a transformer block the reference starts every Linear at N(0, 0.02^2) with bias 0, that
     // of the step size too (Q4); soundly the step size keeps its own start.
     const bool own = !context.transformer_block, own_dt = own || !context.zoology;
-    const auto start = [&](Index in) { return own ? torch_linear(in) : context.linear_weight(); };
+    const auto start = [&](Index in) { return own ? torch_default(in) : context.linear_weight(); };
     in_ = d.weight("in_proj.weight", {2 * inner, width}, start(width));
     if (o.bias) in_bias_ = d.undecayed("in_proj.bias", {2 * inner}, constant(0));
-    conv_ = d.weight("conv1d.weight", {inner, 1, conv}, torch_linear(conv));
-    if (o.conv_bias) conv_bias_ = d.undecayed("conv1d.bias", {inner}, torch_linear(conv));
+    conv_ = d.weight("conv1d.weight", {inner, 1, conv}, torch_default(conv));
+    if (o.conv_bias) conv_bias_ = d.undecayed("conv1d.bias", {inner}, torch_default(conv));
     token_ = d.weight("x_proj.weight", {rank + 2 * states, inner}, start(inner));
     const double bound = o.dt_scale / std::sqrt(static_cast<double>(rank));
     dt_ = d.weight("dt_proj.weight", {inner, rank},

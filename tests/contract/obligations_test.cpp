@@ -24,6 +24,16 @@ std::vector<Subject> more_subjects(bool zoology) {
       {"base_conv", {{"kernel_size", Int{-1}}}},
       {"base_conv",
        {{"kernel_size", Int{-1}}, {"implicit_long_conv", false}, {"l_max", Int{1024}}}},
+      {"mamba2",
+       {{"d_state", Int{3}},
+        {"headdim", Int{4}},
+        {"ngroups", Int{2}},
+        {"D_has_hdim", true},
+        {"norm_before_gate", true},
+        {"bias", true}}},
+      {"mamba2", {{"d_state", Int{5}}, {"d_conv", Int{1}}, {"rmsnorm", false}}},
+      {"hyena", {{"emb_dim", Int{5}}, {"short_filter_order", Int{1}}, {"shift", 0.1}}},
+      {"h3", {{"d_state", Int{6}}, {"head_dim", Int{3}}}},
   };
   for (const char* map : {"taylor_exp", "pos_elu", "relu", "square", "cosformer", "performer"}) {
     Values options = {{"feature_map", std::string(map)},

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "kernels/base/error.h"
+#include "mixers/model.h"
 #include "tests/sweeps/config_support.h"
 
 namespace recallbench {
@@ -61,9 +62,13 @@ TEST(Recipes, EveryShippedRecipeParsesAndIsNamedLikeItsFile) {
 
 TEST(Recipes, BasedFigure2) {
   const Recipe recipe = load_recipe("based-figure2");
-  EXPECT_EQ(count_by_model(recipe),
-            (std::map<std::string, int>{
-                {"attention", 8}, {"based", 36}, {"mamba", 36}, {"sliding_window", 32}}));
+  EXPECT_EQ(count_by_model(recipe), (std::map<std::string, int>{{"attention", 8},
+                                                                {"based", 36},
+                                                                {"h3", 12},
+                                                                {"hyena", 12},
+                                                                {"mamba", 36},
+                                                                {"mamba2", 36},
+                                                                {"sliding_window", 32}}));
   expect_rates(recipe, {-3, -2.5, -2, -1.5});
   for (const RunConfig& run : recipe.runs) {
     EXPECT_EQ(text_of(run.task.train),
@@ -80,7 +85,8 @@ TEST(Recipes, BasedFigure2) {
     EXPECT_EQ(run.model.max_position_embeddings, 0);
     EXPECT_EQ(run.model.n_layers, 2);
     EXPECT_EQ(run.model.state_mixer.type, "identity");
-    EXPECT_EQ(run.model.block, run.model_name == "mamba" ? "mamba" : "transformer");
+    const bool own_block = run.model_name == "mamba" || run.model_name == "mamba2";
+    EXPECT_EQ(run.model.block, own_block ? run.model_name : "transformer");
     EXPECT_EQ(run.train.max_epochs, 32);
     EXPECT_EQ(run.train.weight_decay, 0.1);
     ASSERT_TRUE(run.train.early_stopping.has_value());
@@ -98,11 +104,39 @@ TEST(Recipes, BasedFigure2) {
   EXPECT_EQ(widths, (std::set<std::int64_t>{48, 64, 128}));
 }
 
+// Bytes at 1024 tokens, as the reference or (Mamba) the papers report them.
+TEST(Recipes, BasedFigure2HasThePublishedStateSizes) {
+  std::map<std::string, std::set<double>> sizes;
+  std::map<std::string, int> models;
+  for (const RunConfig& run : load_recipe("based-figure2").runs) {
+    if (run.train.lr != 1e-2) continue;
+    ++models[run.model_name];
+    sizes[run.model_name].insert(
+        Model(run.model, DType::f32, 1).published_state_bytes(1024).value());
+  }
+  const std::map<std::string, std::set<double>> expected = {
+      {"attention", {525056, 1050112}},
+      {"based", {9396, 12468, 24756, 30564, 40548, 80484, 64276, 85268, 169236}},
+      {"sliding_window", {9728, 17920, 34304, 67072, 132608, 263680, 525824, 1050112}},
+      {"mamba", {8192, 16384, 24576, 32768, 49152, 65536, 98304}},
+      {"mamba2", {8192, 16384, 24576, 32768, 49152, 65536, 98304}},
+      {"hyena", {524288, 1048576, 2097152}},
+      {"h3", {8192, 32768, 131072}}};
+  EXPECT_EQ(sizes, expected);
+  int all = 0;
+  for (const auto& [name, count] : models)
+    all += count;
+  EXPECT_EQ(all, 43);
+}
+
 TEST(Recipes, ZoologyFigure2) {
   const Recipe recipe = load_recipe("zoology-figure2");
-  EXPECT_EQ(count_by_model(recipe),
-            (std::map<std::string, int>{
-                {"attention", 64}, {"base_conv", 64}, {"based", 64}, {"mamba", 64}}));
+  EXPECT_EQ(count_by_model(recipe), (std::map<std::string, int>{{"attention", 64},
+                                                                {"base_conv", 64},
+                                                                {"based", 64},
+                                                                {"h3", 64},
+                                                                {"hyena", 64},
+                                                                {"mamba", 64}}));
   expect_rates(recipe, {-4, -10.0 / 3, -8.0 / 3, -2});
   const std::map<std::int64_t, std::pair<std::int64_t, std::int64_t>> pairs_and_batch = {
       {64, {4, 512}}, {128, {8, 512}}, {256, {16, 256}}, {512, {64, 128}}};
@@ -118,6 +152,13 @@ TEST(Recipes, ZoologyFigure2) {
     EXPECT_EQ(run.task.test_batch_size, batch);
     EXPECT_EQ(run.model.max_position_embeddings, run.model_name == "attention" ? length : 0);
     EXPECT_EQ(run.train.max_epochs, 64);
+    const Values& options = run.model.layers[0].options;
+    if (run.model_name == "hyena" || run.model_name == "h3") {
+      EXPECT_EQ(integer(options, "l_max"), length);
+    }
+    if (run.model_name == "h3") {
+      EXPECT_EQ(integer(options, "d_state"), length);
+    }
     widths.insert(run.model.d_model);
   }
   EXPECT_EQ(widths, (std::set<std::int64_t>{64, 128, 256, 512}));

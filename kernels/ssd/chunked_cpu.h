@@ -1,0 +1,35 @@
+#pragma once
+
+#include "kernels/ssd/ssd_cpu.h"
+
+namespace recallbench {
+
+/// One (example, group) of one replica: rows of its tokens, columns of the group's heads.
+template <class T>
+struct SsdItem {
+  Matrix<T> x, dt, b, c;
+  const T *dt_bias, *a_log, *d;
+};
+
+/// Its gradients. A matrix without data is not wanted, `add` says whether to add to it; the sums
+/// over the tokens (one a head; d: one a head or a channel) are always written.
+template <class T>
+struct SsdItemGradients {
+  struct Rows {
+    Matrix<T> to;
+    bool add;
+  };
+  Matrix<T> dy;
+  Rows x, dt, b, c;
+  T *dt_bias, *a_log, *d;
+};
+
+template <class T>
+void ssd_chunked_forward(const SsdSize& size, const SsdItem<T>& item, const Matrix<T>& y,
+                         T* scratch);
+template <class T>
+void ssd_chunked_backward(const SsdSize& size, const SsdItem<T>& item,
+                          const SsdItemGradients<T>& gradients, T* scratch);
+Index ssd_chunked_scratch(const SsdSize& size, bool backward);
+
+}  // namespace recallbench
