@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <cmath>
 
 #include "kernels/causal_conv/causal_conv.h"
@@ -6,6 +5,7 @@
 #include "kernels/gather_rows/gather_rows.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/selective_scan/selective_scan.h"
+#include "mixers/initial_values.h"
 #include "mixers/mamba/mamba_decoder.h"
 #include "mixers/registry.h"
 
@@ -41,19 +41,6 @@ Initialise log_of_state_numbers(Index states) {
   return [states](std::span<double> values, RandomStream&) {
     for (std::size_t i = 0; i < values.size(); ++i)
       values[i] = std::log(static_cast<double>(static_cast<Index>(i) % states + 1));
-  };
-}
-
-/// Biases whose softplus is log-uniform in [low, high], but at least `floor`.
-Initialise inverse_softplus(double low, double high, double floor) {
-  return [=](std::span<double> values, RandomStream& random) {
-    uniform(1)(values, random);
-    const double centre = (std::log(high) + std::log(low)) / 2;
-    const double reach = (std::log(high) - std::log(low)) / 2;
-    for (double& v : values) {
-      const double dt = std::max(std::exp(centre + reach * v), floor);
-      v = dt + std::log(-std::expm1(-dt));
-    }
   };
 }
 
