@@ -14,7 +14,7 @@
 namespace recallbench {
 namespace {
 
-constexpr Index kChunk = 64;
+constexpr Index kChunk = 32;
 // Rows of the triangular system that are solved one by one, between products.
 constexpr Index kSolved = 16;
 
@@ -341,10 +341,6 @@ Index chunked_scratch(const DeltaRulePlan& p, bool backward) {
 
 Index chunked_states(const DeltaRulePlan& p) {
   return chunks(p) - 1;
-}
-
-bool chunked_pays(const DeltaRulePlan& p) {
-  return p.length > 16;
 }
 
 template <class T>

@@ -23,9 +23,8 @@ struct DeltaRuleOptions {
 /// The gated delta rule: in each head, from a state S [dk, dv] of zeros,
 ///   S' = e^g S,   e = v - S'ᵀ k,   S = S' + β k eᵀ,   y = Sᵀ (scale q)   → y [R, B, L, H·dv].
 /// With |k| <= 1 and β <= 2 a step enlarges no state; nothing is clipped otherwise.
-/// Long sequences go in chunks, whose corrections solve a triangular system (the WY form): cost
-/// linear in L, nearly all of it matrix products. Short ones go token by token. Which of the two
-/// depends on shapes alone. Training keeps the state before every chunk but the first.
+/// Chunks of tokens whose corrections solve a triangular system (the WY form): cost linear in L,
+/// nearly all of it matrix products. Training keeps the state before every chunk but the first.
 /// Schlag, Irie, Schmidhuber, "Linear transformers are secretly fast weight programmers", 2021;
 /// Yang et al., "Parallelizing linear transformers with the delta rule over sequence length",
 /// 2024; Yang, Kautz, Hatamizadeh, "Gated delta networks", 2024.

@@ -51,9 +51,7 @@ DeltaRuleItemGradients<T> make_gradients(const DeltaRulePlan& p, const Batched<T
 }
 
 Index lane_scratch(const DeltaRulePlan& plan, bool backward) {
-  const Index numbers =
-      chunked_pays(plan) ? chunked_scratch(plan, backward) : recurrent_scratch(plan, backward);
-  return static_cast<Index>(align_up(static_cast<std::size_t>(numbers)));
+  return static_cast<Index>(align_up(static_cast<std::size_t>(chunked_scratch(plan, backward))));
 }
 
 Index lanes(const DeltaRulePlan& plan, bool backward) {
@@ -78,19 +76,18 @@ Index delta_rule_scratch(const DeltaRulePlan& plan, bool backward) {
 }
 
 Index delta_rule_states(const DeltaRulePlan& plan) {
-  return chunked_pays(plan) ? chunked_states(plan) : 0;
+  return chunked_states(plan);
 }
 
 template <class T>
 void delta_rule_forward_cpu(const DeltaRulePlan& plan, const DeltaRuleViews<T>& in,
                             const Batched<T>& y, T* scratch) {
-  const bool chunked = chunked_pays(plan);
   for (Index r = 0; r < y.replicas; ++r)
     for_items(plan, false, scratch, [&](Index index, T* own) {
       const DeltaRuleItem<T> item = make_item(plan, in, r, index);
       const Index heads = plan.options.heads;
       const Matrix<T> to = head_rows(y, r, index / heads, plan.length, index % heads, plan.values);
-      chunked ? chunked_forward(plan, item, to, own) : recurrent_forward(plan, item, to, own);
+      chunked_forward(plan, item, to, own);
     });
 }
 
@@ -98,13 +95,11 @@ template <class T>
 void delta_rule_backward_cpu(const DeltaRulePlan& plan, const DeltaRuleViews<T>& in,
                              const Batched<T>& dy, const DeltaRuleGradients<T>& gradients,
                              T* scratch) {
-  const bool chunked = chunked_pays(plan);
   for (Index r = 0; r < dy.replicas; ++r)
     for_items(plan, true, scratch, [&](Index index, T* own) {
       const DeltaRuleItem<T> item = make_item(plan, in, r, index);
       const DeltaRuleItemGradients<T> wanted = make_gradients(plan, dy, gradients, r, index);
-      chunked ? chunked_backward(plan, item, wanted, own)
-              : recurrent_backward(plan, item, wanted, own);
+      chunked_backward(plan, item, wanted, own);
     });
 }
 

@@ -36,15 +36,7 @@ struct DeltaRuleItemGradients {
   DeltaRuleItemGradient<T> q, k, v, beta, log_decay;
 };
 
-/// The two forms, for one item; scratch holds as many numbers as the functions below say.
-template <class T>
-void recurrent_forward(const DeltaRulePlan& plan, const DeltaRuleItem<T>& item, const Matrix<T>& y,
-                       T* scratch);
-template <class T>
-void recurrent_backward(const DeltaRulePlan& plan, const DeltaRuleItem<T>& item,
-                        const DeltaRuleItemGradients<T>& gradients, T* scratch);
-Index recurrent_scratch(const DeltaRulePlan& plan, bool backward);
-
+/// For one item; scratch holds chunked_scratch numbers.
 template <class T>
 void chunked_forward(const DeltaRulePlan& plan, const DeltaRuleItem<T>& item, const Matrix<T>& y,
                      T* scratch);
@@ -54,7 +46,5 @@ void chunked_backward(const DeltaRulePlan& plan, const DeltaRuleItem<T>& item,
 Index chunked_scratch(const DeltaRulePlan& plan, bool backward);
 /// States of an item that the chunked form keeps: one before each chunk but the first.
 Index chunked_states(const DeltaRulePlan& plan);
-/// Whether the chunked form is the cheaper one.
-bool chunked_pays(const DeltaRulePlan& plan);
 
 }  // namespace recallbench
