@@ -49,10 +49,13 @@ struct Buffers {
   Matrix<T> dq, dk, part;
   Matrix<T> dstate;
 
-  Buffers(const DeltaRulePlan& p, bool backward, T* scratch) : begin_(scratch), end_(scratch) {
+  Index numbers = 0;  ///< of all of them
+
+  /// Without scratch the sizes alone.
+  Buffers(const DeltaRulePlan& p, bool backward, T* scratch) {
     const auto take = [&](Index rows, Index cols) {
-      const Matrix<T> m{end_, rows, cols, padded(cols)};
-      end_ += rows * padded(cols);
+      const Matrix<T> m{scratch == nullptr ? nullptr : scratch + numbers, rows, cols, padded(cols)};
+      numbers += rows * padded(cols);
       return m;
     };
     const Matrix<T> room = take(1, 2 * kChunk);  // doubles, whatever T is
@@ -74,10 +77,6 @@ struct Buffers {
       *rows = take(kChunk, p.keys);
     dstate = take(p.keys, p.values);
   }
-  Index numbers() const { return end_ - begin_; }
-
- private:
-  T *begin_, *end_;
 };
 
 template <class T>
@@ -336,7 +335,7 @@ class Chunked {
 }  // namespace
 
 Index chunked_scratch(const DeltaRulePlan& p, bool backward) {
-  return Buffers<double>(p, backward, nullptr).numbers();
+  return Buffers<double>(p, backward, nullptr).numbers;
 }
 
 Index chunked_states(const DeltaRulePlan& p) {
