@@ -1,9 +1,10 @@
 // Chunks of kChunk tokens in the WY form. With S the state before a chunk, Γ the running sum of the
 // log decays within it, D[i, j] = e^(Γ_i - Γ_j) for j <= i and 0 above,
-//   N = (K Kᵀ ⊙ D) below the diagonal,   A = scale (Q Kᵀ) ⊙ D,
-//   E = V - e^Γ K S - N U with U = β E (row by row: a triangular system),
+//   N = -(K Kᵀ ⊙ D) below the diagonal,   A = scale (Q Kᵀ) ⊙ D,
+//   E = V + (-e^Γ K) S + N U with U = β E (row by row: a triangular system),
 //   Y = scale e^Γ Q S + A U,   S ← e^(Γ_C) S + (e^(Γ_C - Γ) K)ᵀ U.
-// Decays enter through differences Γ_i - Γ_j <= 0 alone, so nothing overflows.
+// Decays enter through differences Γ_i - Γ_j <= 0 alone, so nothing overflows. Signs are in the
+// matrices: a product with the factor 1 never copies one.
 #include <Eigen/Core>
 #include <algorithm>
 #include <cmath>
@@ -41,7 +42,7 @@ struct Buffers {
   Matrix<double> sums;                 ///< Γ [1, C]: differences of large sums stay exact
   Matrix<T> factors;                   ///< rows: β, e^Γ, e^(Γ_C - Γ), and one for log decays
   Matrix<T> decays, overlaps, scores;  ///< D, N, A [C, C]
-  Matrix<T> early_q, early_k, late_k;  ///< scale e^Γ Q, e^Γ K, e^(Γ_C - Γ) K [C, dk]
+  Matrix<T> early_q, early_k, late_k;  ///< scale e^Γ Q, -e^Γ K, e^(Γ_C - Γ) K [C, dk]
   Matrix<T> errors, updates;           ///< E, U [C, dv]
   Matrix<T> state;                     ///< S [dk, dv]
   Matrix<T> doverlaps, dscores;        ///< of K Kᵀ, of Q Kᵀ
@@ -155,7 +156,7 @@ class Chunked {
       if (c == 0) break;
       if (gated_) scale_state(b_.dstate);
       gemm<T>(Transpose::yes, Transpose::no, T(1), early_q_, dy, true, b_.dstate);
-      gemm<T>(Transpose::yes, Transpose::no, T(-1), early_k_, dvalues, true, b_.dstate);
+      gemm<T>(Transpose::yes, Transpose::no, T(1), early_k_, dvalues, true, b_.dstate);
     }
   }
 
@@ -217,23 +218,23 @@ class Chunked {
   void solve(const Matrix<T>& state) const {
     load_factors();
     scale_rows(q_, scale_, since_start(), early_q_);
-    scale_rows(k_, T(1), since_start(), early_k_);
+    scale_rows(k_, T(-1), since_start(), early_k_);
     scale_rows(k_, T(1), until_end(), late_k_);
     gemm<T>(Transpose::no, Transpose::yes, T(1), k_, k_, false, overlaps_);
     gemm<T>(Transpose::no, Transpose::yes, T(1), q_, k_, false, scores_);
-    mask(overlaps_, T(1), 0);
+    mask(overlaps_, T(-1), 0);
     mask(scores_, scale_, 1);
     copy(it_.v.block(first_, count_), errors_);
-    if (chunk_ > 0) gemm<T>(Transpose::no, Transpose::no, T(-1), early_k_, state, true, errors_);
+    if (chunk_ > 0) gemm<T>(Transpose::no, Transpose::no, T(1), early_k_, state, true, errors_);
     for (Index begin = 0; begin < count_; begin += kSolved) {
       const Index rows = std::min(kSolved, count_ - begin);
       if (begin > 0)
-        gemm<T>(Transpose::no, Transpose::no, T(-1), overlaps_.block(begin, rows).columns(0, begin),
+        gemm<T>(Transpose::no, Transpose::no, T(1), overlaps_.block(begin, rows).columns(0, begin),
                 updates_.block(0, begin), true, errors_.block(begin, rows));
       for (Index i = begin; i < begin + rows; ++i) {
         Row<T> e = array(errors_, i);
         for (Index j = begin; j < i; ++j)
-          e -= overlaps_.row(i)[j] * array(updates_, j);
+          e += overlaps_.row(i)[j] * array(updates_, j);
         array(updates_, i) = beta()[i] * e;
       }
     }
@@ -244,13 +245,13 @@ class Chunked {
     for (Index begin = (count_ - 1) / kSolved * kSolved; begin >= 0; begin -= kSolved) {
       const Index end = std::min(begin + kSolved, count_), rows = end - begin;
       if (end < count_)
-        gemm<T>(Transpose::yes, Transpose::no, T(-1),
+        gemm<T>(Transpose::yes, Transpose::no, T(1),
                 overlaps_.block(end, count_ - end).columns(begin, rows),
                 dvalues.block(end, count_ - end), true, dupdates.block(begin, rows));
       for (Index j = end - 1; j >= begin; --j) {
         Row<T> w = array(dupdates, j);
         for (Index i = j + 1; i < end; ++i)
-          w -= overlaps_.row(i)[j] * array(dvalues, i);
+          w += overlaps_.row(i)[j] * array(dvalues, i);
         array(dvalues, j) = beta()[j] * w;
       }
     }
@@ -261,7 +262,7 @@ class Chunked {
     dscores_ = b_.dscores.block(0, count_).columns(0, count_);
     doverlaps_ = b_.doverlaps.block(0, count_).columns(0, count_);
     gemm<T>(Transpose::no, Transpose::yes, T(1), dy, updates_, false, dscores_);
-    gemm<T>(Transpose::no, Transpose::yes, T(-1), dvalues, updates_, false, doverlaps_);
+    gemm<T>(Transpose::no, Transpose::yes, T(1), dvalues, updates_, false, doverlaps_);
     if (gated_) {
       // Token t decays all that goes from a j < t to an i >= t: `columns` sums over these i.
       Row<T> columns(b_.part.row(0), count_);
@@ -273,7 +274,7 @@ class Chunked {
       }
     }
     mask(dscores_, scale_, 1);
-    mask(doverlaps_, T(1), 0);
+    mask(doverlaps_, T(-1), 0);
   }
 
   /// dq, dk and dg: first what goes through the states before and after the chunk.
@@ -283,8 +284,8 @@ class Chunked {
                     part = b_.part.block(0, count_);
     gemm<T>(Transpose::no, Transpose::yes, T(1), dy, state, false, dq);
     scale_rows(dq, scale_, since_start(), dq);
-    gemm<T>(Transpose::no, Transpose::yes, T(-1), dvalues, state, false, dk);
-    scale_rows(dk, T(1), since_start(), dk);
+    gemm<T>(Transpose::no, Transpose::yes, T(1), dvalues, state, false, dk);
+    scale_rows(dk, T(-1), since_start(), dk);
     gemm<T>(Transpose::no, Transpose::yes, T(1), updates_, b_.dstate, false, part);
     scale_rows(part, T(1), until_end(), part);
     if (gated_) decay_gradients(dq, dk, part, state, out);
