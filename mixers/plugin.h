@@ -33,7 +33,7 @@
   RECALLBENCH_SANITIZED "; mixer interface " RECALLBENCH_TEXT(RECALLBENCH_MIXER_INTERFACE)
 
 /// Raised whenever a type in mixers/, kernels/graph/ or kernels/base/ changes its layout.
-#define RECALLBENCH_MIXER_INTERFACE 1
+#define RECALLBENCH_MIXER_INTERFACE 2
 
 namespace recallbench {
 

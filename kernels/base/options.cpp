@@ -26,6 +26,12 @@ struct ToText {
   }
 };
 
+/// As a default stands in `list`: texts without quotes.
+std::string default_text(const Value& value) {
+  const auto* text = std::get_if<std::string>(&value);
+  return text == nullptr ? to_string(value) : *text;
+}
+
 }  // namespace
 
 std::string to_string(const Value& value) {
@@ -49,19 +55,26 @@ void Options::reject(const std::string& key, const std::string& why) const {
   fail(ErrorKind::usage, who_, "{}key '{}' {}{}", place, key, why, came);
 }
 
-const Value* Options::find(const std::string& key, const char* type, const std::string& fallback,
-                           const std::string& help, bool required) {
-  if (resolved_.count(key) == 0) described_.push_back({key, type, required ? "" : fallback, help});
+const Value* Options::find(OptionInfo info) {
+  const std::string key = info.key, type = info.type;
+  const bool required = !info.fallback.has_value();
+  info.default_value = required ? "" : default_text(*info.fallback);
+  if (source_ && values_.count(key) == 0)
+    if (std::optional<Value> value = source_(info)) values_[key] = std::move(*value);
+  if (resolved_.count(key) == 0) described_.push_back(std::move(info));
   const auto found = values_.find(key);
   if (found != values_.end()) return &found->second;
   if (required) reject(key, fmt::format("is missing; give it {}", type));
   return nullptr;
 }
 
-std::int64_t Options::integer(const std::string& key, std::optional<std::int64_t> fallback,
-                              std::int64_t min, std::int64_t max, const std::string& help) {
-  const Value* value = find(key, "an integer", fallback ? std::to_string(*fallback) : "", help,
-                            !fallback.has_value());
+std::int64_t Options::whole_number(OptionInfo info, std::optional<std::int64_t> fallback,
+                                   std::int64_t min, std::int64_t max) {
+  const std::string key = info.key;
+  if (fallback) info.fallback = *fallback;
+  info.min = static_cast<double>(min);
+  info.max = static_cast<double>(max);
+  const Value* value = find(std::move(info));
   std::int64_t result = fallback.value_or(0);
   if (value != nullptr) {
     const auto* integer = std::get_if<std::int64_t>(value);
@@ -77,10 +90,21 @@ std::int64_t Options::integer(const std::string& key, std::optional<std::int64_t
   return result;
 }
 
+std::int64_t Options::integer(const std::string& key, std::optional<std::int64_t> fallback,
+                              std::int64_t min, std::int64_t max, const std::string& help) {
+  return whole_number({key, "an integer", "", help, OptionKind::integer}, fallback, min, max);
+}
+
+std::int64_t Options::length(const std::string& key, std::optional<std::int64_t> fallback,
+                             std::int64_t max, const std::string& help) {
+  return whole_number({key, "a length in tokens", "", help, OptionKind::length}, fallback, 1, max);
+}
+
 double Options::number(const std::string& key, std::optional<double> fallback, double min,
                        double max, const std::string& help) {
-  const Value* value =
-      find(key, "a number", fallback ? number_text(*fallback) : "", help, !fallback.has_value());
+  OptionInfo info{key, "a number", "", help, OptionKind::number, {}, min, max, {}};
+  if (fallback) info.fallback = *fallback;
+  const Value* value = find(std::move(info));
   double result = fallback.value_or(0);
   if (value != nullptr) {
     if (const auto* integer = std::get_if<std::int64_t>(value))
@@ -98,8 +122,9 @@ double Options::number(const std::string& key, std::optional<double> fallback, d
 
 bool Options::boolean(const std::string& key, std::optional<bool> fallback,
                       const std::string& help) {
-  const Value* value = find(key, "true or false", fallback ? (*fallback ? "true" : "false") : "",
-                            help, !fallback.has_value());
+  OptionInfo info{key, "true or false", "", help, OptionKind::boolean};
+  if (fallback) info.fallback = *fallback;
+  const Value* value = find(std::move(info));
   bool result = fallback.value_or(false);
   if (value != nullptr) {
     const auto* flag = std::get_if<bool>(value);
@@ -114,7 +139,9 @@ std::string Options::text(const std::string& key, std::optional<std::string> fal
                           const std::vector<std::string>& allowed, const std::string& help) {
   const std::string type =
       allowed.empty() ? "a string" : fmt::format("one of {}", fmt::join(allowed, ", "));
-  const Value* value = find(key, type.c_str(), fallback.value_or(""), help, !fallback.has_value());
+  OptionInfo info{key, type, "", help, OptionKind::text, {}, 0, 0, allowed};
+  if (fallback) info.fallback = *fallback;
+  const Value* value = find(std::move(info));
   std::string result = fallback.value_or("");
   if (value != nullptr) {
     const auto* string = std::get_if<std::string>(value);
@@ -137,9 +164,11 @@ std::vector<std::int64_t> Options::integers(const std::string& key,
                                             std::optional<std::vector<std::int64_t>> fallback,
                                             std::int64_t min, std::int64_t max,
                                             const std::string& help) {
-  const Value* value =
-      find(key, "a list of integers", fallback ? to_string(Value(*fallback)) : std::string(), help,
-           !fallback.has_value());
+  OptionInfo info{key, "a list of integers", "", help, OptionKind::integers};
+  if (fallback) info.fallback = *fallback;
+  info.min = static_cast<double>(min);
+  info.max = static_cast<double>(max);
+  const Value* value = find(std::move(info));
   std::vector<std::int64_t> result = fallback.value_or(std::vector<std::int64_t>{});
   if (value != nullptr) {
     if (const auto* one = std::get_if<std::int64_t>(value))

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <map>
 #include <optional>
@@ -22,9 +23,15 @@ using Values = std::map<std::string, Value>;
 /// shortest form that reads back to the same bits.
 std::string to_string(const Value& value);
 
-/// What one key of an Options means, for `list` and for documentation.
+enum class OptionKind { integer, length, number, boolean, text, integers };
+
+/// What one key of an Options means, for `list`, for documentation, and for who draws values.
 struct OptionInfo {
   std::string key, type, default_value, help;
+  OptionKind kind = OptionKind::text;
+  std::optional<Value> fallback = std::nullopt;  ///< the default; none: the key is required
+  double min = 0, max = 0;                       ///< bounds of numbers, of each in a list
+  std::vector<std::string> allowed = {};
 };
 
 /// The parameters of one mixer, task or state mixer, read strictly: each getter names a key, its
@@ -37,12 +44,20 @@ class Options {
 
   /// Sets or replaces a value; `where` ("file:line:column") goes into messages about it.
   void set(const std::string& key, Value value, std::string where = "");
+  /// From now on a key that is not set has the value that `source` gives for its declaration, where
+  /// it gives one: so random configurations are drawn.
+  void supply(std::function<std::optional<Value>(const OptionInfo&)> source) {
+    source_ = std::move(source);
+  }
   bool has(const std::string& key) const { return values_.count(key) != 0; }
   const std::string& who() const { return who_; }
 
   /// An absent default makes the key required.
   std::int64_t integer(const std::string& key, std::optional<std::int64_t> fallback,
                        std::int64_t min, std::int64_t max, const std::string& help = "");
+  /// A bound on the length of sequences, in tokens: an integer in [1, max].
+  std::int64_t length(const std::string& key, std::optional<std::int64_t> fallback,
+                      std::int64_t max, const std::string& help = "");
   double number(const std::string& key, std::optional<double> fallback,
                 double min = -std::numeric_limits<double>::infinity(),
                 double max = std::numeric_limits<double>::infinity(), const std::string& help = "");
@@ -70,14 +85,17 @@ class Options {
   const std::vector<OptionInfo>& described() const { return described_; }
 
  private:
-  const Value* find(const std::string& key, const char* type, const std::string& fallback,
-                    const std::string& help, bool required);
+  /// The value in `values_`, after asking the source; null where the default holds.
+  const Value* find(OptionInfo info);
+  std::int64_t whole_number(OptionInfo info, std::optional<std::int64_t> fallback, std::int64_t min,
+                            std::int64_t max);
 
   std::string who_;
   Values values_;
   std::map<std::string, std::string> where_;
   Values resolved_;
   std::vector<OptionInfo> described_;
+  std::function<std::optional<Value>(const OptionInfo&)> source_;
 };
 
 }  // namespace recallbench

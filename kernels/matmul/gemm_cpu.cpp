@@ -18,12 +18,20 @@ const bool cache_sizes_fixed = [] {
   return true;
 }();
 
+template <class Product, class C>
+void assign(const Product& product, bool accumulate, C& c) {
+  if (accumulate)
+    c.noalias() += product;
+  else
+    c.noalias() = product;
+}
+
 template <class A, class B, class C, class T>
 void multiply(const A& a, const B& b, T alpha, bool accumulate, C& c) {
-  if (accumulate)
-    c.noalias() += alpha * (a * b);
+  if (alpha == T(1))  // with a factor, a product of one row or column copies the other side
+    assign(a * b, accumulate, c);
   else
-    c.noalias() = alpha * (a * b);
+    assign(alpha * (a * b), accumulate, c);
 }
 
 }  // namespace

@@ -122,7 +122,7 @@ BaseConvOptions read_options(const MixerContext& context, Options& options) {
   if (o.kernel_size == 0) options.reject("kernel_size", "must be -1 or at least 1");
   const bool implicit = options.boolean("implicit_long_conv", true,
                                         "a long filter comes from a small network over positions");
-  o.l_max = options.integer("l_max", 1024, 1, 8192, "longest sequence of a long filter");
+  o.l_max = options.length("l_max", 1024, 8192, "longest sequence of a long filter");
   o.use_act = options.boolean("use_act", false, "SiLU on both factors");
   o.form = o.kernel_size > 0 ? BaseConvForm::short_filter
            : implicit        ? BaseConvForm::long_implicit

@@ -85,8 +85,8 @@ FeatureMap::FeatureMap(const MixerContext& context, Options& options, ParameterD
       break;
     case MapKind::cosformer:
       if (!zoology_)
-        max_length_ = options.integer("max_length", std::nullopt, 1, 1 << 20,
-                                      "longest sequence: where the angle reaches pi/2");
+        max_length_ = options.length("max_length", std::nullopt, 1 << 20,
+                                     "longest sequence: where the angle reaches pi/2");
       break;
     case MapKind::performer:
       expanded_dim_ = options.integer("expanded_dim", 256, 1, 8192, "random features");

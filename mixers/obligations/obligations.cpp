@@ -12,10 +12,7 @@ namespace {
 
 constexpr double kNoise = 0.2;  // of the parameters, about their initial values
 
-struct Size {
-  Index examples, length;
-};
-constexpr Size kSizes[] = {{1, 1}, {3, 7}, {2, 33}};
+using Sizes = std::vector<CheckedSize>;
 
 /// A result that passes if the measured value is within the bound; NaN is not.
 Obligation within(int number, const char* name, double measured, double bound, std::string detail) {
@@ -54,9 +51,9 @@ double rounding_sensitivity(const MadeMixer& made, const HostParameters& p, cons
   return relative_error(run_mixer<double>(made, HostParameters(values), rounded, false).y, y);
 }
 
-Obligation forward_is_decoder(const MadeMixer& made) {
+Obligation forward_is_decoder(const MadeMixer& made, const Sizes& sizes) {
   Worst in_double, in_float, rows;
-  for (const auto& [examples, length] : kSizes) {
+  for (const auto& [examples, length] : sizes) {
     const std::string where = fmt::format("B = {}, L = {}", examples, length);
     const HostParameters p = perturbed_parameters(made.specs, 11, kNoise);
     const MixerInput input = random_input(examples, length, made.context.d_model, 12);
@@ -79,9 +76,9 @@ Obligation forward_is_decoder(const MadeMixer& made) {
   return within(1, kName, in_double.value, 1e-9, "worst at " + in_double.where);
 }
 
-Obligation gradients(const MadeMixer& made) {
+Obligation gradients(const MadeMixer& made, const Sizes& sizes) {
   Worst worst;
-  for (const auto& [examples, length] : kSizes) {
+  for (const auto& [examples, length] : sizes) {
     const HostParameters p = perturbed_parameters(made.specs, 21, kNoise);
     const MixerInput all = random_input(examples, length, made.context.d_model, 22);
     for (const MixerInput& input : {all, with_positions(all)}) {
@@ -124,10 +121,10 @@ Obligation causality(const MadeMixer& made) {
 }
 
 /// On a GPU, in fp32, against the CPU in double: outputs and gradients.
-Obligation cuda_is_cpu(const MadeMixer& made) {
+Obligation cuda_is_cpu(const MadeMixer& made, const Sizes& sizes) {
   const HostParameters p = perturbed_parameters(made.specs, 41, kNoise);
   Worst worst;
-  for (const auto& [examples, length] : kSizes) {
+  for (const auto& [examples, length] : sizes) {
     const MixerInput all = random_input(examples, length, made.context.d_model, 42);
     for (const MixerInput& input : {all, with_positions(all)}) {
       const std::string where = fmt::format("B = {}, L = {}{}", examples, length,
@@ -160,10 +157,10 @@ Obligation cuda_is_cpu(const MadeMixer& made) {
 }
 
 /// Poisoned memory must give the same bits as clean memory.
-Obligation no_stray_reads(const MadeMixer& made) {
+Obligation no_stray_reads(const MadeMixer& made, const Sizes& sizes) {
   const HostParameters p = perturbed_parameters(made.specs, 51, kNoise);
   Worst worst;
-  for (const auto& [examples, length] : kSizes) {
+  for (const auto& [examples, length] : sizes) {
     const MixerInput all = random_input(examples, length, made.context.d_model, 52);
     for (const MixerInput& input : {all, with_positions(all)}) {
       const MixerRun clean = run_mixer<float>(made, p, input, true);
@@ -214,7 +211,7 @@ Obligation counted_state(const MadeMixer& made) {
     return within(
         6, kName, hidden, 0,
         "sequences decoded in turns disturb one another: something is kept outside State");
-  const Index length = 512;
+  const Index length = kLongestChecked / 2;
   Index once = 0, twice = 0;
   fold_decoder(made, p, random_input(1, length, made.context.d_model, 64), &once);
   fold_decoder(made, p, random_input(1, 2 * length, made.context.d_model, 65), &twice);
@@ -293,22 +290,23 @@ void add(std::vector<Obligation>& all, int number, const char* name, const Check
 }  // namespace
 
 std::vector<Obligation> check_obligations(const std::string& name, const MixerEntry& entry,
-                                          const Values& options, const MixerContext& context) {
+                                          const Values& options, const MixerContext& context,
+                                          const std::vector<CheckedSize>& sizes) {
   const MadeMixer made = make_mixer(name, entry, options, context);
   std::vector<Obligation> all;
   if (made.mixer->traits().causal)
-    add(all, 1, "forward = decoder", [&] { return forward_is_decoder(made); });
+    add(all, 1, "forward = decoder", [&] { return forward_is_decoder(made, sizes); });
   else
     all.push_back({1, "forward = decoder", Obligation::Status::not_applicable, 0, 0,
                    "it looks ahead, which no decoder can"});
-  add(all, 2, "gradients", [&] { return gradients(made); });
+  add(all, 2, "gradients", [&] { return gradients(made, sizes); });
   add(all, 3, "causal", [&] { return causality(made); });
   if (cuda_device_count() > 0)
-    add(all, 4, "CUDA = CPU", [&] { return cuda_is_cpu(made); });
+    add(all, 4, "CUDA = CPU", [&] { return cuda_is_cpu(made, sizes); });
   else
     all.push_back({4, "CUDA = CPU", Obligation::Status::not_applicable, 0, 0,
                    kCudaBuild ? "there is no GPU here" : "this program is built without CUDA"});
-  add(all, 5, "memory filled with NaN", [&] { return no_stray_reads(made); });
+  add(all, 5, "memory filled with NaN", [&] { return no_stray_reads(made, sizes); });
   add(all, 6, "state", [&] { return counted_state(made); });
   add(all, 7, "same bits", [&] { return same_bits(made); });
   add(all, 8, "options", [&] { return options_round_trip(name, entry, options, made); });

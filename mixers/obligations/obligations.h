@@ -20,6 +20,14 @@ struct Obligation {
   bool failed() const { return status == Status::failed; }
 };
 
+/// Examples and tokens that a mixer is checked at.
+struct CheckedSize {
+  Index examples, length;
+};
+inline const std::vector<CheckedSize> kCheckedSizes = {{1, 1}, {3, 7}, {2, 33}};
+/// The longest sequence that a decoder is given by the checks.
+inline constexpr Index kLongestChecked = 1024;
+
 /// What every mixer must do, proven on random parameters away from their initial values:
 ///  1 forward equals the fold of the decoder, and forward_rows the rows of forward
 ///  2 its gradients equal central differences
@@ -34,6 +42,7 @@ struct Obligation {
 /// Obligation 9, that it learns, needs training: see sweeps/check.
 /// An exception inside an obligation fails it.
 std::vector<Obligation> check_obligations(const std::string& name, const MixerEntry& entry,
-                                          const Values& options, const MixerContext& context);
+                                          const Values& options, const MixerContext& context,
+                                          const std::vector<CheckedSize>& sizes = kCheckedSizes);
 
 }  // namespace recallbench

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdlib>
 
+#include "kernels/matmul/gemm.h"
 #include "mixers/registry.h"
 #include "sweeps/train/trainer.h"
 
@@ -87,6 +88,30 @@ TEST_P(Allocation, NothingInATrainingStep) {
   trainer->train(places, {&lr, 1}, {&decay, 1}, go_on);
   counting = false;
   EXPECT_EQ(allocations, 0);
+}
+
+TEST(Allocation, NothingInProductsOfOneRowOrColumn) {
+  if (!RECALLBENCH_COUNTS) GTEST_SKIP() << "a sanitizer owns the allocator";
+  constexpr Index kInner = 37;
+  const std::vector<double> ones(3 * kInner, 1.0);
+  std::vector<double> c(9);
+  const auto matrix = [&](Index rows, Index cols, Transpose transpose) {
+    return transpose == Transpose::no ? Matrix<const double>{ones.data(), rows, cols, cols}
+                                      : Matrix<const double>{ones.data(), cols, rows, rows};
+  };
+  for (const auto& [rows, cols] : {std::pair<Index, Index>{1, 3}, {3, 1}, {1, 1}, {3, 3}}) {
+    for (const Transpose ta : {Transpose::no, Transpose::yes}) {
+      for (const Transpose tb : {Transpose::no, Transpose::yes}) {
+        allocations = 0;
+        counting = true;
+        gemm<double>(ta, tb, 1.0, matrix(rows, kInner, ta), matrix(kInner, cols, tb), false,
+                     {c.data(), rows, cols, cols});
+        counting = false;
+        EXPECT_EQ(allocations, 0) << rows << " x " << cols;
+        EXPECT_EQ(c[static_cast<std::size_t>(rows * cols) - 1], kInner);
+      }
+    }
+  }
 }
 
 TEST(Allocation, IsCounted) {

@@ -37,6 +37,36 @@ TEST(Options, DefaultsAndValues) {
   EXPECT_EQ(options.described().front().default_value, "32");
 }
 
+TEST(Options, ALengthIsAnIntegerOfItsOwnKind) {
+  Options options = with("l_max", std::int64_t{9});
+  EXPECT_EQ(options.length("l_max", 5, 10), 9);
+  EXPECT_EQ(options.described()[0].kind, OptionKind::length);
+  Options zero = with("l_max", std::int64_t{0});
+  EXPECT_ERROR(zero.length("l_max", 5, 10), ErrorKind::usage, "must lie in [1, 10] (it is 0)");
+}
+
+TEST(Options, ASourceSuppliesWhatIsNotSetByItsDeclaration) {
+  Options options("mixer 'based'", {{"set", std::int64_t{7}}});
+  std::vector<OptionInfo> asked;
+  options.supply([&](const OptionInfo& info) -> std::optional<Value> {
+    asked.push_back(info);
+    if (info.kind == OptionKind::text) return info.allowed.back();
+    if (info.kind == OptionKind::boolean) return std::nullopt;
+    return static_cast<std::int64_t>(info.max);
+  });
+  EXPECT_EQ(options.integer("set", 1, 0, 9), 7);
+  EXPECT_EQ(options.integer("drawn", 1, 0, 9), 9);
+  EXPECT_EQ(options.integer("required", std::nullopt, 0, 5), 5);
+  EXPECT_EQ(options.text("map", "a", {"a", "b"}), "b");
+  EXPECT_TRUE(options.boolean("left", true));
+  EXPECT_EQ(options.resolved().at("map"), Value(std::string("b")));
+  ASSERT_EQ(asked.size(), 4u);
+  EXPECT_EQ(asked[0].fallback, Value(std::int64_t{1}));
+  EXPECT_EQ(asked[1].fallback, std::nullopt);
+  options.supply([](const OptionInfo&) { return Value(std::int64_t{11}); });
+  EXPECT_ERROR(options.integer("beyond", 1, 0, 9), ErrorKind::usage, "must lie in [0, 9]");
+}
+
 TEST(Options, TypesAreCoercedOnlyWhereNothingIsLost) {
   Options number = with("lr", std::int64_t{3});
   EXPECT_EQ(number.number("lr", 1.0), 3.0);

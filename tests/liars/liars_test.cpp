@@ -6,6 +6,7 @@
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/graph/execution.h"
 #include "kernels/tensor/parallel.h"
+#include "mixers/obligations/random_configuration.h"
 #include "sweeps/check/tiny_mqar.h"
 
 namespace recallbench {
@@ -159,6 +160,44 @@ INSTANTIATE_TEST_SUITE_P(
                       Liar{"DependsOnThreads", {.depends_on_threads = true}, 7},
                       Liar{"SwallowsOptions", {.swallows_options = true}, 8}),
     [](const auto& info) { return info.param.name; });
+
+/// Honest at its defaults; with a second head its gradient is wrong.
+MixerEntry wrong_with_two_heads() {
+  return {"A mixer with a rare fault.",
+          [](const MixerContext& context, Options& options, ParameterDeclarer&) {
+            const Index heads = options.integer("num_heads", 1, 1, context.d_model);
+            if (context.d_model % heads != 0) options.reject("num_heads", "must divide d_model");
+            return std::make_unique<FaultyMixer>(Fault{.wrong_gradient = heads == 2});
+          }};
+}
+
+TEST(Liars, AFaultOfFewConfigurationsIsCaughtByRandomOnes) {
+  const MixerEntry entry = wrong_with_two_heads();
+  int caught = 0;
+  for (std::uint32_t number = 0; number < 25; ++number) {
+    const RandomConfiguration drawn = random_configuration("liar", entry, number);
+    const bool wrong = drawn.options.at("num_heads") == Value(std::int64_t{2});
+    for (const Obligation& o :
+         check_obligations("liar", entry, drawn.options, drawn.context, drawn.sizes))
+      EXPECT_EQ(o.failed(), wrong && o.number == 2) << drawn.text() << ": " << o.name;
+    caught += wrong;
+  }
+  EXPECT_GE(caught, 1);
+}
+
+TEST(Liars, AMixerThatRefusesEverythingIsNotPassedOver) {
+  const MixerEntry entry = {"A mixer that wants nothing.",
+                            [](const MixerContext&, Options& options, ParameterDeclarer&) {
+                              options.reject("num_heads", "is never right");
+                              return std::unique_ptr<SequenceMixer>();
+                            }};
+  try {
+    random_configuration("refuser", entry, 0);
+    FAIL() << "a configuration was found";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("is never right"), std::string::npos) << error.what();
+  }
+}
 
 TEST(Liars, AnAccuracyThatIsNotReachedIsCaught) {
   MixerRegistry& registry = mixer_registry();

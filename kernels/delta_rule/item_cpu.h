@@ -1,0 +1,50 @@
+#pragma once
+
+#include "kernels/delta_rule/delta_rule_cpu.h"
+
+namespace recallbench {
+
+/// One (example, head) of one replica: rows of tokens, columns of the head. `beta` and `log_decay`
+/// have one column, or no data; a kept state is a row of `states`.
+template <class T>
+struct DeltaRuleItem {
+  Matrix<T> q, k, v, beta, log_decay, states;
+};
+
+/// Where a gradient of the item goes; a matrix without data is not wanted.
+template <class T>
+struct DeltaRuleItemGradient {
+  Matrix<T> to;
+  bool accumulate;
+
+  void write(Index row, Index col, T value) const {
+    if (to.data == nullptr) return;
+    T& at = to.row(row)[col];
+    at = accumulate ? at + value : value;
+  }
+  /// Rows of `values` go to those from `first`.
+  void write(Index first, const Matrix<T>& values) const {
+    for (Index i = 0; to.data != nullptr && i < values.rows; ++i)
+      for (Index j = 0; j < values.cols; ++j)
+        write(first + i, j, values.row(i)[j]);
+  }
+};
+
+template <class T>
+struct DeltaRuleItemGradients {
+  Matrix<T> dy;
+  DeltaRuleItemGradient<T> q, k, v, beta, log_decay;
+};
+
+/// For one item; scratch holds chunked_scratch numbers.
+template <class T>
+void chunked_forward(const DeltaRulePlan& plan, const DeltaRuleItem<T>& item, const Matrix<T>& y,
+                     T* scratch);
+template <class T>
+void chunked_backward(const DeltaRulePlan& plan, const DeltaRuleItem<T>& item,
+                      const DeltaRuleItemGradients<T>& gradients, T* scratch);
+Index chunked_scratch(const DeltaRulePlan& plan, bool backward);
+/// States of an item that the chunked form keeps: one before each chunk but the first.
+Index chunked_states(const DeltaRulePlan& plan);
+
+}  // namespace recallbench

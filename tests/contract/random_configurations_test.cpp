@@ -1,0 +1,56 @@
+// Random configurations of every registered mixer keep the obligations, but for the training one.
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "mixers/obligations/random_configuration.h"
+
+namespace recallbench {
+namespace {
+
+constexpr std::uint32_t kConfigurations = 25;
+
+class RandomConfigurations : public ::testing::TestWithParam<std::string> {
+ protected:
+  const MixerEntry& entry() const { return mixer_registry().find(GetParam()); }
+};
+
+TEST_P(RandomConfigurations, KeepTheObligations) {
+  for (std::uint32_t number = 0; number < kConfigurations; ++number) {
+    const RandomConfiguration drawn = random_configuration(GetParam(), entry(), number);
+    for (const Obligation& o :
+         check_obligations(GetParam(), entry(), drawn.options, drawn.context, drawn.sizes))
+      EXPECT_FALSE(o.failed()) << number << ": " << drawn.text() << "\n"
+                               << o.number << " " << o.name << ": " << o.measured << " over "
+                               << o.bound << ", " << o.detail;
+  }
+}
+
+// What the obligations are to meet is among what is drawn.
+TEST_P(RandomConfigurations, AreVaried) {
+  int zoology = 0, odd = 0, lone = 0, beyond_a_chunk = 0;
+  std::set<std::string> texts;
+  for (std::uint32_t number = 0; number < kConfigurations; ++number) {
+    const RandomConfiguration drawn = random_configuration(GetParam(), entry(), number);
+    EXPECT_EQ(drawn.text(), random_configuration(GetParam(), entry(), number).text());
+    texts.insert(drawn.text());
+    zoology += drawn.context.zoology;
+    odd += drawn.context.d_model % 2;
+    for (const CheckedSize& size : drawn.sizes) {
+      lone += size.examples == 1;
+      beyond_a_chunk += size.length > 64 && size.length % 64 != 0;
+    }
+  }
+  EXPECT_EQ(texts.size(), kConfigurations);
+  EXPECT_GT(zoology, 3);
+  EXPECT_LT(zoology, 22);
+  EXPECT_GT(odd, 2);
+  EXPECT_GT(lone, 25);
+  EXPECT_GT(beyond_a_chunk, 1);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, RandomConfigurations, ::testing::ValuesIn(mixer_registry().names()),
+                         [](const auto& info) { return info.param; });
+
+}  // namespace
+}  // namespace recallbench
