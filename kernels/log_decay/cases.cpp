@@ -1,0 +1,56 @@
+#include <cmath>
+
+#include "kernels/graph/op_case.h"
+#include "kernels/log_decay/log_decay.h"
+#include "kernels/log_decay/reference.h"
+
+namespace recallbench {
+namespace {
+
+OpCase log_decay_case(const LogDecayOptions& options, double scale) {
+  OpCase c;
+  c.name = fmt::format("log_decay/divisor={},lower_bound={},clamp_min={},scale={}", options.divisor,
+                       options.lower_bound, options.clamp_min, scale);
+  c.inputs = {{9, 11}};
+  c.scale = scale;
+  c.build = [options](Graph& g, const std::vector<Tensor>& t) {
+    return std::vector<Tensor>{log_decay(g, t[0], options)};
+  };
+  c.reference = [options](const std::vector<HostTensor>& t, const HostBatch&) {
+    HostTensor y = t[0];
+    for (double& x : y.data)
+      x = log_decay_reference(x, options);
+    return std::vector<HostTensor>{y};
+  };
+  return c;
+}
+
+/// Of a decay whose logarithm itself is computed, so that it is at most 0.
+OpCase complement_case() {
+  OpCase c = log_decay_case({}, 3.0);
+  c.name = "decay_complement";
+  c.build = [](Graph& g, const std::vector<Tensor>& t) {
+    return std::vector<Tensor>{decay_complement(g, log_decay(g, t[0], {}))};
+  };
+  c.reference = [](const std::vector<HostTensor>& t, const HostBatch&) {
+    HostTensor y = t[0];
+    for (double& x : y.data)
+      x = 1 - 1 / (1 + std::exp(-x));
+    return std::vector<HostTensor>{y};
+  };
+  return c;
+}
+
+}  // namespace
+
+void append_log_decay_cases(std::vector<OpCase>& cases) {
+  for (const double scale : {1.0, 30.0}) {
+    cases.push_back(log_decay_case({}, scale));
+    cases.push_back(log_decay_case({.divisor = 16.0}, scale));
+    cases.push_back(log_decay_case({.lower_bound = 0.3}, scale));
+    cases.push_back(log_decay_case({.divisor = 4.0, .clamp_min = -0.2}, scale));
+  }
+  cases.push_back(complement_case());
+}
+
+}  // namespace recallbench

@@ -1,0 +1,110 @@
+#include "kernels/log_decay/log_decay_cpu.h"
+
+#include <Eigen/Core>
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/tensor/parallel.h"
+
+namespace recallbench {
+namespace {
+
+// Numbers that one block takes; rows are never cut.
+constexpr Index kBlock = 1 << 15;
+
+template <class T>
+using Array = Eigen::Array<T, Eigen::Dynamic, 1>;
+template <class T>
+using Row = Eigen::Map<Array<T>>;
+template <class T>
+using ConstRow = Eigen::Map<const Array<T>>;
+
+/// body(replica, row) for all rows of all replicas.
+template <class T, class Body>
+void for_rows(const Batched<T>& shape, const Body& body) {
+  const Index grain = std::max<Index>(1, kBlock / std::max<Index>(1, shape.cols));
+  for (Index r = 0; r < shape.replicas; ++r)
+    parallel_ranges(shape.rows, grain, [&](Index first, Index count) {
+      for (Index i = first; i < first + count; ++i)
+        body(r, i);
+    });
+}
+
+template <class T>
+ConstRow<T> row(const Batched<T>& x, Index r, Index i) {
+  return {x.replica(r).row(i), x.cols};
+}
+
+/// ln(λ + (1 - λ) σ(x)); for λ = 0 in the form that stays finite.
+template <class T>
+Array<T> log_gate(const ConstRow<T>& x, T lower_bound) {
+  if (lower_bound == T(0)) return x.min(T(0)) - (-x.abs()).exp().log1p();
+  return (lower_bound + (1 - lower_bound) / (T(1) + (-x).exp())).log();
+}
+
+template <class T>
+void add_or_set(const Array<T>& value, const Gradient<T>& to, Index r, Index i) {
+  Row<T> at(to.view.replica(r).row(i), to.view.cols);
+  if (to.accumulate)
+    at += value;
+  else
+    at = value;
+}
+
+}  // namespace
+
+template <class T>
+void log_decay_cpu(const LogDecayOptions& options, const Batched<T>& x, const Batched<T>& g) {
+  const T factor = T(1 / options.divisor), least = T(options.clamp_min);
+  for_rows(g, [&](Index r, Index i) {
+    const Array<T> gate = factor * log_gate<T>(row(x, r, i), T(options.lower_bound));
+    // A NaN compares false and passes.
+    Row<T>(g.replica(r).row(i), g.cols) = (gate < least).select(least, gate);
+  });
+}
+
+/// dg/dx = (1 - λ) σ (1 - σ) / (λ + (1 - λ) σ) / divisor, with λ = 0: (1 - σ) / divisor.
+template <class T>
+void log_decay_backward_cpu(const LogDecayOptions& options, const Batched<T>& x,
+                            const Batched<T>& dg, const Gradient<T>& dx) {
+  if (!dx.wanted) return;
+  const T bound = T(options.lower_bound), factor = T(1 / options.divisor);
+  for_rows(dg, [&](Index r, Index i) {
+    const ConstRow<T> at = row(x, r, i);
+    Array<T> slope = factor / (T(1) + at.exp());
+    if (bound != T(0)) {
+      const Array<T> open = (1 - bound) / (T(1) + (-at).exp());
+      slope *= open / (bound + open);
+    }
+    const Array<T> gate = factor * log_gate<T>(at, bound);
+    slope = (gate < T(options.clamp_min)).select(T(0), slope);
+    add_or_set<T>(slope * row(dg, r, i), dx, r, i);
+  });
+}
+
+template <class T>
+void decay_complement_cpu(const Batched<T>& g, const Batched<T>& y) {
+  for_rows(y,
+           [&](Index r, Index i) { Row<T>(y.replica(r).row(i), y.cols) = -row(g, r, i).expm1(); });
+}
+
+template <class T>
+void decay_complement_backward_cpu(const Batched<T>& g, const Batched<T>& dy,
+                                   const Gradient<T>& dg) {
+  if (!dg.wanted) return;
+  for_rows(dy,
+           [&](Index r, Index i) { add_or_set<T>(-row(g, r, i).exp() * row(dy, r, i), dg, r, i); });
+}
+
+#define INSTANTIATE(T)                                                                       \
+  template void log_decay_cpu(const LogDecayOptions&, const Batched<T>&, const Batched<T>&); \
+  template void log_decay_backward_cpu(const LogDecayOptions&, const Batched<T>&,            \
+                                       const Batched<T>&, const Gradient<T>&);               \
+  template void decay_complement_cpu(const Batched<T>&, const Batched<T>&);                  \
+  template void decay_complement_backward_cpu(const Batched<T>&, const Batched<T>&,          \
+                                              const Gradient<T>&);
+INSTANTIATE(float)
+INSTANTIATE(double)
+#undef INSTANTIATE
+
+}  // namespace recallbench
