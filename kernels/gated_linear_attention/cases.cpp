@@ -2,8 +2,8 @@
 
 #include "kernels/gated_linear_attention/gated_linear_attention.h"
 #include "kernels/gated_linear_attention/reference.h"
-#include "kernels/log_decay/log_decay.h"
-#include "kernels/log_decay/reference.h"
+#include "kernels/sigmoid_decay/reference.h"
+#include "kernels/sigmoid_decay/sigmoid_decay.h"
 
 namespace recallbench {
 namespace {
@@ -26,7 +26,7 @@ GatedLinearAttentionOptions options_of(const Sizes& s) {
 OpCase make_case(const Sizes& s, bool timed) {
   const GatedLinearAttentionOptions options = options_of(s);
   const bool constant = s.divisor == 0;
-  const LogDecayOptions gate{.divisor = s.divisor};
+  const SigmoidDecayOptions gate{.divisor = s.divisor};
   OpCase c;
   c.name = fmt::format("gated_linear_attention/B={},L={},H={},N={},K={},V={},{}", s.examples,
                        s.length, s.heads, s.state_heads, s.keys, s.values,
@@ -37,13 +37,13 @@ OpCase make_case(const Sizes& s, bool timed) {
   if (!constant) c.inputs.push_back(c.inputs[1]);
   c.build = [=](Graph& g, const std::vector<Tensor>& t) {
     GatedLinearAttentionInputs in{t[0], t[1], t[2]};
-    if (!constant) in.log_decay = log_decay(g, t[3], gate);
+    if (!constant) in.log_decay = sigmoid_decay(g, t[3], gate);
     return std::vector<Tensor>{gated_linear_attention(g, in, options)};
   };
   c.reference = [=](std::vector<HostTensor> t, const HostBatch&) {
     if (!constant)
       for (double& x : t[3].data)
-        x = log_decay_reference(x, gate);
+        x = sigmoid_decay_reference(x, gate);
     return s.as_sum ? gated_linear_attention_sum_reference(t, options)
                     : gated_linear_attention_reference(t, options);
   };
@@ -63,7 +63,7 @@ OpCase sliced_case() {
   c.name = "gated_linear_attention/B=2,L=19,H=2,K=2,V=3,slices";
   c.inputs = {{2, 19, 18}};
   c.build = [options](Graph& g, const std::vector<Tensor>& t) {
-    const Tensor gates = log_decay(g, t[0].columns(14, 4), {});
+    const Tensor gates = sigmoid_decay(g, t[0].columns(14, 4), {});
     return std::vector<Tensor>{gated_linear_attention(
         g, {t[0].columns(0, 4), t[0].columns(4, 4), t[0].columns(8, 6), gates}, options)};
   };
@@ -77,7 +77,7 @@ OpCase sliced_case() {
             : column < 8  ? 1
             : column < 14 ? 2
                           : 3]
-          .data.push_back(column < 14 ? x : log_decay_reference(x, {}));
+          .data.push_back(column < 14 ? x : sigmoid_decay_reference(x, {}));
     }
     return gated_linear_attention_reference(parts, options);
   };

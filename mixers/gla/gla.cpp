@@ -6,10 +6,10 @@
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/gated_linear_attention/gated_linear_attention.h"
 #include "kernels/gather_rows/gather_rows.h"
-#include "kernels/log_decay/log_decay.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/norm/norm.h"
 #include "kernels/rotary/rotary.h"
+#include "kernels/sigmoid_decay/sigmoid_decay.h"
 #include "mixers/registry.h"
 
 namespace recallbench {
@@ -63,7 +63,7 @@ GlaSizes read_sizes(const MixerContext& context, Options& o, HeadDecay decay) {
       o.text("gate_fn", "swish", {"swish", "sigmoid", "relu"}, "function of the output gate");
   s.gate = gated ? gate : "none";
   s.norm_name = s.gate == "swish" ? "g_norm_swish_gate.weight" : "g_norm.weight";
-  s.norm_eps = o.number("norm_eps", 1e-5, 0, 1, "added to the mean square of a head");
+  s.norm_eps = o.number("norm_eps", 1e-5, 1e-12, 1, "added to the mean square of a head");
   return s;
 }
 
@@ -167,8 +167,8 @@ class Gla : public SequenceMixer {
     if (size_.decay == HeadDecay::gate) {
       const Tensor low = linear(graph, x, f.parameter(gate_in_));
       in.log_decay =
-          log_decay(graph, linear(graph, low, f.parameter(gate_out_), f.parameter(gate_bias_)),
-                    {.divisor = size_.divisor, .clamp_min = size_.clamp_min});
+          sigmoid_decay(graph, linear(graph, low, f.parameter(gate_out_), f.parameter(gate_bias_)),
+                        {.divisor = size_.divisor, .clamp_min = size_.clamp_min});
     } else {
       for (Index h = 0; h < size_.heads; ++h)
         options.constant_decays.push_back(GlaSizes::rate(h));

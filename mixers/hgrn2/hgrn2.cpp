@@ -4,9 +4,9 @@
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/gated_linear_attention/gated_linear_attention.h"
 #include "kernels/gather_rows/gather_rows.h"
-#include "kernels/log_decay/log_decay.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/norm/norm.h"
+#include "kernels/sigmoid_decay/sigmoid_decay.h"
 #include "mixers/hgrn2/hgrn2_decoder.h"
 #include "mixers/registry.h"
 
@@ -25,7 +25,7 @@ Hgrn2Sizes read_sizes(const MixerContext& context, Options& o) {
   s.lower_bound = o.number("lower_bound", 0, 0, 0.999999, "least share of its state a cell keeps");
   if (o.boolean("use_short_conv", false, "accepted where false: put a base_conv layer before"))
     o.reject("use_short_conv", "must be false; a base_conv layer before this one convolves");
-  const double eps = o.number("norm_eps", 1e-5, 0, 1, "added to the mean square");
+  const double eps = o.number("norm_eps", 1e-5, 1e-12, 1, "added to the mean square");
   // The reference's layer takes the option and does not hand it on.
   s.norm_eps = context.zoology ? 1e-5 : eps;
   return s;
@@ -73,7 +73,7 @@ class Hgrn2 : public SequenceMixer {
     Graph& graph = f.graph();
     const Tensor q = activate(graph, Activation::silu, linear(graph, x, f.parameter(q_)));
     const Tensor decay =
-        log_decay(graph, linear(graph, x, f.parameter(f_)), {.lower_bound = size_.lower_bound});
+        sigmoid_decay(graph, linear(graph, x, f.parameter(f_)), {.lower_bound = size_.lower_bound});
     return gated_linear_attention(
         graph, {q, decay_complement(graph, decay), linear(graph, x, f.parameter(i_)), decay},
         {.heads = size_.heads,

@@ -1,32 +1,32 @@
-#include "kernels/log_decay/log_decay.h"
+#include "kernels/sigmoid_decay/sigmoid_decay.h"
 
 #include "kernels/graph/execution.h"
-#include "kernels/log_decay/log_decay_cpu.h"
+#include "kernels/sigmoid_decay/sigmoid_decay_cpu.h"
 
 namespace recallbench {
 namespace {
 
-class LogDecay : public TypedOperation<LogDecay> {
+class SigmoidDecay : public TypedOperation<SigmoidDecay> {
  public:
-  LogDecay(const Tensor& x, const LogDecayOptions& options) : options_(options) {
+  SigmoidDecay(const Tensor& x, const SigmoidDecayOptions& options) : options_(options) {
     reads(x, InBackward::read);
     writes(x.shape, InBackward::unused);
     may_reuse_input(0);
   }
-  std::string_view name() const override { return "log_decay"; }
+  std::string_view name() const override { return "sigmoid_decay"; }
 
   template <class T>
   void forward_as(Execution& e) {
-    log_decay_cpu(options_, e.input<T>(0), e.output<T>(0));
+    sigmoid_decay_cpu(options_, e.input<T>(0), e.output<T>(0));
   }
   template <class T>
   void backward_as(Execution& e) {
-    log_decay_backward_cpu(options_, e.input<T>(0), e.output_gradient<T>(0),
-                           e.input_gradient<T>(0));
+    sigmoid_decay_backward_cpu(options_, e.input<T>(0), e.output_gradient<T>(0),
+                               e.input_gradient<T>(0));
   }
 
  private:
-  LogDecayOptions options_;
+  SigmoidDecayOptions options_;
 };
 
 class DecayComplement : public TypedOperation<DecayComplement> {
@@ -50,13 +50,14 @@ class DecayComplement : public TypedOperation<DecayComplement> {
 
 }  // namespace
 
-Tensor log_decay(Graph& graph, const Tensor& x, const LogDecayOptions& options) {
-  check(options.divisor > 0, "log_decay", "expected a divisor above 0, got {}", options.divisor);
-  check(options.lower_bound >= 0 && options.lower_bound < 1, "log_decay",
+Tensor sigmoid_decay(Graph& graph, const Tensor& x, const SigmoidDecayOptions& options) {
+  check(options.divisor > 0, "sigmoid_decay", "expected a divisor above 0, got {}",
+        options.divisor);
+  check(options.lower_bound >= 0 && options.lower_bound < 1, "sigmoid_decay",
         "expected a lower bound in [0, 1), got {}", options.lower_bound);
-  check(options.clamp_min <= 0, "log_decay", "expected clamp_min of at most 0, got {}",
+  check(options.clamp_min <= 0, "sigmoid_decay", "expected clamp_min of at most 0, got {}",
         options.clamp_min);
-  return graph.add(std::make_unique<LogDecay>(x, options))[0];
+  return graph.add(std::make_unique<SigmoidDecay>(x, options))[0];
 }
 
 Tensor decay_complement(Graph& graph, const Tensor& g) {

@@ -1,25 +1,25 @@
 #include <cmath>
 
 #include "kernels/graph/op_case.h"
-#include "kernels/log_decay/log_decay.h"
-#include "kernels/log_decay/reference.h"
+#include "kernels/sigmoid_decay/reference.h"
+#include "kernels/sigmoid_decay/sigmoid_decay.h"
 
 namespace recallbench {
 namespace {
 
-OpCase log_decay_case(const LogDecayOptions& options, double scale) {
+OpCase sigmoid_decay_case(const SigmoidDecayOptions& options, double scale) {
   OpCase c;
-  c.name = fmt::format("log_decay/divisor={},lower_bound={},clamp_min={},scale={}", options.divisor,
-                       options.lower_bound, options.clamp_min, scale);
+  c.name = fmt::format("sigmoid_decay/divisor={},lower_bound={},clamp_min={},scale={}",
+                       options.divisor, options.lower_bound, options.clamp_min, scale);
   c.inputs = {{9, 11}};
   c.scale = scale;
   c.build = [options](Graph& g, const std::vector<Tensor>& t) {
-    return std::vector<Tensor>{log_decay(g, t[0], options)};
+    return std::vector<Tensor>{sigmoid_decay(g, t[0], options)};
   };
   c.reference = [options](const std::vector<HostTensor>& t, const HostBatch&) {
     HostTensor y = t[0];
     for (double& x : y.data)
-      x = log_decay_reference(x, options);
+      x = sigmoid_decay_reference(x, options);
     return std::vector<HostTensor>{y};
   };
   return c;
@@ -27,10 +27,10 @@ OpCase log_decay_case(const LogDecayOptions& options, double scale) {
 
 /// Of a decay whose logarithm itself is computed, so that it is at most 0.
 OpCase complement_case() {
-  OpCase c = log_decay_case({}, 3.0);
+  OpCase c = sigmoid_decay_case({}, 3.0);
   c.name = "decay_complement";
   c.build = [](Graph& g, const std::vector<Tensor>& t) {
-    return std::vector<Tensor>{decay_complement(g, log_decay(g, t[0], {}))};
+    return std::vector<Tensor>{decay_complement(g, sigmoid_decay(g, t[0], {}))};
   };
   c.reference = [](const std::vector<HostTensor>& t, const HostBatch&) {
     HostTensor y = t[0];
@@ -43,12 +43,12 @@ OpCase complement_case() {
 
 }  // namespace
 
-void append_log_decay_cases(std::vector<OpCase>& cases) {
+void append_sigmoid_decay_cases(std::vector<OpCase>& cases) {
   for (const double scale : {1.0, 30.0}) {
-    cases.push_back(log_decay_case({}, scale));
-    cases.push_back(log_decay_case({.divisor = 16.0}, scale));
-    cases.push_back(log_decay_case({.lower_bound = 0.3}, scale));
-    cases.push_back(log_decay_case({.divisor = 4.0, .clamp_min = -0.2}, scale));
+    cases.push_back(sigmoid_decay_case({}, scale));
+    cases.push_back(sigmoid_decay_case({.divisor = 16.0}, scale));
+    cases.push_back(sigmoid_decay_case({.lower_bound = 0.3}, scale));
+    cases.push_back(sigmoid_decay_case({.divisor = 4.0, .clamp_min = -0.2}, scale));
   }
   cases.push_back(complement_case());
 }

@@ -1,4 +1,4 @@
-#include "kernels/log_decay/log_decay_cpu.h"
+#include "kernels/sigmoid_decay/sigmoid_decay_cpu.h"
 
 #include <Eigen/Core>
 #include <algorithm>
@@ -54,7 +54,8 @@ void add_or_set(const Array<T>& value, const Gradient<T>& to, Index r, Index i) 
 }  // namespace
 
 template <class T>
-void log_decay_cpu(const LogDecayOptions& options, const Batched<T>& x, const Batched<T>& g) {
+void sigmoid_decay_cpu(const SigmoidDecayOptions& options, const Batched<T>& x,
+                       const Batched<T>& g) {
   const T factor = T(1 / options.divisor), least = T(options.clamp_min);
   for_rows(g, [&](Index r, Index i) {
     const Array<T> gate = factor * log_gate<T>(row(x, r, i), T(options.lower_bound));
@@ -65,8 +66,8 @@ void log_decay_cpu(const LogDecayOptions& options, const Batched<T>& x, const Ba
 
 /// dg/dx = (1 - λ) σ (1 - σ) / (λ + (1 - λ) σ) / divisor, with λ = 0: (1 - σ) / divisor.
 template <class T>
-void log_decay_backward_cpu(const LogDecayOptions& options, const Batched<T>& x,
-                            const Batched<T>& dg, const Gradient<T>& dx) {
+void sigmoid_decay_backward_cpu(const SigmoidDecayOptions& options, const Batched<T>& x,
+                                const Batched<T>& dg, const Gradient<T>& dx) {
   if (!dx.wanted) return;
   const T bound = T(options.lower_bound), factor = T(1 / options.divisor);
   for_rows(dg, [&](Index r, Index i) {
@@ -96,12 +97,13 @@ void decay_complement_backward_cpu(const Batched<T>& g, const Batched<T>& dy,
            [&](Index r, Index i) { add_or_set<T>(-row(g, r, i).exp() * row(dy, r, i), dg, r, i); });
 }
 
-#define INSTANTIATE(T)                                                                       \
-  template void log_decay_cpu(const LogDecayOptions&, const Batched<T>&, const Batched<T>&); \
-  template void log_decay_backward_cpu(const LogDecayOptions&, const Batched<T>&,            \
-                                       const Batched<T>&, const Gradient<T>&);               \
-  template void decay_complement_cpu(const Batched<T>&, const Batched<T>&);                  \
-  template void decay_complement_backward_cpu(const Batched<T>&, const Batched<T>&,          \
+#define INSTANTIATE(T)                                                                    \
+  template void sigmoid_decay_cpu(const SigmoidDecayOptions&, const Batched<T>&,          \
+                                  const Batched<T>&);                                     \
+  template void sigmoid_decay_backward_cpu(const SigmoidDecayOptions&, const Batched<T>&, \
+                                           const Batched<T>&, const Gradient<T>&);        \
+  template void decay_complement_cpu(const Batched<T>&, const Batched<T>&);               \
+  template void decay_complement_backward_cpu(const Batched<T>&, const Batched<T>&,       \
                                               const Gradient<T>&);
 INSTANTIATE(float)
 INSTANTIATE(double)
