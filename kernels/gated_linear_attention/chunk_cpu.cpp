@@ -10,14 +10,10 @@
 
 #include "kernels/gated_linear_attention/item_cpu.h"
 #include "kernels/matmul/gemm.h"
+#include "kernels/tensor/rows.h"
 
 namespace recallbench {
 namespace {
-
-/// Row strides are multiples of 16 numbers, so that every row begins at 64 bytes.
-Index padded(Index cols) {
-  return (cols + 15) / 16 * 16;
-}
 
 /// Working memory, carved from scratch.
 template <class T>
@@ -42,44 +38,18 @@ struct Buffers {
   }
   static Index numbers(const GatedLinearAttentionPlan& p, Index states) {
     const Index n = p.chunk();
-    return (9 * n + 1) * padded(p.keys) + 2 * n * padded(n) +
-           (1 + states) * p.keys * padded(p.values);
+    return (9 * n + 1) * padded_cols(p.keys) + 2 * n * padded_cols(n) +
+           (1 + states) * p.keys * padded_cols(p.values);
   }
 
  private:
   Matrix<T> take(Index rows, Index cols) {
-    const Matrix<T> m{next_, rows, cols, padded(cols)};
+    const Matrix<T> m{next_, rows, cols, padded_cols(cols)};
     next_ += rows * m.stride;
     return m;
   }
   T* next_;
 };
-
-template <class T>
-void clear(const Matrix<T>& m) {
-  for (Index i = 0; i < m.rows; ++i)
-    std::fill_n(m.row(i), m.cols, T(0));
-}
-
-/// to = factor · x ⊙ by, number by number.
-template <class T>
-void multiply_rows(const Matrix<T>& x, const Matrix<T>& by, T factor, const Matrix<T>& to) {
-  for (Index i = 0; i < x.rows; ++i) {
-    const T *xs = x.row(i), *factors = by.row(i);
-    T* out = to.row(i);
-    for (Index c = 0; c < x.cols; ++c)
-      out[c] = factor * xs[c] * factors[c];
-  }
-}
-
-template <class T>
-T dot(const T* __restrict x, const T* __restrict y, Index n) {
-  T sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (Index c = 0; c < n; ++c)
-    sum += x[c] * y[c];
-  return sum;
-}
 
 /// One step of a query's way over the keys, from the oldest to its own: d = dA_ij, w = scale q_i ⊙
 /// W_ij, and h = Σ_{m <= j} dA_im W_mj k_m once key j is in it.

@@ -25,6 +25,21 @@ OpCase sigmoid_decay_case(const SigmoidDecayOptions& options, double scale) {
   return c;
 }
 
+OpCase bounded_case(double scale) {
+  OpCase c = sigmoid_decay_case({}, scale);
+  c.name = fmt::format("bounded_decay/scale={}", scale);
+  c.build = [](Graph& g, const std::vector<Tensor>& t) {
+    return std::vector<Tensor>{bounded_decay(g, t[0], 0.6)};
+  };
+  c.reference = [](const std::vector<HostTensor>& t, const HostBatch&) {
+    HostTensor y = t[0];
+    for (double& x : y.data)
+      x = -0.6 / (1 + std::exp(-x));
+    return std::vector<HostTensor>{y};
+  };
+  return c;
+}
+
 /// Of a decay whose logarithm itself is computed, so that it is at most 0.
 OpCase complement_case() {
   OpCase c = sigmoid_decay_case({}, 3.0);
@@ -50,6 +65,8 @@ void append_sigmoid_decay_cases(std::vector<OpCase>& cases) {
     cases.push_back(sigmoid_decay_case({.lower_bound = 0.3}, scale));
     cases.push_back(sigmoid_decay_case({.divisor = 4.0, .clamp_min = -0.2}, scale));
   }
+  for (const double scale : {1.0, 30.0})
+    cases.push_back(bounded_case(scale));
   cases.push_back(complement_case());
 }
 

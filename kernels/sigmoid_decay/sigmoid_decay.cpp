@@ -29,6 +29,29 @@ class SigmoidDecay : public TypedOperation<SigmoidDecay> {
   SigmoidDecayOptions options_;
 };
 
+class BoundedDecay : public TypedOperation<BoundedDecay> {
+ public:
+  BoundedDecay(const Tensor& x, double bound) : bound_(bound) {
+    reads(x, InBackward::read);
+    writes(x.shape, InBackward::unused);
+    may_reuse_input(0);
+  }
+  std::string_view name() const override { return "bounded_decay"; }
+
+  template <class T>
+  void forward_as(Execution& e) {
+    bounded_decay_cpu(bound_, e.input<T>(0), e.output<T>(0));
+  }
+  template <class T>
+  void backward_as(Execution& e) {
+    bounded_decay_backward_cpu(bound_, e.input<T>(0), e.output_gradient<T>(0),
+                               e.input_gradient<T>(0));
+  }
+
+ private:
+  double bound_;
+};
+
 class DecayComplement : public TypedOperation<DecayComplement> {
  public:
   explicit DecayComplement(const Tensor& g) {
@@ -58,6 +81,11 @@ Tensor sigmoid_decay(Graph& graph, const Tensor& x, const SigmoidDecayOptions& o
   check(options.clamp_min <= 0, "sigmoid_decay", "expected clamp_min of at most 0, got {}",
         options.clamp_min);
   return graph.add(std::make_unique<SigmoidDecay>(x, options))[0];
+}
+
+Tensor bounded_decay(Graph& graph, const Tensor& x, double bound) {
+  check(bound > 0, "bounded_decay", "expected a bound above 0, got {}", bound);
+  return graph.add(std::make_unique<BoundedDecay>(x, bound))[0];
 }
 
 Tensor decay_complement(Graph& graph, const Tensor& g) {

@@ -17,6 +17,9 @@ struct SigmoidDecayOptions {
 /// g = max(ln(λ + (1 - λ) σ(x)) / divisor, clamp_min), number by number; x [R, ..., cols].
 Tensor sigmoid_decay(Graph& graph, const Tensor& x, const SigmoidDecayOptions& options);
 
+/// g = -bound · σ(x), number by number: a decay between e^-bound and 1.
+Tensor bounded_decay(Graph& graph, const Tensor& x, double bound);
+
 /// 1 - e^g, number by number: what a cell that keeps e^g of its state leaves for the new token.
 Tensor decay_complement(Graph& graph, const Tensor& g);
 

@@ -84,6 +84,23 @@ void sigmoid_decay_backward_cpu(const SigmoidDecayOptions& options, const Batche
 }
 
 template <class T>
+void bounded_decay_cpu(double bound, const Batched<T>& x, const Batched<T>& g) {
+  for_rows(g, [&](Index r, Index i) {
+    Row<T>(g.replica(r).row(i), g.cols) = T(-bound) / (T(1) + (-row(x, r, i)).exp());
+  });
+}
+
+template <class T>
+void bounded_decay_backward_cpu(double bound, const Batched<T>& x, const Batched<T>& dg,
+                                const Gradient<T>& dx) {
+  if (!dx.wanted) return;
+  for_rows(dg, [&](Index r, Index i) {
+    const Array<T> open = (T(1) + (-row(x, r, i)).exp()).inverse();
+    add_or_set<T>(T(-bound) * open * (T(1) - open) * row(dg, r, i), dx, r, i);
+  });
+}
+
+template <class T>
 void decay_complement_cpu(const Batched<T>& g, const Batched<T>& y) {
   for_rows(y,
            [&](Index r, Index i) { Row<T>(y.replica(r).row(i), y.cols) = -row(g, r, i).expm1(); });
@@ -102,6 +119,9 @@ void decay_complement_backward_cpu(const Batched<T>& g, const Batched<T>& dy,
                                   const Batched<T>&);                                     \
   template void sigmoid_decay_backward_cpu(const SigmoidDecayOptions&, const Batched<T>&, \
                                            const Batched<T>&, const Gradient<T>&);        \
+  template void bounded_decay_cpu(double, const Batched<T>&, const Batched<T>&);          \
+  template void bounded_decay_backward_cpu(double, const Batched<T>&, const Batched<T>&,  \
+                                           const Gradient<T>&);                           \
   template void decay_complement_cpu(const Batched<T>&, const Batched<T>&);               \
   template void decay_complement_backward_cpu(const Batched<T>&, const Batched<T>&,       \
                                               const Gradient<T>&);

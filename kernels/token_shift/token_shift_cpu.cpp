@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/tensor/parallel.h"
+#include "kernels/tensor/rows.h"
 
 namespace recallbench {
 namespace {
@@ -81,12 +82,7 @@ void token_shift_backward_cpu(ShiftWeight meaning, Index length, const Batched<T
         weight_gradient(of_previous, from.block(first, length), d.block(first, length),
                         scratch + example * n);
     });
-    if (!dweight.wanted) continue;
-    T* to = dweight.view.replica(r).data;
-    if (!dweight.accumulate) std::fill_n(to, n, T(0));
-    for (Index example = 0; example < examples; ++example)
-      for (Index c = 0; c < n; ++c)
-        to[c] += scratch[example * n + c];
+    add_row_shares(scratch, examples, n, dweight, r);
   }
 }
 
