@@ -43,7 +43,8 @@ void append_wkv_cases(std::vector<OpCase>& cases) {
   };
   for (const Sizes& s :
        {Sizes{1, 1, 1, 1, false}, Sizes{2, 9, 5, 1, false}, Sizes{3, 40, 35, 1, false},
-        Sizes{1, 70, 3, 4, false},  // keys whose exponentials overflow no sum, decays of e^-50
+        Sizes{2, 5, 140, 1, false},  // two blocks
+        Sizes{1, 70, 3, 4, false},   // keys whose exponentials overflow no sum, decays of e^-50
         Sizes{64, 256, 128, 1, true}, Sizes{16, 1024, 128, 1, true},
         Sizes{4, 4096, 128, 1, true}}) {
     OpCase c;

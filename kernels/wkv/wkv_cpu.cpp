@@ -8,9 +8,11 @@
 namespace recallbench {
 namespace {
 
-// A block of work is one example and kLanes channels; channels beyond the last are zeros, so that
-// all arithmetic has one constant length.
+// Channels go by groups of kLanes, those beyond the last as zeros, so that all arithmetic has one
+// constant length. A block of work is one example and up to kGroups groups, which it moves on
+// together, token by token, so that it reads whole stretches of a row.
 constexpr Index kLanes = 16;
+constexpr Index kGroups = 8;
 
 template <class T>
 using Lanes = Eigen::Array<T, kLanes, 1>;
@@ -20,12 +22,17 @@ using LanesMap = Eigen::Map<Lanes<T>>;
 // Exponents start here: e^(this - anything) is 0, in float too.
 constexpr double kNone = -1e38;
 
-Index blocks(Index channels) {
-  return (channels + kLanes - 1) / kLanes;
+Index groups(const WkvSize& s) {
+  return (s.channels + kLanes - 1) / kLanes;
+}
+Index blocks(const WkvSize& s) {
+  return (groups(s) + kGroups - 1) / kGroups;
 }
 
+/// Whole groups take the first way: a copy of variable length costs more than the arithmetic.
 template <class T>
 Lanes<T> load(const T* row, Index first, Index width) {
+  if (width == kLanes) return Eigen::Map<const Lanes<T>>(row + first);
   Lanes<T> lanes = Lanes<T>::Zero();
   std::copy_n(row + first, width, lanes.data());
   return lanes;
@@ -36,6 +43,13 @@ void store(const Lanes<T>& values, const Gradient<T>& to, Index r, Index row, In
            Index width) {
   if (!to.wanted) return;
   T* at = to.view.replica(r).row(row) + first;
+  if (width == kLanes) {
+    if (to.accumulate)
+      LanesMap<T>{at} += values;
+    else
+      LanesMap<T>{at} = values;
+    return;
+  }
   for (Index i = 0; i < width; ++i)
     at[i] = to.accumulate ? at[i] + values[i] : values[i];
 }
@@ -65,105 +79,142 @@ struct Sums {
   }
 };
 
-/// What a block of work reads.
+/// kLanes channels and their parameters.
 template <class T>
-struct Block {
-  Index first_row, first, width;
+struct Group {
+  Index first = 0, width = 0;
   Lanes<T> w, u;
-  Matrix<T> ks, vs;
 
-  Block(const WkvSize& s, const WkvViews<T>& in, Index r, Index index)
-      : first_row(index / blocks(s.channels) * s.length),
-        first(index % blocks(s.channels) * kLanes),
-        width(std::min(kLanes, s.channels - first)),
-        w(-load(in.time_decay.replica(r).data, first, width).exp()),
-        u(load(in.time_first.replica(r).data, first, width)),
-        ks(in.k.replica(r)),
-        vs(in.v.replica(r)) {}
-  Lanes<T> k(Index t) const { return load(ks.row(first_row + t), first, width); }
-  Lanes<T> v(Index t) const { return load(vs.row(first_row + t), first, width); }
+  void load_parameters(const WkvSize& s, const WkvViews<T>& in, Index r, Index group) {
+    first = group * kLanes;
+    width = std::min(kLanes, s.channels - first);
+    w = -load(in.time_decay.replica(r).data, first, width).exp();
+    u = load(in.time_first.replica(r).data, first, width);
+  }
+  Lanes<T> of(const Matrix<T>& x, Index row) const { return load(x.row(row), first, width); }
 };
 
-/// Of one block in backward: p, q, o before every token, and its shares of dw and du.
-Index block_scratch(const WkvSize& s) {
-  return (3 * s.length + 2) * kLanes;
+template <class T>
+struct Block {
+  Index example, first_group, count;
+  Group<T> group[kGroups];
+
+  Block(const WkvSize& s, const WkvViews<T>& in, Index r, Index index)
+      : example(index / blocks(s)),
+        first_group(index % blocks(s) * kGroups),
+        count(std::min(kGroups, groups(s) - first_group)) {
+    for (Index g = 0; g < count; ++g)
+      group[g].load_parameters(s, in, r, first_group + g);
+  }
+};
+
+/// Of one group in backward: its shares of dw and du, then p, q, o before every token.
+Index group_scratch(const WkvSize& s) {
+  return (2 + 3 * s.length) * kLanes;
 }
 
-/// With D the denominator, n = dy / D, P and Q the gradients of p and q from later tokens:
+/// A group on its way back. With D the denominator, n = dy / D, P and Q the gradients of p and q
+/// from later tokens:
 ///   dv_t = n e^{u+k} + P e^k,   s = n e^{u+k} (v - y),   dk_t = s + e^k (P v + Q),   du += s,
 ///   dw += e^w (P p + Q q),   P ← e^w P + n,   Q ← e^w Q - n y.
 /// P and Q are carried times e^{-rho}; every exponent that is formed is at most 0.
 template <class T>
-void block_back(const WkvSize& s, const WkvViews<T>& in, const Matrix<T>& y, const Matrix<T>& dy,
-                const WkvGradients<T>& out, Index r, Index index, T* own) {
-  const Block<T> b(s, in, r, index);
-  Sums<T> sums;
-  for (Index t = 0; t < s.length; ++t) {
-    T* at = own + (3 * t + 2) * kLanes;
-    LanesMap<T>{at} = sums.p;
-    LanesMap<T>{at + kLanes} = sums.q;
-    LanesMap<T>{at + 2 * kLanes} = sums.o;
-    sums.advance(b.w, b.k(t), b.v(t));
-  }
-  Lanes<T> dp = Lanes<T>::Zero(), dq = dp, dw = dp, du = dp, rho = Lanes<T>::Constant(T(kNone));
-  for (Index t = s.length - 1; t >= 0; --t) {
-    T* at = own + (3 * t + 2) * kLanes;
-    const LanesMap<T> p(at), q(at + kLanes), o(at + 2 * kLanes);
-    const Lanes<T> k = b.k(t), v = b.v(t), yt = load(y.row(b.first_row + t), b.first, b.width);
-    const Relative<T> e(o, b.u + k);
-    const Lanes<T> n = load(dy.row(b.first_row + t), b.first, b.width) / (e.a * q + e.b);
-    const Lanes<T> share = n * e.b * (v - yt), later = (k + rho).exp();
-    store<T>(n * e.b + dp * later, out.v, r, b.first_row + t, b.first, b.width);
-    store<T>(share + later * (dp * v + dq), out.k, r, b.first_row + t, b.first, b.width);
+struct WayBack {
+  Lanes<T> dp = Lanes<T>::Zero(), dq = Lanes<T>::Zero(), dw = Lanes<T>::Zero(),
+           du = Lanes<T>::Zero(), rho = Lanes<T>::Constant(T(kNone));
+
+  /// `sums` are p, q, o before the token.
+  void step(const Group<T>& g, const T* sums, const Lanes<T>& k, const Lanes<T>& v,
+            const Lanes<T>& y, const Lanes<T>& dy, Lanes<T>& dk, Lanes<T>& dv) {
+    const Eigen::Map<const Lanes<T>> p(sums), q(sums + kLanes), o(sums + 2 * kLanes);
+    const Relative<T> e(o, g.u + k);
+    const Lanes<T> n = dy / (e.a * q + e.b);
+    const Lanes<T> share = n * e.b * (v - y), later = (k + rho).exp();
+    dv = n * e.b + dp * later;
+    dk = share + later * (dp * v + dq);
     du += share;
-    dw += (b.w + rho + o).exp() * (dp * p + dq * q);
-    const Relative<T> next(b.w + rho, -e.m);
+    dw += (g.w + rho + o).exp() * (dp * p + dq * q);
+    const Relative<T> next(g.w + rho, -e.m);
     dp = next.a * dp + next.b * n;
-    dq = next.a * dq - next.b * n * yt;
+    dq = next.a * dq - next.b * n * y;
     rho = next.m;
   }
-  LanesMap<T>{own} = dw;
-  LanesMap<T>{own + kLanes} = du;
+};
+
+/// `own` holds the scratch of the block's groups.
+template <class T>
+void block_back(const WkvSize& s, const WkvViews<T>& in, const Matrix<T>& y, const Matrix<T>& dy,
+                const WkvGradients<T>& out, Index r, const Block<T>& b, T* own) {
+  const Matrix<T> ks = in.k.replica(r), vs = in.v.replica(r);
+  const Index first_row = b.example * s.length, stride = group_scratch(s);
+  Sums<T> sums[kGroups];
+  for (Index t = 0; t < s.length; ++t)
+    for (Index g = 0; g < b.count; ++g) {
+      T* at = own + g * stride + (2 + 3 * t) * kLanes;
+      LanesMap<T>{at} = sums[g].p;
+      LanesMap<T>{at + kLanes} = sums[g].q;
+      LanesMap<T>{at + 2 * kLanes} = sums[g].o;
+      const Group<T>& group = b.group[g];
+      sums[g].advance(group.w, group.of(ks, first_row + t), group.of(vs, first_row + t));
+    }
+  WayBack<T> back[kGroups];
+  for (Index t = s.length - 1; t >= 0; --t)
+    for (Index g = 0; g < b.count; ++g) {
+      const Group<T>& group = b.group[g];
+      const Index row = first_row + t;
+      Lanes<T> dk, dv;
+      back[g].step(group, own + g * stride + (2 + 3 * t) * kLanes, group.of(ks, row),
+                   group.of(vs, row), group.of(y, row), group.of(dy, row), dk, dv);
+      store<T>(dk, out.k, r, row, group.first, group.width);
+      store<T>(dv, out.v, r, row, group.first, group.width);
+    }
+  for (Index g = 0; g < b.count; ++g) {
+    LanesMap<T>{own + g* stride} = back[g].dw;
+    LanesMap<T>{own + g* stride + kLanes} = back[g].du;
+  }
 }
 
 /// dtime_decay = w dw and dtime_first = du: the examples' shares, in order.
 template <class T>
 void sum_channel_gradients(const WkvSize& s, const WkvViews<T>& in, const T* scratch,
                            const WkvGradients<T>& out, Index r) {
-  const Index count = blocks(s.channels);
-  for (Index block = 0; block < count; ++block) {
-    const Block<T> b(s, in, r, block);
+  for (Index index = 0; index < groups(s); ++index) {
+    Group<T> group;
+    group.load_parameters(s, in, r, index);
     Lanes<T> dw = Lanes<T>::Zero(), du = dw;
     for (Index example = 0; example < s.examples; ++example) {
-      const T* own = scratch + (example * count + block) * block_scratch(s);
+      const T* own = scratch + (example * groups(s) + index) * group_scratch(s);
       dw += Eigen::Map<const Lanes<T>>(own);
       du += Eigen::Map<const Lanes<T>>(own + kLanes);
     }
-    store<T>(dw * b.w, out.time_decay, r, 0, b.first, b.width);
-    store<T>(du, out.time_first, r, 0, b.first, b.width);
+    store<T>(dw * group.w, out.time_decay, r, 0, group.first, group.width);
+    store<T>(du, out.time_first, r, 0, group.first, group.width);
   }
 }
 
 }  // namespace
 
 Index wkv_scratch(const WkvSize& s) {
-  return s.examples * blocks(s.channels) * block_scratch(s);
+  return s.examples * groups(s) * group_scratch(s);
 }
 
 template <class T>
 void wkv_forward_cpu(const WkvSize& s, const WkvViews<T>& in, const Batched<T>& y) {
   for (Index r = 0; r < y.replicas; ++r)
-    parallel_for(s.examples * blocks(s.channels), [&](Index index) {
+    parallel_for(s.examples * blocks(s), [&](Index index) {
       const Block<T> b(s, in, r, index);
+      const Matrix<T> ks = in.k.replica(r), vs = in.v.replica(r);
       const Gradient<T> to{y, true, false};
-      Sums<T> sums;
-      for (Index t = 0; t < s.length; ++t) {
-        const Lanes<T> k = b.k(t), v = b.v(t);
-        const Relative<T> e(sums.o, b.u + k);
-        store<T>((e.a * sums.p + e.b * v) / (e.a * sums.q + e.b), to, r, b.first_row + t, b.first,
-                 b.width);
-        sums.advance(b.w, k, v);
-      }
+      Sums<T> sums[kGroups];
+      for (Index row = b.example * s.length; row < (b.example + 1) * s.length; ++row)
+        for (Index g = 0; g < b.count; ++g) {
+          const Group<T>& group = b.group[g];
+          const Lanes<T> k = group.of(ks, row), v = group.of(vs, row);
+          const Relative<T> e(sums[g].o, group.u + k);
+          store<T>((e.a * sums[g].p + e.b * v) / (e.a * sums[g].q + e.b), to, r, row, group.first,
+                   group.width);
+          sums[g].advance(group.w, k, v);
+        }
     });
 }
 
@@ -171,9 +222,10 @@ template <class T>
 void wkv_backward_cpu(const WkvSize& s, const WkvViews<T>& in, const Batched<T>& y,
                       const Batched<T>& dy, const WkvGradients<T>& out, T* scratch) {
   for (Index r = 0; r < y.replicas; ++r) {
-    parallel_for(s.examples * blocks(s.channels), [&](Index index) {
-      block_back(s, in, y.replica(r), dy.replica(r), out, r, index,
-                 scratch + index * block_scratch(s));
+    parallel_for(s.examples * blocks(s), [&](Index index) {
+      const Block<T> b(s, in, r, index);
+      block_back(s, in, y.replica(r), dy.replica(r), out, r, b,
+                 scratch + (b.example * groups(s) + b.first_group) * group_scratch(s));
     });
     sum_channel_gradients(s, in, scratch, out, r);
   }

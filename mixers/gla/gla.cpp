@@ -117,10 +117,12 @@ class Gla : public SequenceMixer {
            static_cast<double>(size_.heads * size_.keys * size_.values + size_.conv * channels);
   }
   /// On the tiny MQAR 0.43, and 0.63 with fixed rates, after the steps that attention needs
-  /// for 1.0; one head comes to 0.16, gates that begin near 0 to nothing.
+  /// for 1.0; one head comes to 0.16. Gates that begin near 0, and some of the variants, do not
+  /// begin to learn within those steps.
   Traits traits() const override {
-    if (size_.decay == HeadDecay::fixed_rate) return {true, true, 0.3, 1.0};
-    return {true, true, size_.divisor >= 4 ? 0.1 : 0.0, 1.0};
+    const bool plain = size_.feature_map == "none" && size_.conv == 0 && size_.gate == "swish";
+    const bool gated = size_.decay == HeadDecay::gate;
+    return {true, true, !plain || (gated && size_.divisor < 4) ? 0.0 : gated ? 0.1 : 0.3, 1.0};
   }
 
  private:
