@@ -16,7 +16,7 @@ struct GatedLinearAttentionPlan {
   Index items() const { return examples * options.state_heads; }
   /// Tokens of a chunk. Between tokens of one chunk, decays that differ by key cost a pass over
   /// the keys for each pair, constant ones only a factor.
-  Index chunk() const { return constant() ? 64 : 16; }
+  Index chunk() const { return constant() ? 32 : 16; }
   Index chunks() const { return (length + chunk() - 1) / chunk(); }
 };
 

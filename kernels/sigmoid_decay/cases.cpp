@@ -7,11 +7,11 @@
 namespace recallbench {
 namespace {
 
-OpCase sigmoid_decay_case(const SigmoidDecayOptions& options, double scale) {
+OpCase sigmoid_decay_case(const SigmoidDecayOptions& options, double scale, Index cols = 11) {
   OpCase c;
-  c.name = fmt::format("sigmoid_decay/divisor={},lower_bound={},clamp_min={},scale={}",
-                       options.divisor, options.lower_bound, options.clamp_min, scale);
-  c.inputs = {{9, 11}};
+  c.name = fmt::format("sigmoid_decay/cols={},divisor={},lower_bound={},clamp_min={},scale={}",
+                       cols, options.divisor, options.lower_bound, options.clamp_min, scale);
+  c.inputs = {{9, cols}};
   c.scale = scale;
   c.build = [options](Graph& g, const std::vector<Tensor>& t) {
     return std::vector<Tensor>{sigmoid_decay(g, t[0], options)};
@@ -65,6 +65,7 @@ void append_sigmoid_decay_cases(std::vector<OpCase>& cases) {
     cases.push_back(sigmoid_decay_case({.lower_bound = 0.3}, scale));
     cases.push_back(sigmoid_decay_case({.divisor = 4.0, .clamp_min = -0.2}, scale));
   }
+  cases.push_back(sigmoid_decay_case({}, 1.0, 300));  // more columns than are worked on at once
   for (const double scale : {1.0, 30.0})
     cases.push_back(bounded_case(scale));
   cases.push_back(complement_case());

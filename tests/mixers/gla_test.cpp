@@ -45,7 +45,7 @@ TEST_P(GlaForms, KeepsItsObligations) {
                              << o.bound << ", " << o.detail;
 }
 
-// Chunks have 16 tokens, and 64 where the decays are constant.
+// Chunks have 16 tokens, and 32 where the decays are constant.
 TEST_P(GlaForms, ForwardIsTheFoldOfTheDecoderOverManyChunks) {
   const MadeMixer made = make(GetParam());
   const HostParameters parameters = random_parameters(made.specs, 3, 0.5);
