@@ -36,7 +36,7 @@ Rwkv7Sizes read_sizes(const MixerContext& context, Options& o) {
 class Rwkv7 : public SequenceMixer {
  public:
   Rwkv7(const MixerContext& context, Options& options, ParameterDeclarer& d)
-      : size_(read_sizes(context, options)) {
+      : zoology_(context.zoology), size_(read_sizes(context, options)) {
     const Index width = size_.d_model;
     const Rwkv7Start start(context, size_.head_numbers);
     x_x_ = d.undecayed("x_x", {6, width}, start.x_x());
@@ -80,10 +80,11 @@ class Rwkv7 : public SequenceMixer {
   std::optional<double> published_state_size(Index) const override {
     return 4.0 * static_cast<double>(size_.d_model * size_.head_numbers);
   }
-  /// On the tiny MQAR 0.97, with heads of 4 numbers 0.60; with a gate of rank 2 it may not begin to
-  /// learn within those steps.
+  /// On the tiny MQAR 0.97, with heads of 4 numbers 0.60. With a gate of low rank, and from the
+  /// reference's start with several heads, it may not begin to learn within those steps.
   Traits traits() const override {
-    return {true, true, size_.head_numbers >= 4 && gate_rank_ >= 16 ? 0.3 : 0.0, 1.0};
+    const bool learns = !zoology_ && size_.head_numbers >= 4 && gate_rank_ >= 16;
+    return {true, true, learns ? 0.3 : 0.0, 1.0};
   }
 
  private:
@@ -159,6 +160,7 @@ class Rwkv7 : public SequenceMixer {
     return linear(graph, multiply(graph, y, gate), f.parameter(o_));
   }
 
+  bool zoology_;
   Rwkv7Sizes size_;
   Index gate_rank_;
   Parameter x_x_, k_k_, k_a_, r_k_, r_, k_, v_, o_, norm_weight_, norm_bias_;
