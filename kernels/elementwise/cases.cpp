@@ -83,6 +83,7 @@ void append_elementwise_cases(std::vector<OpCase>& cases) {
     cases.push_back(unary("relu" + suffix, Activation::relu, scale));
     cases.push_back(unary("softplus" + suffix, Activation::softplus, scale));
     cases.push_back(unary("sigmoid" + suffix, Activation::sigmoid, scale));
+    cases.push_back(unary("tanh" + suffix, Activation::tanh, scale));
   }
 }
 

@@ -16,6 +16,7 @@ enum class Activation {
   relu,      ///< max(x, 0); derivative 0 at 0
   softplus,  ///< log(1 + e^x), x above 20 (as PyTorch has it)
   sigmoid,   ///< 1 / (1 + e^-x)
+  tanh,
 };
 
 /// y = f(x), element by element.

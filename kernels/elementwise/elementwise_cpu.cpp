@@ -54,6 +54,9 @@ void apply_row(Activation f, const ConstRow<T>& x, Row<T> y) {
     case Activation::sigmoid:
       y = sigmoid<T>(x);
       break;
+    case Activation::tanh:
+      y = x.tanh();
+      break;
   }
 }
 
@@ -87,6 +90,9 @@ void chain_row(Activation f, const ConstRow<T>& x, const ConstRow<T>& dy, bool a
       break;
     case Activation::sigmoid:
       chain<T>(dy, sigmoid<T>(x) * (T(1) - sigmoid<T>(x)), accumulate, dx);
+      break;
+    case Activation::tanh:
+      chain<T>(dy, T(1) - x.tanh().square(), accumulate, dx);
       break;
   }
 }

@@ -17,6 +17,8 @@ double activation_reference(Activation f, double x) {
       return x > 20 ? x : std::log1p(std::exp(x));
     case Activation::sigmoid:
       return 1 / (1 + std::exp(-x));
+    case Activation::tanh:
+      return std::tanh(x);
   }
   return 0;
 }

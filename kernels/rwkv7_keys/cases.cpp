@@ -1,0 +1,49 @@
+#include <cmath>
+
+#include "kernels/graph/op_case.h"
+#include "kernels/rwkv7_keys/rwkv7_keys.h"
+
+namespace recallbench {
+namespace {
+
+std::vector<HostTensor> rwkv7_keys_reference(const std::vector<HostTensor>& t, Index heads) {
+  const Index cols = t[0].shape[1], n = cols / heads;
+  HostTensor removal{t[0].shape, {}}, replacement = removal;
+  const auto z = [&](Index i) {
+    return t[0].data[static_cast<std::size_t>(i)] * t[2].data[static_cast<std::size_t>(i % cols)];
+  };
+  for (Index i = 0; i < t[0].size(); ++i) {
+    double squares = 1e-6;
+    for (Index c = i - i % n; c < i - i % n + n; ++c)
+      squares += z(c) * z(c);
+    removal.data.push_back(z(i) / std::sqrt(squares));
+    const double k = t[0].data[static_cast<std::size_t>(i)];
+    const double a = t[1].data[static_cast<std::size_t>(i)];
+    replacement.data.push_back(k * (1 + (a - 1) * t[3].data[static_cast<std::size_t>(i % cols)]));
+  }
+  return {removal, replacement};
+}
+
+}  // namespace
+
+void append_rwkv7_keys_cases(std::vector<OpCase>& cases) {
+  struct Sizes {
+    Index rows, heads, numbers;
+  };
+  for (const Sizes& s : {Sizes{1, 1, 2}, Sizes{5, 3, 7}, Sizes{1025, 2, 4}}) {  // two blocks
+    OpCase c;
+    c.name = fmt::format("rwkv7_keys/rows={},H={},n={}", s.rows, s.heads, s.numbers);
+    const Index cols = s.heads * s.numbers;
+    c.inputs = {{s.rows, cols}, {s.rows, cols}, {1, cols}, {1, cols}};
+    c.build = [s](Graph& g, const std::vector<Tensor>& t) {
+      const Rwkv7Keys keys = rwkv7_keys(g, {t[0], t[1], t[2], t[3]}, s.heads);
+      return std::vector<Tensor>{keys.removal, keys.replacement};
+    };
+    c.reference = [s](const std::vector<HostTensor>& t, const HostBatch&) {
+      return rwkv7_keys_reference(t, s.heads);
+    };
+    cases.push_back(c);
+  }
+}
+
+}  // namespace recallbench

@@ -1,0 +1,54 @@
+#include "kernels/rwkv7_keys/rwkv7_keys.h"
+
+#include "kernels/graph/execution.h"
+#include "kernels/rwkv7_keys/rwkv7_keys_cpu.h"
+
+namespace recallbench {
+namespace {
+
+class Rwkv7KeysOperation : public TypedOperation<Rwkv7KeysOperation> {
+ public:
+  Rwkv7KeysOperation(const Rwkv7KeyInputs& in, Index heads) : heads_(heads) {
+    for (const Tensor& tensor : {in.k, in.a, in.k_k, in.k_a})
+      reads(tensor, InBackward::read);
+    writes(in.k.shape, InBackward::unused);
+    writes(in.k.shape, InBackward::unused);
+    needs_scratch(0, rwkv7_keys_scratch(in.k.rows(), in.k.cols()));
+  }
+  std::string_view name() const override { return "rwkv7_keys"; }
+
+  template <class T>
+  void forward_as(Execution& e) {
+    rwkv7_keys_forward_cpu(heads_, views<T>(e), e.output<T>(0), e.output<T>(1));
+  }
+  template <class T>
+  void backward_as(Execution& e) {
+    const Rwkv7KeyGradients<T> gradients{e.input_gradient<T>(0), e.input_gradient<T>(1),
+                                         e.input_gradient<T>(2), e.input_gradient<T>(3)};
+    rwkv7_keys_backward_cpu(heads_, views<T>(e), e.output_gradient<T>(0), e.output_gradient<T>(1),
+                            gradients, e.scratch<T>());
+  }
+
+ private:
+  template <class T>
+  Rwkv7KeyViews<T> views(Execution& e) const {
+    return {e.input<T>(0), e.input<T>(1), e.input<T>(2), e.input<T>(3)};
+  }
+
+  Index heads_;
+};
+
+}  // namespace
+
+Rwkv7Keys rwkv7_keys(Graph& graph, const Rwkv7KeyInputs& in, Index heads) {
+  check(in.a.shape == in.k.shape && heads >= 1 && in.k.cols() % heads == 0, "rwkv7_keys",
+        "expected k and a of one shape, columns divisible by {} heads, got {} and {}", heads,
+        in.k.shape.text(), in.a.shape.text());
+  for (const Tensor& channel : {in.k_k, in.k_a})
+    check(channel.rows() == 1 && channel.cols() == in.k.cols(), "rwkv7_keys",
+          "expected k_k and k_a [R, 1, {}], got {}", in.k.cols(), channel.shape.text());
+  const std::vector<Tensor> out = graph.add(std::make_unique<Rwkv7KeysOperation>(in, heads));
+  return {out[0], out[1]};
+}
+
+}  // namespace recallbench

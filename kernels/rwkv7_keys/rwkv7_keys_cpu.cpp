@@ -1,0 +1,122 @@
+#include "kernels/rwkv7_keys/rwkv7_keys_cpu.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/tensor/parallel.h"
+#include "kernels/tensor/rows.h"
+
+namespace recallbench {
+namespace {
+
+constexpr Index kRowBlock = 1024;
+constexpr double kEps = 1e-6;
+
+Index blocks_of(Index rows) {
+  return (rows + kRowBlock - 1) / kRowBlock;
+}
+
+/// 1 / sqrt(Σ (k ⊙ k_k)² + eps) of one head.
+template <class T>
+T inverse_length(const T* k, const T* k_k, Index n) {
+  T squares = 0;
+#pragma omp simd reduction(+ : squares)
+  for (Index c = 0; c < n; ++c)
+    squares += k[c] * k_k[c] * (k[c] * k_k[c]);
+  return T(1) / std::sqrt(squares + T(kEps));
+}
+
+/// One head of one row. `dk` receives its gradient, `da` too; dk_k and dk_a are added to.
+template <class T>
+struct HeadBack {
+  const T *k, *a, *k_k, *k_a, *dremoval, *dreplacement;
+  Index n;
+
+  void run(T* dk, T* da, T* dk_k, T* dk_a) const {
+    const T inverse = inverse_length(k, k_k, n);
+    T along = 0;  // <κ, dκ>
+#pragma omp simd reduction(+ : along)
+    for (Index c = 0; c < n; ++c)
+      along += k[c] * k_k[c] * inverse * dremoval[c];
+    for (Index c = 0; c < n; ++c) {
+      const T dz = inverse * (dremoval[c] - k[c] * k_k[c] * inverse * along);
+      dk[c] = dz * k_k[c] + dreplacement[c] * (1 + (a[c] - 1) * k_a[c]);
+      da[c] = dreplacement[c] * k[c] * k_a[c];
+      dk_k[c] += dz * k[c];
+      dk_a[c] += dreplacement[c] * k[c] * (a[c] - 1);
+    }
+  }
+};
+
+template <class T>
+void store(const T* from, const Gradient<T>& to, Index replica, Index row, Index cols) {
+  if (!to.wanted) return;
+  T* at = to.view.replica(replica).row(row);
+  for (Index c = 0; c < cols; ++c)
+    at[c] = to.accumulate ? at[c] + from[c] : from[c];
+}
+
+}  // namespace
+
+Index rwkv7_keys_scratch(Index rows, Index cols) {
+  return blocks_of(rows) * 4 * cols;
+}
+
+template <class T>
+void rwkv7_keys_forward_cpu(Index heads, const Rwkv7KeyViews<T>& in, const Batched<T>& removal,
+                            const Batched<T>& replacement) {
+  const Index n = in.k.cols / heads;
+  for (Index r = 0; r < in.k.replicas; ++r) {
+    const T *k_k = in.k_k.replica(r).data, *k_a = in.k_a.replica(r).data;
+    parallel_ranges(in.k.rows, kRowBlock, [&](Index first, Index count) {
+      for (Index i = first; i < first + count; ++i) {
+        const T *k = in.k.replica(r).row(i), *a = in.a.replica(r).row(i);
+        T *out = removal.replica(r).row(i), *written = replacement.replica(r).row(i);
+        for (Index at = 0; at < in.k.cols; at += n) {
+          const T inverse = inverse_length(k + at, k_k + at, n);
+          for (Index c = at; c < at + n; ++c) {
+            out[c] = k[c] * k_k[c] * inverse;
+            written[c] = k[c] * (1 + (a[c] - 1) * k_a[c]);
+          }
+        }
+      }
+    });
+  }
+}
+
+template <class T>
+void rwkv7_keys_backward_cpu(Index heads, const Rwkv7KeyViews<T>& in, const Batched<T>& dremoval,
+                             const Batched<T>& dreplacement, const Rwkv7KeyGradients<T>& out,
+                             T* scratch) {
+  const Index cols = in.k.cols, n = cols / heads;
+  for (Index r = 0; r < in.k.replicas; ++r) {
+    const T *k_k = in.k_k.replica(r).data, *k_a = in.k_a.replica(r).data;
+    parallel_ranges(in.k.rows, kRowBlock, [&](Index first, Index count) {
+      T* own = scratch + first / kRowBlock * 4 * cols;  // dk_k, dk_a, dk, da
+      std::fill_n(own, 2 * cols, T(0));
+      T *dk = own + 2 * cols, *da = own + 3 * cols;
+      for (Index i = first; i < first + count; ++i) {
+        const T *k = in.k.replica(r).row(i), *a = in.a.replica(r).row(i),
+                *d = dremoval.replica(r).row(i), *dw = dreplacement.replica(r).row(i);
+        for (Index at = 0; at < cols; at += n)
+          HeadBack<T>{k + at, a + at, k_k + at, k_a + at, d + at, dw + at, n}.run(
+              dk + at, da + at, own + at, own + cols + at);
+        store(dk, out.k, r, i, cols);
+        store(da, out.a, r, i, cols);
+      }
+    });
+    add_row_shares(scratch, blocks_of(in.k.rows), 4 * cols, out.k_k, r);
+    add_row_shares(scratch + cols, blocks_of(in.k.rows), 4 * cols, out.k_a, r);
+  }
+}
+
+#define INSTANTIATE(T)                                                                     \
+  template void rwkv7_keys_forward_cpu(Index, const Rwkv7KeyViews<T>&, const Batched<T>&,  \
+                                       const Batched<T>&);                                 \
+  template void rwkv7_keys_backward_cpu(Index, const Rwkv7KeyViews<T>&, const Batched<T>&, \
+                                        const Batched<T>&, const Rwkv7KeyGradients<T>&, T*);
+INSTANTIATE(float)
+INSTANTIATE(double)
+#undef INSTANTIATE
+
+}  // namespace recallbench

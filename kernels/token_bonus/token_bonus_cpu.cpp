@@ -1,0 +1,114 @@
+#include "kernels/token_bonus/token_bonus_cpu.h"
+
+#include <algorithm>
+
+#include "kernels/tensor/parallel.h"
+
+namespace recallbench {
+namespace {
+
+constexpr Index kRowBlock = 1024;
+
+Index blocks_of(Index rows) {
+  return (rows + kRowBlock - 1) / kRowBlock;
+}
+
+template <class T>
+T agreement(const T* r, const T* k, const T* weight, Index n) {
+  T sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (Index c = 0; c < n; ++c)
+    sum += r[c] * k[c] * weight[c];
+  return sum;
+}
+
+template <class T>
+void put(T value, bool accumulate, T* to) {
+  *to = accumulate ? *to + value : value;
+}
+
+/// The columns of one head of row i, or null where no gradient is wanted.
+template <class T>
+T* part(const Gradient<T>& to, Index replica, Index i, Index column) {
+  return to.wanted ? to.view.replica(replica).row(i) + column : nullptr;
+}
+
+/// One head of one row: with s the agreement and ds = <dy, v>,
+///   do = dy,  dv = s dy,  dr = ds k ⊙ weight,  dk = ds r ⊙ weight,  dweight += ds r ⊙ k.
+template <class T>
+void head_back(const TokenBonusViews<T>& in, const Batched<T>& dy,
+               const TokenBonusGradients<T>& out, Index replica, Index i, Index column, Index n,
+               T* dweight) {
+  const T *r = in.r.replica(replica).row(i) + column, *k = in.k.replica(replica).row(i) + column,
+          *v = in.v.replica(replica).row(i) + column, *d = dy.replica(replica).row(i) + column,
+          *weight = in.weight.replica(replica).data + column;
+  T ds = 0;
+#pragma omp simd reduction(+ : ds)
+  for (Index c = 0; c < n; ++c)
+    ds += d[c] * v[c];
+  const T s = agreement(r, k, weight, n);
+  T *to_o = part(out.o, replica, i, column), *to_r = part(out.r, replica, i, column),
+    *to_k = part(out.k, replica, i, column), *to_v = part(out.v, replica, i, column);
+  for (Index c = 0; c < n; ++c) {
+    if (to_o != nullptr) put(d[c], out.o.accumulate, to_o + c);
+    if (to_r != nullptr) put(ds * k[c] * weight[c], out.r.accumulate, to_r + c);
+    if (to_k != nullptr) put(ds * r[c] * weight[c], out.k.accumulate, to_k + c);
+    if (to_v != nullptr) put(s * d[c], out.v.accumulate, to_v + c);
+    dweight[c] += ds * r[c] * k[c];
+  }
+}
+
+}  // namespace
+
+Index token_bonus_scratch(Index rows, Index cols) {
+  return blocks_of(rows) * cols;
+}
+
+template <class T>
+void token_bonus_forward_cpu(const TokenBonusViews<T>& in, const Batched<T>& y) {
+  const Index n = in.weight.cols, heads = in.weight.rows;
+  for (Index replica = 0; replica < y.replicas; ++replica) {
+    const Matrix<T> o = in.o.replica(replica), r = in.r.replica(replica), k = in.k.replica(replica),
+                    v = in.v.replica(replica), to = y.replica(replica);
+    const T* weight = in.weight.replica(replica).data;
+    parallel_ranges(y.rows, kRowBlock, [&](Index first, Index count) {
+      for (Index i = first; i < first + count; ++i)
+        for (Index at = 0; at < heads * n; at += n) {
+          const T s = agreement(r.row(i) + at, k.row(i) + at, weight + at, n);
+          for (Index c = at; c < at + n; ++c)
+            to.row(i)[c] = o.row(i)[c] + s * v.row(i)[c];
+        }
+    });
+  }
+}
+
+template <class T>
+void token_bonus_backward_cpu(const TokenBonusViews<T>& in, const Batched<T>& dy,
+                              const TokenBonusGradients<T>& out, T* scratch) {
+  const Index n = in.weight.cols, cols = in.weight.rows * n;
+  for (Index replica = 0; replica < dy.replicas; ++replica) {
+    parallel_ranges(dy.rows, kRowBlock, [&](Index first, Index count) {
+      T* dweight = scratch + first / kRowBlock * cols;
+      std::fill_n(dweight, cols, T(0));
+      for (Index i = first; i < first + count; ++i)
+        for (Index at = 0; at < cols; at += n)
+          head_back(in, dy, out, replica, i, at, n, dweight + at);
+    });
+    if (!out.weight.wanted) continue;
+    T* to = out.weight.view.replica(replica).data;
+    if (!out.weight.accumulate) std::fill_n(to, cols, T(0));
+    for (Index block = 0; block < blocks_of(dy.rows); ++block)
+      for (Index c = 0; c < cols; ++c)
+        to[c] += scratch[block * cols + c];
+  }
+}
+
+#define INSTANTIATE(T)                                                                 \
+  template void token_bonus_forward_cpu(const TokenBonusViews<T>&, const Batched<T>&); \
+  template void token_bonus_backward_cpu(const TokenBonusViews<T>&, const Batched<T>&, \
+                                         const TokenBonusGradients<T>&, T*);
+INSTANTIATE(float)
+INSTANTIATE(double)
+#undef INSTANTIATE
+
+}  // namespace recallbench
