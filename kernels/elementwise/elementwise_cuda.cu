@@ -47,6 +47,7 @@ struct Value {
     if constexpr (f == Activation::relu) return fmaxf(x, 0.0f);
     if constexpr (f == Activation::softplus) return x > 20.0f ? x : log1pf(expf(x));
     if constexpr (f == Activation::sigmoid) return sigmoid(x);
+    if constexpr (f == Activation::tanh) return tanhf(x);
   }
 };
 
@@ -63,6 +64,7 @@ struct Chain {
     if constexpr (f == Activation::silu) return dy * (s * (1.0f + x * (1.0f - s)));
     if constexpr (f == Activation::softplus) return x > 20.0f ? dy : dy * s;
     if constexpr (f == Activation::sigmoid) return dy * (s * (1.0f - s));
+    if constexpr (f == Activation::tanh) return dy * (1.0f - tanhf(x) * tanhf(x));
   }
 };
 
@@ -85,6 +87,8 @@ void map_activation(const CudaCall& call, const char* name, Activation f, const 
       return run(F<Activation::softplus>{});
     case Activation::sigmoid:
       return run(F<Activation::sigmoid>{});
+    case Activation::tanh:
+      return run(F<Activation::tanh>{});
   }
 }
 

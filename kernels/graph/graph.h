@@ -13,6 +13,12 @@
 
 namespace recallbench {
 
+/// Thrown where a graph on a GPU has an operation that cannot run there: its text names it.
+class NoCudaCode : public Error {
+ public:
+  using Error::Error;
+};
+
 /// Defined once, replayed many times. Record operations (each is a function that takes the Graph
 /// and returns Tensors), name what to read afterwards (`keep`) and where the backward walk begins
 /// (`set_root`), `finish`, then call `forward` and `backward` for batch after batch: neither
@@ -48,7 +54,7 @@ class Graph {
   /// Backward begins here, with the gradient that the caller writes (`write_gradient`) after
   /// `forward`, one at first. There may be several roots, all different and read by no operation.
   void set_root(const Tensor& tensor);
-  /// Ends recording: plans the memory in `arena` and reserves it.
+  /// Ends recording: plans the memory in `arena` and reserves it. Throws NoCudaCode.
   void finish(Arena& arena);
 
   // -- replay ---------------------------------------------------------------------------------

@@ -171,6 +171,11 @@ void Graph::plan_value_memory(PlanBuilder& builder) {
 void Graph::finish(Arena& arena) {
   check(!finished_, "Graph::finish", "called twice");
   check(arena.device() == device(), "Graph::finish", "expected an arena of the parameters' device");
+  for (const Node& node : nodes_)
+    if (device() == Device::cuda && !node.operation->has_cuda())
+      throw NoCudaCode(ErrorKind::usage,
+                       fmt::format("[{}] this operation has no CUDA code; use --device cpu",
+                                   node.operation->name()));
   finished_ = true;
   find_backward_nodes();
   plan_gradient_writes();

@@ -28,6 +28,8 @@ class Operation {
   virtual void forward(Execution& e) = 0;
   virtual void backward(Execution& e) = 0;
 
+  /// Whether it can run on a GPU.
+  virtual bool has_cuda() const { return false; }
   /// True for the loss: while a graph trains, `forward` already writes the input gradients (for a
   /// loss gradient of one), and `backward` is not called.
   virtual bool gradients_in_forward() const { return false; }

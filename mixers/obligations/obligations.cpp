@@ -302,7 +302,13 @@ std::vector<Obligation> check_obligations(const std::string& name, const MixerEn
   add(all, 2, "gradients", [&] { return gradients(made, sizes); });
   add(all, 3, "causal", [&] { return causality(made); });
   if (cuda_device_count() > 0)
-    add(all, 4, "CUDA = CPU", [&] { return cuda_is_cpu(made, sizes); });
+    add(all, 4, "CUDA = CPU", [&]() -> Obligation {
+      try {
+        return cuda_is_cpu(made, sizes);
+      } catch (const NoCudaCode& error) {
+        return {4, "CUDA = CPU", Obligation::Status::not_applicable, 0, 0, error.what()};
+      }
+    });
   else
     all.push_back({4, "CUDA = CPU", Obligation::Status::not_applicable, 0, 0,
                    kCudaBuild ? "there is no GPU here" : "this program is built without CUDA"});

@@ -15,9 +15,11 @@ TEST_P(CudaMixers, EqualTheCpu) {
   for (const Index d_model : {16, 12}) {
     const auto all = check_obligations(GetParam(), entry, {},
                                        {1, 2, d_model, false, entry.block == "transformer"});
-    for (const Obligation& o : all)
+    for (const Obligation& o : all) {
+      if (o.number == 4 && o.status == Obligation::Status::not_applicable) GTEST_SKIP() << o.detail;
       EXPECT_FALSE(o.number == 4 && o.failed())
           << o.measured << " of " << o.bound << ": " << o.detail;
+    }
   }
 }
 

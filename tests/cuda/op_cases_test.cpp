@@ -20,6 +20,11 @@ class CudaOpCases : public ::testing::TestWithParam<OpCase> {
  protected:
   void SetUp() override {
     if (cuda_device_count() == 0) GTEST_SKIP() << "no GPU";
+    try {
+      PreparedCase<float>(GetParam(), case_inputs(GetParam(), 3), true, 1, {Device::cuda});
+    } catch (const NoCudaCode& error) {
+      GTEST_SKIP() << error.what();
+    }
     set_memory_poisoning(true);
   }
   void TearDown() override { set_memory_poisoning(false); }
