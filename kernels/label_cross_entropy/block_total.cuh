@@ -22,7 +22,7 @@ __device__ inline double block_total(double x) {
 template <int Threads>
 __device__ inline double total_weight(const float* weights, long rows) {
   double sum = 0;
-#pragma unroll 8
+#pragma unroll 16
   for (long i = threadIdx.x; i < rows; i += Threads)
     sum += weights[i];
   return block_total<Threads>(sum);

@@ -161,6 +161,52 @@ struct RunningSoftmax {
   int target[4];
 };
 
+/// Columns of the tile from `end` on are no words.
+template <class Scores>
+__device__ inline void drop_from(int end, Scores& s, int column) {
+#pragma unroll
+  for (int n = 0; n < kTileRows / 8; ++n)
+#pragma unroll
+    for (int c = 0; c < 4; ++c)
+      if (8 * n + column + c % 2 >= end) s[0][n][c] = s[1][n][c] = -INFINITY;
+}
+
+/// Puts larger maxima in place: sums and results so far shrink.
+template <bool kGradient, class Result>
+__device__ inline void grow_to(RunningSoftmax& rows, const float (&largest)[4], float to_log2,
+                               Result& result) {
+#pragma unroll
+  for (int r = 0; r < 4; ++r) {
+    const float factor = exp2_approximate((rows.largest[r] - largest[r]) * to_log2);
+    rows.largest[r] = largest[r];
+    rows.sum[r] *= factor;
+    if constexpr (kGradient) {
+#pragma unroll
+      for (auto& of_eight : result[r / 2]) {
+        of_eight[2 * (r % 2)] *= factor;
+        of_eight[2 * (r % 2) + 1] *= factor;
+      }
+    }
+  }
+}
+
+/// Scores become weights 2^(kShift + to_log2 (score - largest)), which are summed.
+template <class Scores>
+__device__ inline void weigh(RunningSoftmax& rows, float to_log2, Scores& s) {
+#pragma unroll
+  for (int r = 0; r < 4; ++r) {
+    const float offset = kShift - rows.largest[r] * to_log2;
+#pragma unroll
+    for (int n = 0; n < kTileRows / 8; ++n)
+#pragma unroll
+      for (int c = 0; c < 2; ++c) {
+        float& x = s[r / 2][n][2 * (r % 2) + c];
+        x = exp2_approximate(fmaf(x, to_log2, offset));
+        rows.sum[r] += x;
+      }
+  }
+}
+
 /// Of row `r`, whose target lies in this tile: its score, and the largest score before it.
 template <class Scores>
 __device__ inline float2 target_and_before(const Scores& s, int r, int target, int column) {
@@ -207,7 +253,8 @@ __global__ void __launch_bounds__(kThreads, 2) row_pass(const __grid_constant__ 
 #pragma unroll
   for (int r = 0; r < 4; ++r) {
     const int row = first_row + Products::row(r / 2, r % 2);
-    rows.largest[r] = -INFINITY, rows.sum[r] = 0;
+    rows.largest[r] = -INFINITY;
+    rows.sum[r] = 0;
     rows.target[r] = row < plan.rows ? f.a.targets[share.replica * plan.rows + row] : -1;
   }
   [[maybe_unused]] typename Products::Result result = {};
@@ -218,13 +265,7 @@ __global__ void __launch_bounds__(kThreads, 2) row_pass(const __grid_constant__ 
     const int stage = (tile - share.first) % 2, word = tile * kTileRows;
     typename Products::Scores s;
     products.scores(stage, s);
-    if (word + kTileRows > plan.vocab) {
-#pragma unroll
-      for (int n = 0; n < kTileRows / 8; ++n)
-#pragma unroll
-        for (int c = 0; c < 4; ++c)
-          if (word + 8 * n + column + c % 2 >= plan.vocab) s[0][n][c] = s[1][n][c] = -INFINITY;
-    }
+    if (word + kTileRows > plan.vocab) drop_from(plan.vocab - word, s, column);
     float largest[4];
     bool grew = false;
 #pragma unroll
@@ -245,33 +286,8 @@ __global__ void __launch_bounds__(kThreads, 2) row_pass(const __grid_constant__ 
               stats;
       }
     }
-    if (__any_sync(0xffffffffu, grew)) {
-#pragma unroll
-      for (int r = 0; r < 4; ++r) {
-        const float factor = exp2_approximate((rows.largest[r] - largest[r]) * to_log2);
-        rows.largest[r] = largest[r];
-        rows.sum[r] *= factor;
-        if constexpr (kGradient) {
-#pragma unroll
-          for (int d = 0; d < kDim / 8; ++d) {
-            result[r / 2][d][2 * (r % 2)] *= factor;
-            result[r / 2][d][2 * (r % 2) + 1] *= factor;
-          }
-        }
-      }
-    }
-#pragma unroll
-    for (int r = 0; r < 4; ++r) {
-      const float offset = kShift - largest[r] * to_log2;
-#pragma unroll
-      for (int n = 0; n < kTileRows / 8; ++n)
-#pragma unroll
-        for (int c = 0; c < 2; ++c) {
-          float& x = s[r / 2][n][2 * (r % 2) + c];
-          x = exp2_approximate(fmaf(x, to_log2, offset));
-          rows.sum[r] += x;
-        }
-    }
+    if (__any_sync(0xffffffffu, grew)) grow_to<kGradient>(rows, largest, to_log2, result);
+    weigh(rows, to_log2, s);
     if constexpr (kGradient) products.add_weighted(stage, s, result);
   }
 
@@ -340,14 +356,14 @@ __global__ void __launch_bounds__(kThreads, 2) table_pass(const __grid_constant_
         }
         if (static_cast<unsigned>(word) < unsigned{kWarpRows} && word % 8 == lane_row) {
           const int row = tile * kTileRows + 8 * n + column + c;
-          const float weight =
-              f.a.weights[share.replica * plan.rows + row] * exp2_approximate(kShift);
+          const float weight = f.a.weights[share.replica * plan.rows + row] * kScale;
 #pragma unroll
           for (int r = 0; r < 4; ++r)
             s[r / 2][n][2 * (r % 2) + c] -= word / 8 == r ? weight : 0;
         }
       }
     }
+    __syncwarp();  // lanes part where a target is met
     products.add_weighted(stage, s, result);
   }
   Products::store(result, f.at<float>(share.replica, plan.parts) +

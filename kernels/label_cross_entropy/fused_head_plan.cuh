@@ -14,7 +14,7 @@ constexpr int kWidest = 128;
 
 /// exp(x - max) and softmax - onehot are products' operands in 16 bits: times 2^kShift fewer of
 /// them are subnormal in float16.
-constexpr float kShift = 8;
+constexpr float kShift = 8, kScale = 256;
 
 /// Facts of one replica at the head of its scratch.
 struct Facts {

@@ -8,8 +8,8 @@ namespace recallbench {
 ///   logits[i] = h[i] · tableᵀ,   loss = Σ w_i (log Σ_v e^{logits[i, v]} - logits[i, target_i]) / Σ
 ///   w_i
 /// over the M = B n rows of the batch's labels; w and targets are the batch's.
-/// The logits exist for one chunk of rows at a time, and while training the gradients of h and of
-/// the table are computed from them at once.
+/// The logits exist for one chunk of rows at a time (on a GPU's tensor cores for one tile), and
+/// while training the gradients of h and of the table are computed from them at once.
 struct LabelCrossEntropy {
   Tensor loss;      ///< [R, 1, 1], nats
   Tensor row_loss;  ///< [R, M, 1], unweighted; no gradient

@@ -133,12 +133,15 @@ __global__ void __launch_bounds__(kSumThreads)
   const Index r = blockIdx.x, rows = row_loss.rows;
   const float* losses = row_loss.data + r * row_loss.replica_stride;
   weights += r * rows;
-  double sum = 0;
-#pragma unroll 4
-  for (Index i = threadIdx.x; i < rows; i += kSumThreads)
-    if (weights[i] != 0) sum += weights[i] * static_cast<double>(losses[i * row_loss.stride]);
+  double sum = 0, total = 0;
+#pragma unroll 8
+  for (Index i = threadIdx.x; i < rows; i += kSumThreads) {
+    const float weight = weights[i], of_row = losses[i * row_loss.stride];
+    sum += weight == 0 ? 0 : static_cast<double>(weight) * of_row;
+    total += weight;
+  }
   sum = block_total<kSumThreads>(sum);
-  const double total = total_weight<kSumThreads>(weights, rows);
+  total = block_total<kSumThreads>(total);
   if (threadIdx.x == 0) loss.data[r * loss.replica_stride] = static_cast<float>(sum / total);
 }
 
