@@ -36,7 +36,6 @@ __global__ void __launch_bounds__(kThreads) backward_keys(BackwardOnDevice b) {
   BlockProduct<kKeys, kWidth> d_k, d_v;
   d_k.clear(), d_v.clear();
   for (; query < end; query += kQueries) {
-    __syncthreads();  // the last tile has been used
     bool sees = false;
     if (threadIdx.x < kQueries) {
       const int mine = query + static_cast<int>(threadIdx.x);
@@ -47,7 +46,7 @@ __global__ void __launch_bounds__(kThreads) backward_keys(BackwardOnDevice b) {
       s.delta[threadIdx.x] = there ? deltas(b, at)[mine] : 0;
       sees = keys.begin < first_key + kKeys && keys.end > first_key;
     }
-    if (!__syncthreads_or(sees)) continue;
+    if (!__syncthreads_or(sees)) continue;  // all are done with the last tile, too
     if (whole) {
       load_tile<kQueries, kWidth>(block_of(a.q, at, query, 0), s.q);
       load_tile<kQueries, kWidth>(block_of(b.d_o, at, query, 0), s.d_o);

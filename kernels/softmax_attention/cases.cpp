@@ -92,20 +92,20 @@ OpCase make_case(const Sizes& s) {
 }  // namespace
 
 void append_softmax_attention_cases(std::vector<OpCase>& cases) {
-  for (const Sizes& s :
-       {Sizes{1, 1, 1, 1, 1, {}}, Sizes{2, 5, 2, 3, 3, {}, 0, 0, true},
-        Sizes{2, 131, 3, 5, 4, {}},  // more than one block of queries
-        Sizes{1, 70, 2, 4, 4, 9, 0, 0, true}, Sizes{3, 7, 1, 2, 3, 0}, Sizes{1, 9, 1, 4, 4, 50},
-        Sizes{2, 21, 2, 4, 3, {}, 0.25}, Sizes{2, 67, 1, 3, 3, 5, 0.5, 0, true},
-        Sizes{2, 90, 2, 3, 4, {}, 0, 71}, Sizes{2, 33, 1, 4, 4, 6, 0.25, 8},
-        Sizes{3, 4, 1, 2, 2, {}, 0, 1},
-        // Widths, lengths and labels at and over one tile of the CUDA kernels, and
-        // keys that no query sees.
-        Sizes{1, 64, 1, 64, 64, {}, 0, 0, true}, Sizes{1, 150, 1, 66, 20, {}},
-        Sizes{1, 133, 1, 68, 72, 40, 0.1, 0, true}, Sizes{1, 70, 1, 130, 36, {}},
-        Sizes{1, 40, 1, 20, 261, 9, 0.1, 9}, Sizes{1, 130, 1, 64, 64, {}, 0, 16},
-        Sizes{2, 140, 2, 40, 24, 20, 0.1, 41}, Sizes{1, 100, 1, 72, 128, {}, 0, 33},
-        Sizes{1, 70, 1, 100, 72, {}, 0, 5}, Sizes{1, 600, 1, 4, 4, 10, 0, 3}})
+  for (const Sizes& s : {Sizes{1, 1, 1, 1, 1, {}}, Sizes{2, 5, 2, 3, 3, {}, 0, 0, true},
+                         Sizes{2, 131, 3, 5, 4, {}},  // more than one block of queries
+                         Sizes{1, 70, 2, 4, 4, 9, 0, 0, true}, Sizes{3, 7, 1, 2, 3, 0},
+                         Sizes{1, 9, 1, 4, 4, 50}, Sizes{2, 21, 2, 4, 3, {}, 0.25},
+                         Sizes{2, 67, 1, 3, 3, 5, 0.5, 0, true}, Sizes{2, 90, 2, 3, 4, {}, 0, 71},
+                         Sizes{2, 33, 1, 4, 4, 6, 0.25, 8}, Sizes{3, 4, 1, 2, 2, {}, 0, 1},
+                         // Widths, lengths and labels at and over one tile of the CUDA kernels, and
+                         // keys that no query sees.
+                         Sizes{1, 64, 1, 64, 64, {}, 0, 0, true}, Sizes{1, 150, 1, 66, 20, {}},
+                         Sizes{1, 133, 1, 68, 72, 40, 0.1, 0, true}, Sizes{1, 70, 1, 130, 36, {}},
+                         Sizes{1, 40, 1, 20, 261, 9, 0.1, 9}, Sizes{1, 130, 1, 64, 64, {}, 0, 16},
+                         Sizes{2, 140, 2, 40, 24, 20, 0.1, 41},
+                         Sizes{1, 100, 1, 72, 128, {}, 0, 33}, Sizes{1, 70, 1, 100, 72, {}, 0, 5},
+                         Sizes{1, 600, 1, 4, 4, 10, 0, 3}, Sizes{1, 700, 1, 4, 4, 2, 0, 70}})
     cases.push_back(make_case(s));
   const auto benchmark = [&](const Sizes& s) {
     OpCase c = make_case(s);
