@@ -27,4 +27,11 @@ void wide_backward_cuda(const CudaCall& call, const LinearAttentionCuda& c,
                         const LinearAttentionGradients<float>& gradients);
 Index wide_backward_scratch(const LinearAttentionPlan& plan, Index replicas);
 
+/// Heads of at most kNarrowFeatures features and kNarrowValues values: narrow_*_cuda.cu.
+inline constexpr Index kNarrowFeatures = 32, kNarrowValues = 128;
+void narrow_forward_cuda(const CudaCall& call, const LinearAttentionCuda& c);
+void narrow_backward_cuda(const CudaCall& call, const LinearAttentionCuda& c,
+                          const LinearAttentionGradients<float>& gradients);
+Index narrow_backward_scratch(const LinearAttentionPlan& plan, Index replicas);
+
 }  // namespace recallbench

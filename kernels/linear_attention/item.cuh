@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kernels/cuda/runtime.h"
 #include "kernels/linear_attention/linear_attention_cuda.h"
 #include "kernels/linear_attention/products.cuh"
 
@@ -43,11 +44,14 @@ struct ItemOnDevice {
     return i >= queries ? -1 : positions == nullptr ? i : positions[i];
   }
 
-  /// All that queries [first, first + kTile) see lies before this. Every lane of a warp calls.
-  __device__ int visible(int first) const {
-    if (positions == nullptr) return min(min(first + kTile, queries), length);
-    const int i = first + static_cast<int>(threadIdx.x) % 32;
-    return min(__reduce_max_sync(0xffffffffu, max(position(i), position(i + 32))) + 1, length);
+  /// All that queries [first, first + count), count <= kTile, see lies before this. Every lane of a
+  /// warp calls.
+  __device__ int visible(int first, int count = kTile) const {
+    if (positions == nullptr) return min(min(first + count, queries), length);
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+    const int near = lane < count ? position(first + lane) : -1;
+    const int far = lane + 32 < count ? position(first + lane + 32) : -1;
+    return min(__reduce_max_sync(0xffffffffu, max(near, far)) + 1, length);
   }
 };
 
@@ -87,20 +91,48 @@ __device__ inline void load_tile(float* to, int to_stride, const float* from, In
   load_tile<Cols>(to, to_stride, from, stride, rows, cols, [](int) { return 1.0f; });
 }
 
+/// Bytes of shared memory that a block can have on this GPU.
+inline int shared_memory_limit() {
+  int device = 0, bytes = 0;
+  cuda_check(cudaGetDevice(&device), "cudaGetDevice");
+  cuda_check(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
+             "shared memory of a block");
+  return bytes;
+}
+
+/// Lets a kernel have that much, before its first launch.
+template <class Kernel>
+bool allow_shared_memory(Kernel* kernel) {
+  cudaFuncAttributes attributes;
+  cuda_check(cudaFuncGetAttributes(&attributes, kernel), "attributes of a kernel");
+  cuda_check(
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                           shared_memory_limit() - static_cast<int>(attributes.sharedSizeBytes)),
+      "shared memory of a kernel");
+  return true;
+}
+
 /// A warp's fragments [16, 8 N] to global memory: to[i][j] = value, or += where `add`, for
-/// i < rows, j < cols.
+/// i < rows, j < cols; with `pairs` rows begin at multiples of 8 bytes and cols is even.
 template <int N>
 __device__ inline void store_fragments(const float (&c)[N][4], float* to, Index stride, int rows,
-                                       int cols, bool add) {
+                                       int cols, bool add, bool pairs = false) {
   const int g = lane_row(), t = lane_column();
 #pragma unroll
   for (int n = 0; n < N; ++n) {
 #pragma unroll
-    for (int e = 0; e < 4; ++e) {
-      const int i = g + e / 2 * 8, j = 8 * n + 2 * t + e % 2;
+    for (int e = 0; e < 4; e += 2) {
+      const int i = g + 4 * e, j = 8 * n + 2 * t;
       if (i >= rows || j >= cols) continue;
       float* place = to + i * stride + j;
-      *place = add ? *place + c[n][e] : c[n][e];
+      if (pairs) {
+        float2* pair = reinterpret_cast<float2*>(place);
+        const float2 old = add ? *pair : make_float2(0, 0);
+        *pair = make_float2(old.x + c[n][e], old.y + c[n][e + 1]);
+      } else {
+        place[0] = add ? place[0] + c[n][e] : c[n][e];
+        if (j + 1 < cols) place[1] = add ? place[1] + c[n][e + 1] : c[n][e + 1];
+      }
     }
   }
 }

@@ -270,9 +270,7 @@ void launch_forward(const CudaCall& call, const LinearAttentionCuda& c) {
 template <Precision P>
 void launch_backward(const CudaCall& call, const WideBackward& b) {
   const Index blocks = b.c.tensors.q.replicas * b.c.plan.items() * b.slices;
-  static const int allowed = cudaFuncSetAttribute(
-      wide_backward<P>, cudaFuncAttributeMaxDynamicSharedMemorySize, sizeof(WideTiles));
-  cuda_check(allowed, "shared memory of wide_backward");
+  [[maybe_unused]] static const bool allowed = allow_shared_memory(wide_backward<P>);
   wide_backward<P><<<static_cast<unsigned>(blocks), kThreads, sizeof(WideTiles), call.stream>>>(b);
   cuda_check_launch("linear_attention wide_backward");
 }
