@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "kernels/elementwise/tanh_gelu.h"
 #include "kernels/tensor/parallel.h"
 
 namespace recallbench {
@@ -54,6 +55,9 @@ void apply_row(Activation f, const ConstRow<T>& x, Row<T> y) {
     case Activation::sigmoid:
       y = sigmoid<T>(x);
       break;
+    case Activation::gelu_tanh:
+      y = x.unaryExpr([](T v) { return TanhGelu<T>(v).value(); });
+      break;
   }
 }
 
@@ -87,6 +91,9 @@ void chain_row(Activation f, const ConstRow<T>& x, const ConstRow<T>& dy, bool a
       break;
     case Activation::sigmoid:
       chain<T>(dy, sigmoid<T>(x) * (T(1) - sigmoid<T>(x)), accumulate, dx);
+      break;
+    case Activation::gelu_tanh:
+      chain<T>(dy, x.unaryExpr([](T v) { return TanhGelu<T>(v).first(); }), accumulate, dx);
       break;
   }
 }

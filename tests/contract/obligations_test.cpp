@@ -34,6 +34,13 @@ std::vector<Subject> more_subjects(bool zoology) {
       {"mamba2", {{"d_state", Int{5}}, {"d_conv", Int{1}}, {"rmsnorm", false}}},
       {"hyena", {{"emb_dim", Int{5}}, {"short_filter_order", Int{1}}, {"shift", 0.1}}},
       {"h3", {{"d_state", Int{6}}, {"head_dim", Int{3}}}},
+      {"ttt_linear",
+       {{"num_heads", Int{2}},
+        {"mini_batch_size", Int{5}},
+        {"share_qk", true},
+        {"conv_kernel", Int{3}},
+        {"use_gate", true}}},
+      {"ttt_mlp", {{"num_heads", Int{2}}, {"mini_batch_size", Int{4}}, {"ttt_base_lr", 0.5}}},
   };
   for (const char* map : {"taylor_exp", "pos_elu", "relu", "square", "cosformer", "performer"}) {
     Values options = {{"feature_map", std::string(map)},
