@@ -9,10 +9,11 @@ template <class T>
 struct TanhGelu {
   T x, tanh, slope;  // of the tanh's argument
 
-  explicit TanhGelu(T value) : x(value) {
-    tanh = std::tanh(kScale * (x + kCubic * x * x * x));
-    slope = kScale * (1 + 3 * kCubic * x * x);
-  }
+  explicit TanhGelu(T value)
+      : TanhGelu(value, std::tanh(kScale * (value + kCubic * value * value * value))) {}
+  /// With that tanh, computed elsewhere.
+  TanhGelu(T value, T of_argument)
+      : x(value), tanh(of_argument), slope(kScale * (1 + 3 * kCubic * x * x)) {}
   T value() const { return T(0.5) * x * (1 + tanh); }
   T first() const { return T(0.5) * (1 + tanh) + T(0.5) * x * (1 - tanh * tanh) * slope; }
   T second() const {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <Eigen/Core>
 #include <algorithm>
 
 #include "kernels/elementwise/tanh_gelu.h"
@@ -50,6 +51,17 @@ void add_rows(const Matrix<T>& m, T* to) {
       to[j] += m.row(i)[j];
 }
 
+/// The tanh of GELU's argument, several at a time: std::tanh takes most of the time otherwise.
+template <class T>
+void gelu_tanh(const Matrix<T>& z, const Matrix<T>& to) {
+  using Row = Eigen::Map<Eigen::Array<T, Eigen::Dynamic, 1>>;
+  for (Index i = 0; i < z.rows; ++i) {
+    const Row x(z.row(i), z.cols);
+    Row(to.row(i), z.cols) =
+        (TanhGelu<T>::kScale * (x + TanhGelu<T>::kCubic * x * x.square())).tanh();
+  }
+}
+
 template <class T>
 struct Layer {
   Matrix<T> w;
@@ -89,6 +101,8 @@ class Dual {
     }
     for (Matrix<T>* m : {&normed_, &normed_bar_})
       *m = work_.take(chunk, f);
+    for (Matrix<T>* m : {&tanh_, &tanh_bar_})
+      *m = work_.take(chunk, s.hidden);
     for (Matrix<T>* m : {&inverse_, &inverse_bar_, &tau_, &eta_})
       *m = work_.take(1, chunk);
     models_ = work_.take(backward ? chunks() : 1, s.model_numbers());
@@ -170,13 +184,20 @@ class Dual {
             s_.head_dim};
   }
 
+  /// At Z1 and at Z̄1.
+  TanhGelu<T> gelu(Index i, Index j) const { return {layers_[0].z.row(i)[j], tanh_.row(i)[j]}; }
+  TanhGelu<T> gelu_bar(Index i, Index j) const {
+    return {layers_[0].z_bar.row(i)[j], tanh_bar_.row(i)[j]};
+  }
+
   /// Z, G and τ_last η ⊙ G of each layer.
   void inner_gradients() const {
     for (Index l = 0; l < s_.layers(); ++l) {
       const Matrix<T> z = now(layers_[l].z);
       apply(layer(model_, l), in_k(l), z);
-      if (l < last())
-        fill(in_k(l + 1), [&](Index i, Index j) { return TanhGelu<T>(z.row(i)[j]).value(); });
+      if (l == last()) break;
+      gelu_tanh(z, now(tanh_));
+      fill(in_k(l + 1), [&](Index i, Index j) { return gelu(i, j).value(); });
     }
     const LayerBuffers<T>& top = layers_[last()];
     for (Index i = 0; i < count_; ++i) {
@@ -186,9 +207,7 @@ class Dual {
     if (last() > 0) {
       const Matrix<T> g = now(layers_[0].g);
       gemm<T>(Transpose::no, Transpose::yes, T(1), now(top.g), layer(model_, 1).w, false, g);
-      fill(g, [&](Index i, Index j) {
-        return g.row(i)[j] * TanhGelu<T>(layers_[0].z.row(i)[j]).first();
-      });
+      fill(g, [&](Index i, Index j) { return g.row(i)[j] * gelu(i, j).first(); });
     }
     for (Index l = 0; l < s_.layers(); ++l)
       fill(now(layers_[l].step_g), [&](Index i, Index j) {
@@ -206,8 +225,9 @@ class Dual {
            [&](Index i, Index j) { return tau_.data[i] * eta_.data[j] * b.a.row(i)[j]; });
       apply(layer(model_, l), in_q(l), now(b.z_bar));
       gemm<T>(Transpose::no, Transpose::no, T(-1), tile(b.m), now(b.g), true, now(b.z_bar));
-      if (l < last())
-        fill(in_q(l + 1), [&](Index i, Index j) { return TanhGelu<T>(b.z_bar.row(i)[j]).value(); });
+      if (l == last()) break;
+      gelu_tanh(now(b.z_bar), now(tanh_bar_));
+      fill(in_q(l + 1), [&](Index i, Index j) { return gelu_bar(i, j).value(); });
     }
     for (Index i = 0; i < count_; ++i)
       inverse_bar_.data[i] =
@@ -245,6 +265,7 @@ class Dual {
   Workspace<T> work_;
   const TttItem<T>* item_ = nullptr;
   LayerBuffers<T> layers_[2];
+  Matrix<T> tanh_{}, tanh_bar_{};  // of GELU's argument at Z1 and Z̄1
   Matrix<T> normed_{}, normed_bar_{}, inverse_{}, inverse_bar_{}, tau_{}, eta_{};
   Matrix<T> models_{};  // forward: the weights at hand; backward: those before every mini-batch
   Matrix<T> dv_{}, spread_{}, dm_{}, dmodel_{}, dtau_{}, deta_{};

@@ -38,9 +38,8 @@ void Dual<T>::chunk_back(const TttItemGradients<T>& g) const {
   layer_back(last());
   if (last() > 0) {
     const LayerBuffers<T>&b = layers_[0], &top = layers_[1];
-    fill(now(b.dz_bar), [&](Index i, Index j) {
-      return top.din_q.row(i)[j] * TanhGelu<T>(b.z_bar.row(i)[j]).first();
-    });
+    fill(now(b.dz_bar),
+         [&](Index i, Index j) { return top.din_q.row(i)[j] * gelu_bar(i, j).first(); });
     layer_back(0);
     hidden_gradient_back();
   }
@@ -109,10 +108,10 @@ void Dual<T>::hidden_gradient_back() const {
   gemm<T>(Transpose::no, Transpose::yes, T(1), now(top.g), w, false, spread);
   for (Index i = 0; i < count_; ++i)
     for (Index j = 0; j < s_.hidden; ++j) {
-      const TanhGelu<T> gelu(b.z.row(i)[j]);
+      const TanhGelu<T> at = gelu(i, j);
       T& d = spread.row(i)[j];
-      b.dz.row(i)[j] = b.dg.row(i)[j] * d * gelu.second();
-      d = b.dg.row(i)[j] * gelu.first();
+      b.dz.row(i)[j] = b.dg.row(i)[j] * d * at.second();
+      d = b.dg.row(i)[j] * at.first();
     }
   gemm<T>(Transpose::no, Transpose::no, T(1), spread, w, true, now(top.dg));
   gemm<T>(Transpose::yes, Transpose::no, T(1), spread, now(top.g), true, layer(dmodel_.data, 1).w);
@@ -140,8 +139,7 @@ void Dual<T>::keys_back() const {
     if (l > 0)
       for (Index i = 0; i < count_; ++i)
         for (Index j = 0; j < s_.hidden; ++j)
-          layers_[0].dz.row(i)[j] +=
-              b.din_k.row(i)[j] * TanhGelu<T>(layers_[0].z.row(i)[j]).first();
+          layers_[0].dz.row(i)[j] += b.din_k.row(i)[j] * gelu(i, j).first();
   }
 }
 

@@ -12,9 +12,11 @@ namespace recallbench {
 template <class T>
 T ttt_normalise(const T* z, Index n, T* to) {
   T mean = 0, square = 0;
+#pragma omp simd reduction(+ : mean)
   for (Index j = 0; j < n; ++j)
     mean += z[j];
   mean /= static_cast<T>(n);
+#pragma omp simd reduction(+ : square)
   for (Index j = 0; j < n; ++j)
     square += (z[j] - mean) * (z[j] - mean);
   const T inverse = 1 / std::sqrt(square / static_cast<T>(n) + T(kTttNormEps));
@@ -28,6 +30,7 @@ T ttt_normalise(const T* z, Index n, T* to) {
 template <class T>
 void ttt_project(const T* d, const T* normed, T inverse, Index n, T* to) {
   T mean = 0, along = 0;
+#pragma omp simd reduction(+ : mean, along)
   for (Index j = 0; j < n; ++j) {
     mean += d[j];
     along += d[j] * normed[j];
@@ -58,6 +61,7 @@ struct TttLossRow {
   /// g = inverse (r - mean r - ẑ mean(r ẑ)) the gradient goes to r, to ẑ and to `inverse`.
   void backward(const T* g, const T* dg, T* dz, T* dtarget, T* dnorm, T* dnorm_bias) const {
     T mean_rz = 0, mean_dz = 0, mean_dg_g = 0;
+#pragma omp simd reduction(+ : mean_rz, mean_dz, mean_dg_g)
     for (Index j = 0; j < n; ++j) {
       mean_rz += residual(j) * norm[j] * normed[j];
       mean_dz += dg[j] * normed[j];
