@@ -32,6 +32,16 @@ inline double host_silu(double x) {
 inline double host_gelu(double x) {
   return 0.5 * x * std::erfc(-x / std::numbers::sqrt2);
 }
+/// The form of GELU by tanh, and its derivative.
+inline double host_gelu_tanh(double x) {
+  const double scale = std::sqrt(2 / std::numbers::pi);
+  return 0.5 * x * (1 + std::tanh(scale * (x + 0.044715 * x * x * x)));
+}
+inline double host_gelu_tanh_slope(double x) {
+  const double scale = std::sqrt(2 / std::numbers::pi);
+  const double tanh = std::tanh(scale * (x + 0.044715 * x * x * x));
+  return 0.5 * (1 + tanh) + 0.5 * x * (1 - tanh * tanh) * scale * (1 + 3 * 0.044715 * x * x);
+}
 inline double host_softplus(double x) {
   return x > 20 ? x : std::log1p(std::exp(x));
 }

@@ -97,9 +97,13 @@ class Forward {
   Tensor parameter(Parameter p) { return graph_.parameter(p); }
   /// dropout(x, p) where dropouts act, x otherwise.
   Tensor dropout(const Tensor& x, double probability);
+  /// A loss [R, 1, 1] of the mixer's own, which training adds to that of the labels.
+  void add_auxiliary_loss(const Tensor& loss) { auxiliary_losses_.push_back(loss); }
+  const std::vector<Tensor>& auxiliary_losses() const { return auxiliary_losses_; }
 
  private:
   Graph& graph_;
+  std::vector<Tensor> auxiliary_losses_;
 };
 
 /// What is promised of a mixer and checked by the obligations.

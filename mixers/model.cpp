@@ -110,8 +110,8 @@ ResidualNorm Model::residual(Forward& f, const Tensor& r, const Tensor& h, doubl
   return residual_norm(graph, r, h, f.drops() ? dropout : 0.0, graph.parameter(weight), added);
 }
 
-Tensor Model::record_stream(Graph& graph, Index examples, Index length, Index labels) const {
-  Forward f(graph);
+Tensor Model::record_stream(Forward& f, Index examples, Index length, Index labels) const {
+  Graph& graph = f.graph();
   const bool transformer = config_.block == "transformer";
   // Q2: the reference's Mamba blocks have no dropout at all.
   const bool drops = transformer || !config_.zoology;
@@ -140,18 +140,27 @@ Tensor Model::record_stream(Graph& graph, Index examples, Index length, Index la
   return r.normalised;
 }
 
-RecordedLoss Model::record_loss(Graph& graph, Index examples, Index length, Index labels) const {
-  const Tensor h = record_stream(graph, examples, length, labels);
+RecordedLoss Model::record_loss(Graph& graph, Index examples, Index length, Index labels,
+                                bool with_auxiliary) const {
+  Forward f(graph);
+  const Tensor h = record_stream(f, examples, length, labels);
   const LabelCrossEntropy out = label_cross_entropy(graph, h, graph.parameter(head_));
   for (const Tensor& tensor : {out.loss, out.row_loss, out.correct})
     graph.keep(tensor);
-  if (graph.training()) graph.set_root(out.loss);
-  return {out.loss, out.row_loss, out.correct};
+  RecordedLoss recorded{out.loss, out.row_loss, out.correct, std::nullopt};
+  for (const Tensor& loss : f.auxiliary_losses())
+    recorded.auxiliary = recorded.auxiliary ? add(graph, *recorded.auxiliary, loss) : loss;
+  if (recorded.auxiliary) graph.keep(*recorded.auxiliary);
+  if (graph.training())
+    graph.set_root(with_auxiliary && recorded.auxiliary ? add(graph, out.loss, *recorded.auxiliary)
+                                                        : out.loss);
+  return recorded;
 }
 
 Tensor Model::record_logits(Graph& graph, Index examples, Index length) const {
+  Forward f(graph);
   const Tensor logits =
-      linear(graph, record_stream(graph, examples, length, 0), graph.parameter(head_));
+      linear(graph, record_stream(f, examples, length, 0), graph.parameter(head_));
   graph.keep(logits);
   return logits;
 }

@@ -16,9 +16,10 @@ class ModelDecoder;
 
 /// What recording a model on a graph gives.
 struct RecordedLoss {
-  Tensor loss;      ///< [R, 1, 1]
-  Tensor row_loss;  ///< [R, B n, 1]
-  Tensor correct;   ///< [R, B n, 1]
+  Tensor loss;                      ///< [R, 1, 1]
+  Tensor row_loss;                  ///< [R, B n, 1]
+  Tensor correct;                   ///< [R, B n, 1]
+  std::optional<Tensor> auxiliary;  ///< [R, 1, 1]: the mixers' own losses, where they have any
 };
 
 /// The language model around the mixers (as in the public Zoology): embedding, n_layers blocks of
@@ -35,8 +36,10 @@ class Model {
   const Parameters& parameters() const { return *parameters_; }
   const ModelConfig& config() const { return config_; }
 
-  /// Loss and hits at the batch's labels; only labelled rows exist after the last mixer.
-  RecordedLoss record_loss(Graph& graph, Index examples, Index length, Index labels) const;
+  /// Loss and hits at the batch's labels; only labelled rows exist after the last mixer. Backward
+  /// begins at the loss, and `with_auxiliary` at its sum with the mixers' own.
+  RecordedLoss record_loss(Graph& graph, Index examples, Index length, Index labels,
+                           bool with_auxiliary = true) const;
   /// Logits at every position, [R, B, L, V].
   Tensor record_logits(Graph& graph, Index examples, Index length) const;
 
@@ -73,7 +76,7 @@ class Model {
   ResidualNorm residual(Forward& f, const Tensor& r, const Tensor& h, double dropout,
                         Parameter weight, Parameter bias) const;
   /// The stream after the final norm: at all positions, or (labels > 0) at the labelled ones.
-  Tensor record_stream(Graph& graph, Index examples, Index length, Index labels) const;
+  Tensor record_stream(Forward& f, Index examples, Index length, Index labels) const;
 
   ModelConfig config_;
   std::vector<Layer> layers_;

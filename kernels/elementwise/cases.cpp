@@ -80,6 +80,7 @@ void append_elementwise_cases(std::vector<OpCase>& cases) {
     const std::string suffix = fmt::format(",scale={}", scale);
     cases.push_back(unary("silu" + suffix, Activation::silu, scale));
     cases.push_back(unary("gelu" + suffix, Activation::gelu, scale));
+    cases.push_back(unary("gelu_tanh" + suffix, Activation::gelu_tanh, scale));
     cases.push_back(unary("relu" + suffix, Activation::relu, scale));
     cases.push_back(unary("softplus" + suffix, Activation::softplus, scale));
     cases.push_back(unary("sigmoid" + suffix, Activation::sigmoid, scale));

@@ -11,11 +11,12 @@ Tensor multiply(Graph& graph, const Tensor& a, const Tensor& b);
 
 /// Functions of one number.
 enum class Activation {
-  silu,      ///< x σ(x)
-  gelu,      ///< x Φ(x), exact (erf)
-  relu,      ///< max(x, 0); derivative 0 at 0
-  softplus,  ///< log(1 + e^x), x above 20 (as PyTorch has it)
-  sigmoid,   ///< 1 / (1 + e^-x)
+  silu,       ///< x σ(x)
+  gelu,       ///< x Φ(x), exact (erf)
+  relu,       ///< max(x, 0); derivative 0 at 0
+  softplus,   ///< log(1 + e^x), x above 20 (as PyTorch has it)
+  sigmoid,    ///< 1 / (1 + e^-x)
+  gelu_tanh,  ///< x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2
   tanh,
 };
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "kernels/elementwise/tanh_gelu.h"
 #include "kernels/tensor/parallel.h"
 
 namespace recallbench {
@@ -57,6 +58,9 @@ void apply_row(Activation f, const ConstRow<T>& x, Row<T> y) {
     case Activation::tanh:
       y = x.tanh();
       break;
+    case Activation::gelu_tanh:
+      y = x.unaryExpr([](T v) { return TanhGelu<T>(v).value(); });
+      break;
   }
 }
 
@@ -93,6 +97,9 @@ void chain_row(Activation f, const ConstRow<T>& x, const ConstRow<T>& dy, bool a
       break;
     case Activation::tanh:
       chain<T>(dy, T(1) - x.tanh().square(), accumulate, dx);
+      break;
+    case Activation::gelu_tanh:
+      chain<T>(dy, x.unaryExpr([](T v) { return TanhGelu<T>(v).first(); }), accumulate, dx);
       break;
   }
 }

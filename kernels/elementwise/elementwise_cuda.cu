@@ -35,6 +35,10 @@ __device__ float sigmoid(float x) {
   return 1.0f / (1.0f + expf(-x));
 }
 
+__device__ float tanh_argument(float x) {  // of gelu_tanh
+  return 0.79788456f * (x + 0.044715f * x * x * x);
+}
+
 __device__ float phi(float x) {  // standard normal distribution function
   return 0.5f * (1.0f + erff(x * 0.70710678f));
 }
@@ -48,6 +52,7 @@ struct Value {
     if constexpr (f == Activation::softplus) return x > 20.0f ? x : log1pf(expf(x));
     if constexpr (f == Activation::sigmoid) return sigmoid(x);
     if constexpr (f == Activation::tanh) return tanhf(x);
+    if constexpr (f == Activation::gelu_tanh) return 0.5f * x * (1.0f + tanhf(tanh_argument(x)));
   }
 };
 
@@ -65,6 +70,11 @@ struct Chain {
     if constexpr (f == Activation::softplus) return x > 20.0f ? dy : dy * s;
     if constexpr (f == Activation::sigmoid) return dy * (s * (1.0f - s));
     if constexpr (f == Activation::tanh) return dy * (1.0f - tanhf(x) * tanhf(x));
+    if constexpr (f == Activation::gelu_tanh) {
+      const float t = tanhf(tanh_argument(x));
+      const float slope = 0.79788456f * (1.0f + 3.0f * 0.044715f * x * x);
+      return dy * (0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * slope);
+    }
   }
 };
 
@@ -89,6 +99,8 @@ void map_activation(const CudaCall& call, const char* name, Activation f, const 
       return run(F<Activation::sigmoid>{});
     case Activation::tanh:
       return run(F<Activation::tanh>{});
+    case Activation::gelu_tanh:
+      return run(F<Activation::gelu_tanh>{});
   }
 }
 

@@ -21,6 +21,9 @@ void append_matmul_cases(std::vector<OpCase>& cases) {
     cases.push_back(c);
   };
   add(1, 1, 1, true, true, false);
+  add(1, 19, 6, true, true, false);
+  add(40, 19, 1, true, true, false);
+  add(513, 5, 1, false, true, false);  // a block of one row
   add(7, 5, 3, false, true, false);
   add(33, 17, 20, true, true, false);
   add(5000, 6, 4, true, true, false);  // more rows than one partial sum takes

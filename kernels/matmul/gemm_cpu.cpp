@@ -34,6 +34,31 @@ void multiply(const A& a, const B& b, T alpha, bool accumulate, C& c) {
     assign(alpha * (a * b), accumulate, c);
 }
 
+/// c_i = alpha Σ_k a(i, k) x_k, or c_i += that; number (i, k) of a lies at a + i · row + k · col.
+template <class T>
+void multiply_vector(const T* a, Index row, Index col, const T* x, Index x_step, Index n, T alpha,
+                     bool accumulate, T* c, Index c_step, Index count) {
+  if (!accumulate)
+    for (Index i = 0; i < count; ++i)
+      c[i * c_step] = 0;
+  if (col == 1) {
+    for (Index i = 0; i < count; ++i) {
+      T sum = 0;
+#pragma omp simd reduction(+ : sum)
+      for (Index k = 0; k < n; ++k)
+        sum += a[i * row + k] * x[k * x_step];
+      c[i * c_step] += alpha * sum;
+    }
+    return;
+  }
+  for (Index k = 0; k < n; ++k) {
+    const T factor = alpha * x[k * x_step];
+#pragma omp simd
+    for (Index i = 0; i < count; ++i)
+      c[i * c_step] += factor * a[i * row + k * col];
+  }
+}
+
 }  // namespace
 
 template <class T>
@@ -46,6 +71,16 @@ void gemm(Transpose ta, Transpose tb, T alpha, const Matrix<const T>& a, const M
         "gemm", "sizes do not fit: [{}, {}]{} times [{}, {}]{} into [{}, {}]", a.rows, a.cols,
         ta == Transpose::no ? "" : "^T", b.rows, b.cols, tb == Transpose::no ? "" : "^T", c.rows,
         c.cols);
+  // Eigen would allocate for a single row or column.
+  const bool plain_a = ta == Transpose::no, plain_b = tb == Transpose::no;
+  const Index a_row = plain_a ? a.stride : 1, a_col = plain_a ? 1 : a.stride;
+  const Index b_row = plain_b ? b.stride : 1, b_col = plain_b ? 1 : b.stride;
+  if (c.cols == 1)
+    return multiply_vector(a.data, a_row, a_col, b.data, b_row, k, alpha, accumulate, c.data,
+                           c.stride, c.rows);
+  if (c.rows == 1)
+    return multiply_vector(b.data, b_col, b_row, a.data, a_col, k, alpha, accumulate, c.data,
+                           Index{1}, c.cols);
   const ConstMap<T> ma(a.data, a.rows, a.cols, Eigen::OuterStride<>(a.stride));
   const ConstMap<T> mb(b.data, b.rows, b.cols, Eigen::OuterStride<>(b.stride));
   Map<T> mc(c.data, c.rows, c.cols, Eigen::OuterStride<>(c.stride));

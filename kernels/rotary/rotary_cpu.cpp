@@ -1,6 +1,5 @@
 #include "kernels/rotary/rotary_cpu.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include "kernels/tensor/parallel.h"
@@ -8,54 +7,73 @@
 namespace recallbench {
 namespace {
 
-// Rows that one block takes.
-constexpr Index kRows = 256;
+constexpr Index kRowBlock = 128;
 
-/// One head of one row; `turn` has cosine and sine of each pair, `sign` -1 turns back.
-template <class T>
-void turn_head(const double* turn, T sign, const T* x, Index pairs, bool accumulate, T* to) {
-  for (Index i = 0; i < pairs; ++i) {
-    const T cosine = static_cast<T>(turn[2 * i]), sine = sign * static_cast<T>(turn[2 * i + 1]);
-    const T a = x[i] * cosine - x[i + pairs] * sine;
-    const T b = x[i + pairs] * cosine + x[i] * sine;
-    to[i] = accumulate ? to[i] + a : a;
-    to[i + pairs] = accumulate ? to[i + pairs] + b : b;
-  }
+/// Where a row stands among the turns of the table.
+Index position(const RotaryRows& s, Index row) {
+  return (s.at == nullptr ? row % s.length : s.at[row]) % s.positions;
 }
 
 }  // namespace
 
-RotaryTable rotary_table(Index length, Index head_numbers, double base) {
-  RotaryTable table{length, head_numbers / 2, {}};
-  table.values.reserve(static_cast<std::size_t>(length * head_numbers));
-  for (Index t = 0; t < length; ++t)
-    for (Index i = 0; i < table.pairs; ++i) {
-      const double angle =
-          static_cast<double>(t) *
-          std::pow(base, -2.0 * static_cast<double>(i) / static_cast<double>(head_numbers));
-      table.values.push_back(std::cos(angle));
-      table.values.push_back(std::sin(angle));
+template <class T>
+void rotary_table_cpu(const T* frequencies, Index pairs, Index positions, T* table) {
+  for (Index t = 0; t < positions; ++t)
+    for (Index i = 0; i < pairs; ++i) {
+      const double angle = static_cast<double>(t) * static_cast<double>(frequencies[i]);
+      table[2 * (t * pairs + i)] = static_cast<T>(std::cos(angle));
+      table[2 * (t * pairs + i) + 1] = static_cast<T>(std::sin(angle));
     }
-  return table;
 }
 
 template <class T>
-void rotary_cpu(const RotaryTable& table, const Batched<T>& x, bool back, const Gradient<T>& to) {
-  if (!to.wanted) return;
+void rotary_cpu(const RotaryRows& s, const Matrix<T>& x, const T* table, bool back, bool accumulate,
+                const Matrix<T>& y) {
   const T sign = back ? T(-1) : T(1);
-  for (Index r = 0; r < x.replicas; ++r) {
-    const Matrix<T> from = x.replica(r), into = to.view.replica(r);
-    parallel_ranges(x.rows, kRows, [&](Index first, Index count) {
-      for (Index row = first; row < first + count; ++row) {
-        const double* turn = table.values.data() + row % table.length * 2 * table.pairs;
-        for (Index at = 0; at < x.cols; at += 2 * table.pairs)
-          turn_head(turn, sign, from.row(row) + at, table.pairs, to.accumulate, into.row(row) + at);
+  parallel_ranges(x.rows, kRowBlock, [&](Index begin, Index count) {
+    for (Index row = begin; row < begin + count; ++row) {
+      const T* turn = table + 2 * s.pairs * position(s, row);
+      const T* from = x.row(row);
+      T* to = y.row(row);
+      for (Index j = 0; j < s.heads * s.pairs; ++j) {
+        const T cosine = turn[2 * (j % s.pairs)], sine = sign * turn[2 * (j % s.pairs) + 1];
+        const Index first = s.first(j), second = first + s.apart();
+        const T a = from[first], b = from[second];
+        to[first] = (accumulate ? to[first] : T(0)) + a * cosine - b * sine;
+        to[second] = (accumulate ? to[second] : T(0)) + b * cosine + a * sine;
       }
-    });
+    }
+  });
+}
+
+/// dy/dθ turns y by a right angle, and θ grows with the frequency by t.
+template <class T>
+void rotary_frequencies_backward_cpu(const RotaryRows& s, const Matrix<T>& x, const Matrix<T>& dy,
+                                     const T* table, bool accumulate, T* to) {
+  for (Index i = 0; i < s.pairs; ++i) {
+    double sum = 0;
+    for (Index row = 0; row < x.rows; ++row) {
+      const Index t = position(s, row);
+      const T* turn = table + 2 * (s.pairs * t + i);
+      for (Index j = i; j < s.heads * s.pairs; j += s.pairs) {
+        const T *from = x.row(row) + s.first(j), *d = dy.row(row) + s.first(j);
+        const T a = from[0], b = from[s.apart()];
+        const T y0 = a * turn[0] - b * turn[1], y1 = b * turn[0] + a * turn[1];
+        sum += static_cast<double>(t) * static_cast<double>(d[s.apart()] * y0 - d[0] * y1);
+      }
+    }
+    to[i] = static_cast<T>(accumulate ? static_cast<double>(to[i]) + sum : sum);
   }
 }
 
-template void rotary_cpu(const RotaryTable&, const Batched<float>&, bool, const Gradient<float>&);
-template void rotary_cpu(const RotaryTable&, const Batched<double>&, bool, const Gradient<double>&);
+#define INSTANTIATE(T)                                                                \
+  template void rotary_table_cpu(const T*, Index, Index, T*);                         \
+  template void rotary_cpu(const RotaryRows&, const Matrix<T>&, const T*, bool, bool, \
+                           const Matrix<T>&);                                         \
+  template void rotary_frequencies_backward_cpu(const RotaryRows&, const Matrix<T>&,  \
+                                                const Matrix<T>&, const T*, bool, T*);
+INSTANTIATE(float)
+INSTANTIATE(double)
+#undef INSTANTIATE
 
 }  // namespace recallbench

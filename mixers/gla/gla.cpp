@@ -154,7 +154,8 @@ class Gla : public SequenceMixer {
   Tensor address(Forward& f, const Tensor& x, const Path& path, Index heads) const {
     Tensor y = project(f, x, path);
     if (size_.feature_map != "none") y = activate(f.graph(), activation(size_.feature_map), y);
-    return size_.decay == HeadDecay::fixed_rate ? rotary(f.graph(), y, heads) : y;
+    if (size_.decay != HeadDecay::fixed_rate) return y;
+    return rotary(f.graph(), y, 10000.0, {heads, x.shape[2], false, RotaryPairs::halves});
   }
 
   /// x → the heads' outputs [R, B, L, heads · values].

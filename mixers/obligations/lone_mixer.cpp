@@ -95,9 +95,9 @@ std::vector<MixerRun> run_population(const MadeMixer& made,
   Arena arena(device), batch_memory(device);
   graph.finish(arena);
   const std::vector<std::uint64_t> seeds(inputs.size(), 17);
-  graph.forward(batch_on_device({first.examples, first.length, labels, nullptr, positions.data(),
-                                 nullptr, nullptr, 3, seeds},
-                                replicas, batch_memory));
+  graph.forward(batch_on_device(
+      {first.examples, first.length, labels, nullptr, positions.data(), nullptr, nullptr, 3, seeds},
+      replicas, batch_memory));
   std::vector<MixerRun> runs(inputs.size());
   for (Index r = 0; r < replicas; ++r)
     runs[static_cast<std::size_t>(r)].y = graph.read(y, r);

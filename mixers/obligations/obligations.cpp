@@ -101,15 +101,21 @@ Obligation causality(const MadeMixer& made) {
   for (const double y : before)
     scale = std::max(scale, std::abs(y));
   Worst worst;
-  for (const Index t : {Index{1}, Index{10}, length - 1}) {
-    MixerInput changed = input;
-    for (Index j = 0; j < d; ++j)
-      changed.x[static_cast<std::size_t>(t * d + j)] += 1;
-    const std::vector<double> after = run_mixer<double>(made, p, changed, false).y;
-    for (Index i = 0; i < t * d; ++i) {
-      const auto at = static_cast<std::size_t>(i);
-      worst.see(std::abs(after[at] - before[at]) / scale,
-                fmt::format("token {} moved the output at {}", t, i / d));
+  // Then large changes in random directions: what selects tokens may notice none but such.
+  for (std::uint64_t seed = 0; seed < 4; ++seed) {
+    const std::vector<double> change = seed == 0
+                                           ? std::vector<double>(static_cast<std::size_t>(d), 1.0)
+                                           : normal_numbers(d, 32 + seed, 4.0);
+    for (const Index t : {Index{1}, Index{10}, length - 1}) {
+      MixerInput changed = input;
+      for (Index j = 0; j < d; ++j)
+        changed.x[static_cast<std::size_t>(t * d + j)] += change[static_cast<std::size_t>(j)];
+      const std::vector<double> after = run_mixer<double>(made, p, changed, false).y;
+      for (Index i = 0; i < t * d; ++i) {
+        const auto at = static_cast<std::size_t>(i);
+        worst.see(std::abs(after[at] - before[at]) / scale,
+                  fmt::format("token {} moved the output at {}", t, i / d));
+      }
     }
   }
   Obligation result = within(3, "causal", worst.value, 1e-10, worst.where);

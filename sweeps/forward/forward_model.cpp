@@ -88,17 +88,27 @@ TokenBatch read_batch(const ForwardRequest& request, const ModelConfig& model) {
   return batch;
 }
 
-void write_logits(const Model& model, Parameters& parameters, const TokenBatch& batch,
-                  const std::string& path) {
+/// Logits [B, L, V] as in training without dropout, or as in evaluation.
+std::vector<float> logits(const Model& model, Parameters& parameters, const TokenBatch& batch,
+                          bool training) {
   Arena arena(parameters.device()), batch_memory(parameters.device());
-  Graph graph(parameters, false);
+  Graph graph(parameters, training);
+  graph.set_dropout(false);
   const Tensor logits = model.record_logits(graph, batch.examples, batch.length);
   graph.finish(arena);
   const std::uint64_t seed = 0;
   graph.forward(batch_on_device(batch.view(seed), 1, batch_memory));
   const std::vector<double> numbers = graph.read(logits, 0);
-  const std::vector<float> values(numbers.begin(), numbers.end());
-  write_npy<float>(path, {batch.examples, batch.length, logits.cols()}, values);
+  return {numbers.begin(), numbers.end()};
+}
+
+void write_logits(const Model& model, Parameters& parameters, const TokenBatch& batch,
+                  const std::string& out) {
+  const std::vector<float> training = logits(model, parameters, batch, true);
+  const std::vector<float> evaluation = logits(model, parameters, batch, false);
+  const std::vector<std::int64_t> shape = {batch.examples, batch.length, model.config().vocab_size};
+  write_npy<float>(out + "/logits.npy", shape, training);
+  if (evaluation != training) write_npy<float>(out + "/logits_eval.npy", shape, evaluation);
 }
 
 /// Gradients of all trainable parameters, zero for those that the forward pass never uses.
@@ -121,35 +131,71 @@ void write_gradients(const Graph& graph, const Parameters& parameters, const std
   write_safetensors(path, arrays);
 }
 
+/// A training graph of the batch, its dropout off, and AdamW steps on it.
+class TrainingStep {
+ public:
+  TrainingStep(Model& model, const TokenBatch& batch, bool with_auxiliary)
+      : parameters_(model.parameters()),
+        arena_(parameters_.device()),
+        batch_memory_(parameters_.device()),
+        batch_(batch_on_device(batch.view(kSeed), 1, batch_memory_)),
+        graph_(parameters_, true) {
+    graph_.set_dropout(false);
+    out_ = model.record_loss(graph_, batch.examples, batch.length, batch.labels, with_auxiliary);
+    graph_.finish(arena_);
+    for (int id = 0; id < parameters_.count(); ++id)
+      if (graph_.uses({id})) updated_.push_back({id});
+  }
+
+  /// Runs it: the loss at the weights as they are.
+  double loss() {
+    graph_.forward(batch_);
+    graph_.backward();
+    return graph_.read(out_.loss, 0)[0];
+  }
+  bool has_auxiliary() const { return out_.auxiliary.has_value(); }
+  /// The mixers' own losses, after `loss`.
+  double auxiliary() const { return graph_.read(*out_.auxiliary, 0)[0]; }
+  const Graph& graph() const { return graph_; }
+
+  /// `train_steps` steps: the losses before each, those of the mixers added where they are trained.
+  Json trace(const ForwardRequest& request, bool with_auxiliary) {
+    Json losses = Json(Json::Array{});
+    for (std::int64_t i = 1; i <= request.train_steps; ++i) {
+      const double of_labels = loss();
+      losses.push_back(with_auxiliary ? of_labels + auxiliary() : of_labels);
+      adamw_step(parameters_, updated_, {&request.lr, 1}, {&request.weight_decay, 1}, i);
+    }
+    return losses;
+  }
+
+ private:
+  static constexpr std::uint64_t kSeed = 0;
+
+  Parameters& parameters_;
+  Arena arena_, batch_memory_;
+  Batch batch_;
+  Graph graph_;
+  RecordedLoss out_;
+  std::vector<Parameter> updated_;
+};
+
 /// Loss and gradients at the given weights, then `train_steps` AdamW steps.
 void train(Model& model, const TokenBatch& batch, const ForwardRequest& request) {
-  Parameters& parameters = model.parameters();
-  Arena arena(parameters.device()), batch_memory(parameters.device());
-  Graph graph(parameters, true);
-  graph.set_dropout(false);
-  const RecordedLoss out = model.record_loss(graph, batch.examples, batch.length, batch.labels);
-  graph.finish(arena);
-  std::vector<Parameter> updated;
-  for (int id = 0; id < parameters.count(); ++id)
-    if (graph.uses({id})) updated.push_back({id});
-  const std::uint64_t seed = 0;
-  const Batch on_device = batch_on_device(batch.view(seed), 1, batch_memory);
-  const auto step = [&] {
-    graph.forward(on_device);
-    graph.backward();
-    return graph.read(out.loss, 0)[0];
-  };
+  TrainingStep step(model, batch, false);
   Json loss;
-  loss["loss"] = step();
+  loss["loss"] = step.loss();
   loss["num_labels"] = batch.num_labels;
+  if (step.has_auxiliary()) loss["auxiliary_loss"] = step.auxiliary();
   publish(request.out + "/loss.json", loss.indented());
-  write_gradients(graph, parameters, request.out + "/grads.safetensors");
+  write_gradients(step.graph(), model.parameters(), request.out + "/grads.safetensors");
   if (request.train_steps == 0) return;
   Json trace;
-  trace["losses"] = Json(Json::Array{});
-  for (std::int64_t i = 1; i <= request.train_steps; ++i) {
-    trace["losses"].push_back(step());
-    adamw_step(parameters, updated, {&request.lr, 1}, {&request.weight_decay, 1}, i);
+  trace["losses"] = step.trace(request, false);
+  if (step.has_auxiliary()) {
+    Model again(model.config(), DType::f32, 1, request.device);
+    load_weights(again, request.weights);
+    trace["losses_with_auxiliary"] = TrainingStep(again, batch, true).trace(request, true);
   }
   trace["lr"] = request.lr;
   trace["weight_decay"] = request.weight_decay;
@@ -166,7 +212,7 @@ void forward_model(const ForwardRequest& request) {
   load_weights(model, request.weights);
   const TokenBatch batch = read_batch(request, config);
   make_directories(request.out);
-  write_logits(model, model.parameters(), batch, request.out + "/logits.npy");
+  write_logits(model, model.parameters(), batch, request.out);
   Json state;
   state["measured_bytes"] = model.measured_state_bytes(batch.length);
   const auto published = model.reference_state_bytes(batch.length);

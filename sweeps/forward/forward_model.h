@@ -21,9 +21,11 @@ struct ForwardRequest {
 };
 
 /// Runs given weights on a given batch in float32 and writes into `out`: `logits.npy`
-/// [B, L, V], `state_size.json`; with labels `loss.json` and `grads.safetensors`; with train_steps
-/// `train_trace.json`. Throws Error(usage) about anything in the files that does not fit: missing,
-/// unknown or misshapen parameters are named.
+/// [B, L, V] as in training without dropout, `logits_eval.npy` where a mixer evaluates otherwise,
+/// `state_size.json`; with labels `loss.json` and `grads.safetensors`, both without auxiliary
+/// losses; with train_steps `train_trace.json`, where a mixer has an auxiliary loss also of the
+/// training that adds it. Throws Error(usage) about anything in the files that does not fit:
+/// missing, unknown or misshapen parameters are named.
 void forward_model(const ForwardRequest& request);
 
 /// Fills a model's parameters from a safetensors file, strictly: each must be there with its shape,
