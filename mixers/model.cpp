@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "kernels/elementwise/elementwise.h"
 #include "kernels/embedding/embedding.h"
 #include "kernels/gather_rows/gather_rows.h"
 #include "kernels/label_cross_entropy/label_cross_entropy.h"
