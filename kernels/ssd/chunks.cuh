@@ -2,14 +2,16 @@
 
 #include <type_traits>
 
+#include "kernels/cuda/elements.cuh"
 #include "kernels/ssd/ssd_cpu.h"
 
 // What both directions of ssd share on a GPU. A block is one example, one head and up to 64 of its
 // channels; it walks the sequence in chunks of 32 tokens that lie in shared memory, with the state
 // of up to 64 of the N numbers. All is linear in what a state's rows contribute, so more of them
-// are further launches that add. Tiles of products: thread (tx, ty) has rows ty · kRows + i and
-// columns tx + kAcross · j; rows of shared matrices are odd numbers apart, so that neither rows nor
-// columns meet in a bank.
+// are further launches that add. Products: thread (tx, ty) has rows ty · kRows + i and columns
+// tx + kAcross · j. The left factor is read four numbers at a time, the same for a whole warp; with
+// rows of shared memory 4 numbers further apart than they are long, eight lanes that read four
+// numbers each of a row of their own meet in no bank.
 
 namespace recallbench {
 
@@ -17,6 +19,7 @@ inline constexpr int kSsdChunk = 32;
 inline constexpr int kSsdChannels = 64;
 inline constexpr int kSsdThreads = 256;
 inline constexpr int kSsdMostStates = 64;
+inline constexpr int kSsdPad = 4;  // numbers between rows in shared memory
 
 /// States [first, first + width) of all N, in one launch.
 struct SsdStates {
@@ -47,12 +50,12 @@ __host__ __device__ inline Index ssd_chunks(const SsdSize& s) {
   return (s.length + kSsdChunk - 1) / kSsdChunk;
 }
 
-using SsdTokens = float[kSsdChunk][kSsdChannels + 1];
-using SsdSquare = float[kSsdChunk][kSsdChunk + 1];
+using SsdTokens = float[kSsdChunk][kSsdChannels + kSsdPad];
+using SsdSquare = float[kSsdChunk][kSsdChunk + kSsdPad];
 template <int N>
-using SsdStateRows = float[kSsdChunk][N + 1];
+using SsdStateRows = float[kSsdChunk][N + kSsdPad];
 template <int N>
-using SsdState = float[N][kSsdChannels + 1];
+using SsdState = float[N][kSsdChannels + kSsdPad];
 
 /// A block's place. Parts of a head's channels are neighbours, then heads.
 struct SsdPlace {
@@ -99,12 +102,14 @@ __device__ inline void ssd_load(const Batched<float>& from, const SsdSize& s, co
 template <int N>
 __device__ void ssd_load_states(const Batched<float>& from, const SsdSize& s, const SsdPlace& at,
                                 const SsdStates& states, Index t, SsdStateRows<N>& to) {
-  ssd_load(from, s, at, t, at.group * s.states + states.first, states.width, N, &to[0][0], N + 1);
+  ssd_load(from, s, at, t, at.group * s.states + states.first, states.width, N, &to[0][0],
+           N + kSsdPad);
 }
 
 __device__ inline void ssd_load_tokens(const Batched<float>& from, const SsdSize& s,
                                        const SsdPlace& at, Index t, SsdTokens& to) {
-  ssd_load(from, s, at, t, at.channel, at.channels, kSsdChannels, &to[0][0], kSsdChannels + 1);
+  ssd_load(from, s, at, t, at.channel, at.channels, kSsdChannels, &to[0][0],
+           kSsdChannels + kSsdPad);
 }
 
 __device__ inline float ssd_above_nothing(float decay) {
@@ -117,6 +122,7 @@ struct SsdSteps {
   float a[kSsdChunk];                         // the decay of one token
   float since_start[kSsdChunk];               // a_0 ... a_t
   float to_end[kSsdChunk];                    // a_{t+1} ... a_end
+  float entering[kSsdChunk];                  // Δ_t a_{t+1} ... a_end
 
   /// By the first warp; the others see it after a barrier.
   __device__ void load(const SsdSize& s, const SsdViews<float>& in, const SsdPlace& at, Index t,
@@ -140,8 +146,8 @@ struct SsdSteps {
     }
     since_start[i] = since;
     to_end[i] = until;
+    entering[i] = until * step;
   }
-  __device__ float entering(int i) const { return to_end[i] * delta[i]; }
   __device__ float over_chunk() const { return since_start[kSsdChunk - 1]; }
 };
 
@@ -156,23 +162,33 @@ struct SsdTile {
   static __device__ int column(int j) {
     return static_cast<int>(threadIdx.x) % kAcross + j * kAcross;
   }
-  /// sum[i][j] += Σ_k a(row(i), k) b(k, column(j)) for first <= k < last.
-  template <class A, class B>
-  static __device__ void add(int first, int last, const A& a, const B& b,
-                             float (&sum)[kRows][kColumns]) {
-#pragma unroll 4
-    for (int k = first; k < last; ++k) {
-      float right[kColumns];
+  /// sum[i][j] += Σ_k a(row(i), k) b(k, column(j)) [f_k] for first <= k < last, multiples of 4. a
+  /// lies as a[row][k], or as a[k][row]; b as b[k][column], or as b[column][k].
+  template <bool kRowsOfA, bool kRowsOfB>
+  static __device__ void add(int first, int last, const float* a, int a_stride, const float* b,
+                             int b_stride, float (&sum)[kRows][kColumns],
+                             const float* factors = nullptr) {
+#pragma unroll 2
+    for (int k = first; k < last; k += 4) {
+      float left[4][kRows], right[4][kColumns];
+      load_left<kRowsOfA>(k, a, a_stride, left);
+      load_right<kRowsOfB>(k, b, b_stride, right);
+      if (factors != nullptr) {
+        float f[4];
+        load_numbers(factors + k, f);
 #pragma unroll
-      for (int j = 0; j < kColumns; ++j)
-        right[j] = b(k, column(j));
+        for (int q = 0; q < 4; ++q)
 #pragma unroll
-      for (int i = 0; i < kRows; ++i) {
-        const float left = a(row(i), k);
-#pragma unroll
-        for (int j = 0; j < kColumns; ++j)
-          sum[i][j] += left * right[j];
+          for (int j = 0; j < kColumns; ++j)
+            right[q][j] *= f[q];
       }
+#pragma unroll
+      for (int q = 0; q < 4; ++q)
+#pragma unroll
+        for (int i = 0; i < kRows; ++i)
+#pragma unroll
+          for (int j = 0; j < kColumns; ++j)
+            sum[i][j] += left[q][i] * right[q][j];
     }
   }
   template <class Body>
@@ -183,7 +199,59 @@ struct SsdTile {
       for (int j = 0; j < kColumns; ++j)
         body(i, j, row(i), column(j));
   }
+
+ private:
+  template <bool kByRows>
+  static __device__ void load_left(int k, const float* a, int stride, float (&left)[4][kRows]) {
+    if constexpr (kByRows) {
+#pragma unroll
+      for (int i = 0; i < kRows; ++i) {
+        float four[4];
+        load_numbers(a + row(i) * stride + k, four);
+#pragma unroll
+        for (int q = 0; q < 4; ++q)
+          left[q][i] = four[q];
+      }
+    } else {
+      constexpr int kVec = kRows < 4 ? kRows : 4;
+#pragma unroll
+      for (int q = 0; q < 4; ++q)
+#pragma unroll
+        for (int i = 0; i < kRows; i += kVec) {
+          float some[kVec];
+          load_numbers(a + (k + q) * stride + row(i), some);
+#pragma unroll
+          for (int v = 0; v < kVec; ++v)
+            left[q][i + v] = some[v];
+        }
+    }
+  }
+  template <bool kByRows>
+  static __device__ void load_right(int k, const float* b, int stride,
+                                    float (&right)[4][kColumns]) {
+#pragma unroll
+    for (int j = 0; j < kColumns; ++j) {
+      if constexpr (kByRows) {
+#pragma unroll
+        for (int q = 0; q < 4; ++q)
+          right[q][j] = b[(k + q) * stride + column(j)];
+      } else {
+        float four[4];
+        load_numbers(b + column(j) * stride + k, four);
+#pragma unroll
+        for (int q = 0; q < 4; ++q)
+          right[q][j] = four[q];
+      }
+    }
+  }
 };
+
+/// SsdTile::add with the strides of arrays.
+template <class Tile, bool kRowsOfA, bool kRowsOfB, int M, int S, int K, int U>
+__device__ void ssd_add(int first, int last, const float (&a)[M][S], const float (&b)[K][U],
+                        float (&sum)[Tile::kRows][Tile::kColumns], const float* factors = nullptr) {
+  Tile::template add<kRowsOfA, kRowsOfB>(first, last, &a[0][0], S, &b[0][0], U, sum, factors);
+}
 
 using SsdPairs = SsdTile<kSsdChunk, kSsdChunk>;
 
@@ -209,9 +277,7 @@ __device__ void ssd_advance(
   using Tile = SsdTile<N, kSsdChannels>;
   const float over = steps.over_chunk();
   Tile::for_each([&](int i, int j, int, int) { state[i][j] *= over; });
-  Tile::add(
-      0, kSsdChunk, [&](int n, int s) { return b[s][n]; },
-      [&](int s, int p) { return steps.entering(s) * x[s][p]; }, state);
+  ssd_add<Tile, false, true>(0, kSsdChunk, b, x, state, steps.entering);
 }
 
 }  // namespace recallbench

@@ -58,12 +58,8 @@ template <int N>
 __device__ void pairs_back(Chunk<N>& chunk) {
   constexpr int kRows = SsdPairs::kRows;
   float score[kRows][1] = {}, dweight[kRows][1] = {}, decay[kRows];
-  SsdPairs::add(
-      0, N, [&](int t, int n) { return chunk.c[t][n]; },
-      [&](int n, int s) { return chunk.b[s][n]; }, score);
-  SsdPairs::add(
-      0, kSsdChannels, [&](int t, int p) { return chunk.dy[t][p]; },
-      [&](int p, int s) { return chunk.x[s][p]; }, dweight);
+  ssd_add<SsdPairs, true, false>(0, N, chunk.c, chunk.b, score);
+  ssd_add<SsdPairs, true, false>(0, kSsdChannels, chunk.dy, chunk.x, dweight);
   ssd_decays(chunk.steps, decay);
   const int s = SsdPairs::column(0), warp = threadIdx.x / 32;
   const float delta = chunk.steps.delta[s];
@@ -91,13 +87,9 @@ __device__ void inputs_back(const Chunk<N>& chunk, const SsdSize& s, const SsdPl
                             bool first_states, const Batched<float>& d, const Gradient<float>& dx,
                             float (&dd)[TokenTile::kColumns]) {
   float sum[TokenTile::kRows][TokenTile::kColumns] = {};
-  TokenTile::add(
-      0, N, [&](int r, int n) { return chunk.b[r][n]; },
-      [&](int n, int p) { return chunk.dstate[n][p]; }, sum);
-  TokenTile::for_each([&](int i, int j, int r, int) { sum[i][j] *= chunk.steps.entering(r); });
-  TokenTile::add(
-      TokenTile::row(0), kSsdChunk, [&](int r, int t) { return chunk.weights[t][r]; },
-      [&](int t, int p) { return chunk.dy[t][p]; }, sum);
+  ssd_add<TokenTile, true, true>(0, N, chunk.b, chunk.dstate, sum);
+  TokenTile::for_each([&](int i, int j, int r, int) { sum[i][j] *= chunk.steps.entering[r]; });
+  ssd_add<TokenTile, false, true>(TokenTile::row(0), kSsdChunk, chunk.weights, chunk.dy, sum);
   TokenTile::for_each([&](int i, int j, int r, int p) {
     const float dy = chunk.dy[r][p];
     dd[j] += dy * chunk.x[r][p];
@@ -123,9 +115,7 @@ __device__ void outputs_back(Chunk<N>& chunk, const SsdSize& s, const SsdPlace& 
                              const SsdStates& states, Index t0, float* tokens) {
   using Tile = SsdTile<kSsdChunk, N>;
   float sum[Tile::kRows][Tile::kColumns] = {};
-  Tile::add(
-      0, kSsdChannels, [&](int t, int p) { return chunk.dy[t][p]; },
-      [&](int p, int n) { return chunk.state[n][p]; }, sum);
+  ssd_add<Tile, true, false>(0, kSsdChannels, chunk.dy, chunk.state, sum);
 #pragma unroll
   for (int i = 0; i < Tile::kRows; ++i) {
     const int t = Tile::row(i);
@@ -139,9 +129,7 @@ __device__ void outputs_back(Chunk<N>& chunk, const SsdSize& s, const SsdPlace& 
     dot = warp_sum<Tile::kAcross>(dot);
     if (Tile::column(0) == 0) chunk.output_log[t] = dot;
   }
-  Tile::add(
-      0, Tile::row(Tile::kRows - 1) + 1, [&](int t, int r) { return chunk.dscores[t][r]; },
-      [&](int r, int n) { return chunk.b[r][n]; }, sum);
+  ssd_add<Tile, true, true>(0, Tile::row(Tile::kRows - 1) / 4 * 4 + 4, chunk.dscores, chunk.b, sum);
   Tile::for_each([&](int i, int j, int t, int n) {
     store_share<N>(s, at, states, t0, 1, t, n, tokens, sum[i][j]);
   });
@@ -153,9 +141,7 @@ __device__ void entering_back(Chunk<N>& chunk, const SsdSize& s, const SsdPlace&
                               const SsdStates& states, Index t0, float* tokens) {
   using Tile = SsdTile<kSsdChunk, N>;
   float sum[Tile::kRows][Tile::kColumns] = {};
-  Tile::add(
-      0, kSsdChannels, [&](int r, int p) { return chunk.x[r][p]; },
-      [&](int p, int n) { return chunk.dstate[n][p]; }, sum);
+  ssd_add<Tile, true, false>(0, kSsdChannels, chunk.x, chunk.dstate, sum);
 #pragma unroll
   for (int i = 0; i < Tile::kRows; ++i) {
     const int r = Tile::row(i);
@@ -163,14 +149,12 @@ __device__ void entering_back(Chunk<N>& chunk, const SsdSize& s, const SsdPlace&
 #pragma unroll
     for (int j = 0; j < Tile::kColumns; ++j) {
       dot += chunk.b[r][Tile::column(j)] * sum[i][j];
-      sum[i][j] *= chunk.steps.entering(r);
+      sum[i][j] *= chunk.steps.entering[r];
     }
     dot = warp_sum<Tile::kAcross>(dot);
     if (Tile::column(0) == 0) chunk.products[r] = dot;
   }
-  Tile::add(
-      Tile::row(0), kSsdChunk, [&](int r, int t) { return chunk.dscores[t][r]; },
-      [&](int t, int n) { return chunk.c[t][n]; }, sum);
+  ssd_add<Tile, false, true>(Tile::row(0) / 4 * 4, kSsdChunk, chunk.dscores, chunk.c, sum);
   Tile::for_each([&](int i, int j, int r, int n) {
     store_share<N>(s, at, states, t0, 0, r, n, tokens, sum[i][j]);
   });
@@ -183,7 +167,7 @@ __device__ void steps_back(const Chunk<N>& chunk, const SsdSize& s, const SsdPla
                            float rate, bool first_states, const Gradient<float>& dt, float* shares,
                            float& da_log, float& dbias) {
   const int i = threadIdx.x;
-  const float entering = chunk.steps.entering(i) * chunk.products[i];
+  const float entering = chunk.steps.entering[i] * chunk.products[i];
   float since = chunk.row_log[i] + chunk.output_log[i];
   float ddelta = chunk.steps.to_end[i] * chunk.products[i];
   float over = 0;
@@ -263,7 +247,7 @@ template <int N>
 __global__ void __launch_bounds__(kSsdThreads)
     ssd_backward(SsdSize s, SsdStates states, Index parts, SsdViews<float> in, Batched<float> dy,
                  SsdGradients<float> out, SsdShares shares) {
-  extern __shared__ float memory[];
+  extern __shared__ __align__(16) float memory[];
   Chunk<N>& chunk = *reinterpret_cast<Chunk<N>*>(memory);
   using Tile = StateTile<N>;
   const SsdPlace at(s, parts);
@@ -290,9 +274,7 @@ __global__ void __launch_bounds__(kSsdThreads)
     outputs_back(chunk, s, at, states, t, shares.tokens);
     entering_back(chunk, s, at, states, t, shares.tokens);
     Tile::for_each([&](int i, int j, int, int) { dstate[i][j] *= chunk.steps.over_chunk(); });
-    Tile::add(
-        0, kSsdChunk, [&](int n, int r) { return chunk.c[r][n]; },
-        [&](int r, int p) { return chunk.steps.since_start[r] * chunk.dy[r][p]; }, dstate);
+    ssd_add<Tile, false, true>(0, kSsdChunk, chunk.c, chunk.dy, dstate, chunk.steps.since_start);
     __syncthreads();
     if (threadIdx.x < 32)
       steps_back(chunk, s, at, t, rate, first_states, out.dt, shares.steps, da_log, dbias);

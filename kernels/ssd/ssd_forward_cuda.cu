@@ -20,9 +20,7 @@ struct Chunk {
 template <int N>
 __device__ void make_weights(Chunk<N>& chunk) {
   float score[SsdPairs::kRows][1] = {}, decay[SsdPairs::kRows];
-  SsdPairs::add(
-      0, N, [&](int t, int n) { return chunk.c[t][n]; },
-      [&](int n, int s) { return chunk.b[s][n]; }, score);
+  ssd_add<SsdPairs, true, false>(0, N, chunk.c, chunk.b, score);
   ssd_decays(chunk.steps, decay);
   SsdPairs::for_each([&](int i, int, int t, int s) {
     chunk.weights[t][s] = score[i][0] * decay[i] * chunk.steps.delta[s];
@@ -35,13 +33,9 @@ __device__ void write_outputs(const Chunk<N>& chunk, const SsdSize& s, const Ssd
                               bool first_states, const Batched<float>& d, const Batched<float>& y) {
   using Tile = SsdTile<kSsdChunk, kSsdChannels>;
   float sum[Tile::kRows][Tile::kColumns] = {};
-  Tile::add(
-      0, N, [&](int t, int n) { return chunk.c[t][n]; },
-      [&](int n, int p) { return chunk.state[n][p]; }, sum);
+  ssd_add<Tile, true, true>(0, N, chunk.c, chunk.state, sum);
   Tile::for_each([&](int i, int j, int t, int) { sum[i][j] *= chunk.steps.since_start[t]; });
-  Tile::add(
-      0, Tile::row(Tile::kRows - 1) + 1, [&](int t, int r) { return chunk.weights[t][r]; },
-      [&](int r, int p) { return chunk.x[r][p]; }, sum);
+  ssd_add<Tile, true, true>(0, Tile::row(Tile::kRows - 1) + 1, chunk.weights, chunk.x, sum);
   Tile::for_each([&](int i, int j, int t, int p) {
     if (t0 + t >= s.length || p >= at.channels) return;
     float* to = ssd_row(y, at.replica, at.row + t0 + t) + at.channel + p;
@@ -52,7 +46,7 @@ __device__ void write_outputs(const Chunk<N>& chunk, const SsdSize& s, const Ssd
 template <int N>
 __global__ void __launch_bounds__(kSsdThreads)
     ssd_forward(SsdSize s, SsdStates states, Index parts, SsdViews<float> in, Batched<float> y) {
-  extern __shared__ float memory[];
+  extern __shared__ __align__(16) float memory[];
   Chunk<N>& chunk = *reinterpret_cast<Chunk<N>*>(memory);
   using Tile = SsdTile<N, kSsdChannels>;
   const SsdPlace at(s, parts);
