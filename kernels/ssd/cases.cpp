@@ -29,10 +29,13 @@ std::vector<HostTensor> split(const Size& s, const std::vector<HostTensor>& t) {
 void append_ssd_cases(std::vector<OpCase>& cases) {
   for (const Size& s : {Size{2, 7, 3, 5, 1, 4, false, 1, false, false},
                         Size{1, 1, 1, 1, 1, 1, false, 1, false, false},
-                        Size{3, 33, 4, 3, 2, 5, true, 1, true, false},    // a token beyond a chunk
-                        Size{2, 130, 2, 9, 1, 3, true, 1, false, false},  // several chunks
-                        Size{40, 3, 2, 2, 2, 2, false, 1, false, false},  // more items than lanes
-                        Size{1, 150, 2, 4, 1, 8, false, 3, true, false},  // decays to 0
+                        Size{3, 33, 4, 3, 2, 5, true, 1, true, false},     // a token beyond a chunk
+                        Size{2, 130, 2, 9, 1, 3, true, 1, false, false},   // several chunks
+                        Size{40, 3, 2, 2, 2, 2, false, 1, false, false},   // more items than lanes
+                        Size{1, 150, 2, 4, 1, 8, false, 3, true, false},   // decays to 0
+                        Size{1, 34, 2, 9, 2, 20, true, 1, false, false},   // states, channels in
+                        Size{1, 3, 2, 66, 1, 66, true, 1, false, false},   // tiles of 32, and of
+                        Size{2, 3, 2, 66, 1, 66, false, 1, false, false},  // 64 and two more
                         Size{64, 256, 2, 64, 1, 16, false, 1, false, true},
                         Size{16, 1024, 2, 64, 1, 16, false, 1, false, true},
                         Size{4, 4096, 2, 64, 1, 16, false, 1, false, true},

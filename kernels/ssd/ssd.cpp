@@ -2,17 +2,20 @@
 
 #include "kernels/graph/execution.h"
 #include "kernels/ssd/ssd_cpu.h"
+#include "kernels/ssd/ssd_cuda.h"
 
 namespace recallbench {
 namespace {
 
 class Ssd : public TypedOperation<Ssd> {
  public:
-  Ssd(const SsdInputs& in, const SsdSize& size) : size_(size) {
+  Ssd(const SsdInputs& in, const SsdSize& size, Device device) : size_(size) {
     for (const Tensor& tensor : {in.x, in.dt, in.dt_bias, in.a_log, in.b, in.c, in.d})
       reads(tensor, InBackward::read);
     writes(in.x.shape, InBackward::unused);
     needs_scratch(ssd_scratch(size_, false), ssd_scratch(size_, true));
+    if constexpr (kCudaBuild)
+      if (device == Device::cuda) needs_scratch(0, ssd_cuda_scratch(in.x.shape.replicas(), size_));
   }
   std::string_view name() const override { return "ssd"; }
 
@@ -22,14 +25,24 @@ class Ssd : public TypedOperation<Ssd> {
   }
   template <class T>
   void backward_as(Execution& e) {
-    const SsdGradients<T> gradients{e.input_gradient<T>(0), e.input_gradient<T>(1),
-                                    e.input_gradient<T>(2), e.input_gradient<T>(3),
-                                    e.input_gradient<T>(4), e.input_gradient<T>(5),
-                                    e.input_gradient<T>(6)};
-    ssd_backward_cpu(size_, views<T>(e), e.output_gradient<T>(0), gradients, e.scratch<T>());
+    ssd_backward_cpu(size_, views<T>(e), e.output_gradient<T>(0), gradients<T>(e), e.scratch<T>());
+  }
+
+  void forward_cuda(Execution& e) {
+    ssd_forward_cuda(e.cuda(), size_, views<float>(e), e.output<float>(0));
+  }
+  void backward_cuda(Execution& e) {
+    ssd_backward_cuda(e.cuda(), size_, views<float>(e), e.output_gradient<float>(0),
+                      gradients<float>(e), e.scratch<float>());
   }
 
  private:
+  template <class T>
+  SsdGradients<T> gradients(Execution& e) const {
+    return {e.input_gradient<T>(0), e.input_gradient<T>(1), e.input_gradient<T>(2),
+            e.input_gradient<T>(3), e.input_gradient<T>(4), e.input_gradient<T>(5),
+            e.input_gradient<T>(6)};
+  }
   template <class T>
   SsdViews<T> views(Execution& e) const {
     return {e.input<T>(0), e.input<T>(1), e.input<T>(2), e.input<T>(3),
@@ -61,7 +74,7 @@ Tensor ssd(Graph& graph, const SsdInputs& in, Index groups) {
         "expected d [R, 1, {}] or [R, 1, {}], got {}", heads, in.x.cols(), in.d.shape.text());
   const SsdSize size{in.x.shape[1], in.x.shape[2],        heads,      in.x.cols() / heads,
                      groups,        in.b.cols() / groups, in.d.cols()};
-  return graph.add(std::make_unique<Ssd>(in, size))[0];
+  return graph.add(std::make_unique<Ssd>(in, size, graph.device()))[0];
 }
 
 }  // namespace recallbench

@@ -2,6 +2,7 @@
 
 #include "kernels/graph/execution.h"
 #include "mixers/h3/filters_cpu.h"
+#include "mixers/h3/filters_cuda.h"
 
 namespace recallbench {
 namespace {
@@ -26,6 +27,16 @@ class ShiftSsmFilter : public TypedOperation<ShiftSsmFilter> {
                                   e.input_gradient<T>(0), e.input_gradient<T>(1),
                                   e.input_gradient<T>(2));
   }
+
+  void forward_cuda(Execution& e) {
+    shift_ssm_filter_cuda(e.cuda(), e.input<float>(0), e.input<float>(1), e.input<float>(2),
+                          e.output<float>(0));
+  }
+  void backward_cuda(Execution& e) {
+    shift_ssm_filter_backward_cuda(e.cuda(), e.input<float>(0), e.input<float>(1),
+                                   e.output_gradient<float>(0), e.input_gradient<float>(0),
+                                   e.input_gradient<float>(1), e.input_gradient<float>(2));
+  }
 };
 
 class DiagonalSsmFilter : public TypedOperation<DiagonalSsmFilter> {
@@ -44,13 +55,23 @@ class DiagonalSsmFilter : public TypedOperation<DiagonalSsmFilter> {
   }
   template <class T>
   void backward_as(Execution& e) {
-    const DiagonalSsmGradients<T> gradients{e.input_gradient<T>(0), e.input_gradient<T>(1),
-                                            e.input_gradient<T>(2), e.input_gradient<T>(3),
-                                            e.input_gradient<T>(4), e.input_gradient<T>(5)};
-    diagonal_ssm_filter_backward_cpu(views<T>(e), e.output_gradient<T>(0), gradients);
+    diagonal_ssm_filter_backward_cpu(views<T>(e), e.output_gradient<T>(0), gradients<T>(e));
+  }
+
+  void forward_cuda(Execution& e) {
+    diagonal_ssm_filter_cuda(e.cuda(), views<float>(e), e.input<float>(5), e.output<float>(0));
+  }
+  void backward_cuda(Execution& e) {
+    diagonal_ssm_filter_backward_cuda(e.cuda(), views<float>(e), e.output_gradient<float>(0),
+                                      gradients<float>(e));
   }
 
  private:
+  template <class T>
+  DiagonalSsmGradients<T> gradients(Execution& e) const {
+    return {e.input_gradient<T>(0), e.input_gradient<T>(1), e.input_gradient<T>(2),
+            e.input_gradient<T>(3), e.input_gradient<T>(4), e.input_gradient<T>(5)};
+  }
   template <class T>
   DiagonalSsmViews<T> views(Execution& e) const {
     return {e.input<T>(0), e.input<T>(1), e.input<T>(2), e.input<T>(3), e.input<T>(4)};

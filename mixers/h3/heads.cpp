@@ -2,6 +2,7 @@
 
 #include "kernels/graph/execution.h"
 #include "mixers/h3/heads_cpu.h"
+#include "mixers/h3/heads_cuda.h"
 
 namespace recallbench {
 namespace {
@@ -25,6 +26,15 @@ class HeadOuter : public TypedOperation<HeadOuter> {
                             e.input_gradient<T>(0), e.input_gradient<T>(1));
   }
 
+  void forward_cuda(Execution& e) {
+    head_outer_cuda(e.cuda(), e.input<float>(0), e.input<float>(1), head_dim_, e.output<float>(0));
+  }
+  void backward_cuda(Execution& e) {
+    head_outer_backward_cuda(e.cuda(), e.input<float>(0), e.input<float>(1),
+                             e.output_gradient<float>(0), head_dim_, e.input_gradient<float>(0),
+                             e.input_gradient<float>(1));
+  }
+
  private:
   Index head_dim_;
 };
@@ -46,6 +56,15 @@ class HeadInner : public TypedOperation<HeadInner> {
   void backward_as(Execution& e) {
     head_inner_backward_cpu(e.input<T>(0), e.input<T>(1), e.output_gradient<T>(0), head_dim_,
                             e.input_gradient<T>(0), e.input_gradient<T>(1));
+  }
+
+  void forward_cuda(Execution& e) {
+    head_inner_cuda(e.cuda(), e.input<float>(0), e.input<float>(1), head_dim_, e.output<float>(0));
+  }
+  void backward_cuda(Execution& e) {
+    head_inner_backward_cuda(e.cuda(), e.input<float>(0), e.input<float>(1),
+                             e.output_gradient<float>(0), head_dim_, e.input_gradient<float>(0),
+                             e.input_gradient<float>(1));
   }
 
  private:

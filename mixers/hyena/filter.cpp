@@ -2,6 +2,7 @@
 
 #include "kernels/graph/execution.h"
 #include "mixers/hyena/filter_cpu.h"
+#include "mixers/hyena/filter_cuda.h"
 
 namespace recallbench {
 namespace {
@@ -23,6 +24,14 @@ class Sine : public TypedOperation<Sine> {
   void backward_as(Execution& e) {
     sine_backward_cpu(e.input<T>(0), e.input<T>(1), e.output_gradient<T>(0), e.input_gradient<T>(0),
                       e.input_gradient<T>(1));
+  }
+
+  void forward_cuda(Execution& e) {
+    sine_forward_cuda(e.cuda(), e.input<float>(0), e.input<float>(1), e.output<float>(0));
+  }
+  void backward_cuda(Execution& e) {
+    sine_backward_cuda(e.cuda(), e.input<float>(0), e.input<float>(1), e.output_gradient<float>(0),
+                       e.input_gradient<float>(0), e.input_gradient<float>(1));
   }
 };
 
@@ -49,6 +58,15 @@ class ExponentialWindow : public TypedOperation<ExponentialWindow> {
     if (dh.wanted)
       exponential_window_cpu(e.output_gradient<T>(0), e.input<T>(1), e.input<T>(2), shift_, dh.view,
                              dh.accumulate);
+  }
+
+  void forward_cuda(Execution& e) {
+    exponential_window_cuda(e.cuda(), e.input<float>(0), e.input<float>(1), e.input<float>(2),
+                            shift_, {e.output<float>(0), true});
+  }
+  void backward_cuda(Execution& e) {
+    exponential_window_cuda(e.cuda(), e.output_gradient<float>(0), e.input<float>(1),
+                            e.input<float>(2), shift_, e.input_gradient<float>(0));
   }
 
  private:
