@@ -2,6 +2,7 @@
 
 #include "kernels/graph/execution.h"
 #include "kernels/rotary/rotary_cpu.h"
+#include "kernels/rotary/rotary_cuda.h"
 
 namespace recallbench {
 namespace {
@@ -9,7 +10,7 @@ namespace {
 class Rotary : public TypedOperation<Rotary> {
  public:
   Rotary(const Tensor& x, Index heads, double base)
-      : table_(rotary_table(x.shape[2], x.cols() / heads, base)) {
+      : base_(base), table_(rotary_table(x.shape[2], x.cols() / heads, base)) {
     reads(x, InBackward::unused);
     writes(x.shape, InBackward::unused);
   }
@@ -25,7 +26,19 @@ class Rotary : public TypedOperation<Rotary> {
     rotary_cpu(table_, e.output_gradient<T>(0), true, e.input_gradient<T>(0));
   }
 
+  void forward_cuda(Execution& e) {
+    turn(e, e.input<float>(0), false, Gradient<float>{e.output<float>(0), true, false});
+  }
+  void backward_cuda(Execution& e) {
+    turn(e, e.output_gradient<float>(0), true, e.input_gradient<float>(0));
+  }
+
  private:
+  void turn(Execution& e, const Batched<float>& x, bool back, const Gradient<float>& to) const {
+    rotary_cuda(e.cuda(), table_.length, table_.pairs, base_, x, back, to);
+  }
+
+  double base_;
   RotaryTable table_;
 };
 
