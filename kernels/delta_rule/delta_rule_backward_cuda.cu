@@ -3,6 +3,7 @@
 // GFLOP, 0.4 ms in float32. Chunks go from the last to the first with the gradient of the state in
 // shared memory. What sums over all values (dq, dk, dβ, dg) is a share of each block of columns; a
 // second kernel adds the shares where there are several.
+#include "kernels/cuda/column_shares.h"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/delta_rule/chunk.cuh"
 
@@ -12,19 +13,14 @@ namespace {
 constexpr int kKeyColumns = 32;  // of dq and dk that a warp computes at a time
 constexpr int kMostGroups = static_cast<int>(kDeltaMostKeys) / kKeyColumns;
 
-/// A gradient or, where a head's values are several blocks' work, the first block's share of it.
-struct Share {
-  Gradient<float> to;
-  Index tile_stride;
-
-  __device__ void write(const DeltaPlace& at, int token, Index column, float value) const {
-    float* place = at.at(to.view, token, column) + at.tile * tile_stride;
-    *place = to.accumulate ? *place + value : value;
-  }
-};
 struct Shares {
-  Share q, k, beta, log_decay;
+  ColumnShare q, k, beta, log_decay;
 };
+
+__device__ void write(const ColumnShare& to, const DeltaPlace& at, int token, Index column,
+                      float value) {
+  to.write(at.at(to.to.view, token, column), at.tile, value);
+}
 
 template <int Cols>
 struct Memory : DeltaMemory<Cols> {
@@ -107,7 +103,7 @@ __device__ void solve_both_ways(const Memory<Cols>& m, int column) {
 template <Product P, int Cols>
 __device__ void tile_gradients(const DeltaRuleCuda& rule, const DeltaPlace& at,
                                const Memory<Cols>& m, int first, const Gradient<float>& dv,
-                               const Share& dbeta) {
+                               const ColumnShare& dbeta) {
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   for (int i = warp; i < at.count(first); i += kDeltaWarps) {
     float sum = 0;
@@ -121,7 +117,7 @@ __device__ void tile_gradients(const DeltaRuleCuda& rule, const DeltaPlace& at,
       }
     }
     sum = warp_sum(sum);
-    if (dbeta.to.wanted && lane == 0) dbeta.write(at, first + i, at.head, rule.beta_scale * sum);
+    if (dbeta.to.wanted && lane == 0) write(dbeta, at, first + i, at.head, rule.beta_scale * sum);
   }
   const int row = delta_warp_row(), column = delta_warp_column(8);
   float scores[1][4], overlaps[1][4];
@@ -177,11 +173,11 @@ __device__ void scale_and_dot(float (&c)[N][4], int row, int column, float scale
 
 template <int N>
 __device__ void write_rows(const float (&c)[N][4], const DeltaPlace& at, int row, int column,
-                           int first, const Share& to) {
+                           int first, const ColumnShare& to) {
   if (!to.to.wanted) return;
   const int count = at.count(first);
   delta_fragments<N>(row, column, [&](int n, int e, int i, int j) {
-    if (i < count && j < at.keys) to.write(at, first + i, Index{at.head} * at.keys + j, c[n][e]);
+    if (i < count && j < at.keys) write(to, at, first + i, Index{at.head} * at.keys + j, c[n][e]);
   });
 }
 
@@ -234,7 +230,7 @@ __device__ void row_gradients(const DeltaRuleCuda& rule, const DeltaPlace& at,
 /// to the next state, from state to state, and within the tiles. Nothing is subtracted.
 template <int Cols>
 __device__ void write_decays(const DeltaPlace& at, const Memory<Cols>& m, int first,
-                             const Share& to) {
+                             const ColumnShare& to) {
   const int t = static_cast<int>(threadIdx.x);
   float early = 0, late = 0, sum = 0;
   for (int group = 0; group < (at.padded + kKeyColumns - 1) / kKeyColumns; ++group) {
@@ -248,7 +244,7 @@ __device__ void write_decays(const DeltaPlace& at, const Memory<Cols>& m, int fi
     const float after = __shfl_sync(0xffffffffu, early, i);
     sum += i < t ? before : after;
   }
-  if (t < at.count(first)) to.write(at, first + t, at.head, m.tiles[t] + sum);
+  if (t < at.count(first)) write(to, at, first + t, at.head, m.tiles[t] + sum);
 }
 
 /// G ← e^(Γ_C) G + (scale e^Γ Q)ᵀ dY - (e^Γ K)ᵀ dV, of rows that are scaled already.
@@ -311,41 +307,6 @@ __global__ void __launch_bounds__(kDeltaThreads, 2)
   }
 }
 
-/// to = Σ over the tiles of parts [R, tiles, count], or += that.
-__global__ void add_shares(const float* parts, Index tiles, Index count, Gradient<float> to) {
-  const Index i = blockIdx.x * Index{blockDim.x} + threadIdx.x, replica = blockIdx.y;
-  if (i >= count) return;
-  const float* from = parts + replica * tiles * count + i;
-  float sum = from[0];
-  for (Index tile = 1; tile < tiles; ++tile)
-    sum += from[tile * count];
-  float* place = to.view.data + replica * to.view.replica_stride +
-                 i / to.view.cols * to.view.stride + i % to.view.cols;
-  *place = to.accumulate ? *place + sum : sum;
-}
-
-/// The gradient itself where a block has all of a head's values; otherwise shares in `scratch`,
-/// which moves on.
-Share share_of(const Gradient<float>& gradient, Index tiles, float*& scratch) {
-  if (tiles == 1 || !gradient.wanted) return {gradient, 0};
-  const Batched<float>& v = gradient.view;
-  const Index count = v.rows * v.cols;
-  const Share share{{{scratch, v.replicas, v.rows, v.cols, v.cols, tiles * count}, true, false},
-                    count};
-  scratch += v.replicas * tiles * count;
-  return share;
-}
-
-void add(const CudaCall& call, const Share& share, Index tiles, const Gradient<float>& to) {
-  if (share.tile_stride == 0) return;
-  constexpr unsigned kThreads = 256;
-  const dim3 blocks(static_cast<unsigned>((share.tile_stride + kThreads - 1) / kThreads),
-                    static_cast<unsigned>(to.view.replicas));
-  add_shares<<<blocks, kThreads, 0, call.stream>>>(share.to.view.data, tiles, share.tile_stride,
-                                                   to);
-  cuda_check_launch("delta_add_shares");
-}
-
 template <Product P, int Cols>
 void launch(const CudaCall& call, const DeltaRuleCuda& rule, const Batched<float>& dy,
             const Gradient<float>& dv, const Shares& out) {
@@ -378,9 +339,10 @@ void delta_rule_backward_cuda(const CudaCall& call, const DeltaRuleCuda& rule,
                               const Batched<float>& dy, const DeltaRuleCudaGradients& gradients,
                               float* scratch) {
   const Index tiles = delta_tiles(rule);
-  const Shares out{share_of(gradients.q, tiles, scratch), share_of(gradients.k, tiles, scratch),
-                   share_of(gradients.beta, tiles, scratch),
-                   share_of(gradients.log_decay, tiles, scratch)};
+  const Shares out{column_share(gradients.q, tiles, scratch),
+                   column_share(gradients.k, tiles, scratch),
+                   column_share(gradients.beta, tiles, scratch),
+                   column_share(gradients.log_decay, tiles, scratch)};
   switch (product_of(call.precision)) {
     case Product::tf32:
       launch<Product::tf32>(call, rule, dy, gradients.v, out);
@@ -391,10 +353,10 @@ void delta_rule_backward_cuda(const CudaCall& call, const DeltaRuleCuda& rule,
     default:
       launch<Product::fp32>(call, rule, dy, gradients.v, out);
   }
-  add(call, out.q, tiles, gradients.q);
-  add(call, out.k, tiles, gradients.k);
-  add(call, out.beta, tiles, gradients.beta);
-  add(call, out.log_decay, tiles, gradients.log_decay);
+  add_column_shares(call, out.q, tiles, gradients.q);
+  add_column_shares(call, out.k, tiles, gradients.k);
+  add_column_shares(call, out.beta, tiles, gradients.beta);
+  add_column_shares(call, out.log_decay, tiles, gradients.log_decay);
 }
 
 }  // namespace recallbench
