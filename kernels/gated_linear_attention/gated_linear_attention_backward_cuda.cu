@@ -206,7 +206,7 @@ __device__ void chunk_back(const GatedLinearAttentionCuda& in, const GatedPlace&
 
 /// `states` [items, chunks - 1, K, V]: those before each chunk but the first.
 template <Product P, int Cols>
-__global__ void __launch_bounds__(kGatedThreads)
+__global__ void __launch_bounds__(kGatedThreads, 2)
     gated_backward(GatedLinearAttentionCuda in, Index tiles, Batched<float> dy, Gradient<float> dv,
                    Shares out, float* states) {
   extern __shared__ float4 memory[];

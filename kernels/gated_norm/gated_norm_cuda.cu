@@ -39,7 +39,9 @@ __global__ void __launch_bounds__(kNormThreads)
     load_numbers(norm.weight.data + at.replica * norm.weight.replica_stride + j, after[item]);
 #pragma unroll
     for (int k = 0; k < kVec; ++k) {
-      (norm.after_norm ? after : u)[item][k] *= Gate(norm.silu, z[k]).value;
+      const float gate = Gate(norm.silu, z[k]).value;
+      after[item][k] *= norm.after_norm ? gate : 1.0f;
+      u[item][k] *= norm.after_norm ? 1.0f : gate;
       squares += u[item][k] * u[item][k];
     }
   }
