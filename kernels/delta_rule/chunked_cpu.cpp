@@ -9,13 +9,14 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/delta_rule/chunk.h"
 #include "kernels/delta_rule/item_cpu.h"
 #include "kernels/matmul/gemm.h"
 
 namespace recallbench {
 namespace {
 
-constexpr Index kChunk = 32;
+constexpr Index kChunk = kDeltaRuleChunk;
 // Rows of the triangular system that are solved one by one, between products.
 constexpr Index kSolved = 16;
 

@@ -1,6 +1,7 @@
 #include "kernels/delta_rule/delta_rule.h"
 
 #include "kernels/delta_rule/delta_rule_cpu.h"
+#include "kernels/delta_rule/delta_rule_cuda.h"
 #include "kernels/graph/execution.h"
 
 namespace recallbench {
@@ -8,7 +9,8 @@ namespace {
 
 class DeltaRule : public TypedOperation<DeltaRule> {
  public:
-  DeltaRule(const DeltaRuleInputs& in, const DeltaRuleOptions& options, bool training)
+  DeltaRule(const DeltaRuleInputs& in, const DeltaRuleOptions& options, bool training,
+            Device device)
       : plan_{options, in.v.shape[1], in.v.shape[2], in.q.cols() / options.heads,
               in.v.cols() / options.heads} {
     for (const Tensor& tensor : {in.q, in.k, in.v})
@@ -21,6 +23,9 @@ class DeltaRule : public TypedOperation<DeltaRule> {
       saves(Shape{in.v.shape.replicas(), plan_.examples, delta_rule_states(plan_),
                   options.heads * plan_.keys * plan_.values});
     needs_scratch(delta_rule_scratch(plan_, false), delta_rule_scratch(plan_, true));
+    if constexpr (kCudaBuild)
+      if (device == Device::cuda)
+        needs_scratch(0, delta_rule_cuda_scratch(on_device({}), in.v.shape.replicas()));
   }
   std::string_view name() const override { return "delta_rule"; }
 
@@ -37,6 +42,19 @@ class DeltaRule : public TypedOperation<DeltaRule> {
         e.scratch<T>());
   }
 
+  void forward_cuda(Execution& e) {
+    delta_rule_forward_cuda(e.cuda(), on_device(views<float>(e)), e.output<float>(0));
+  }
+  void backward_cuda(Execution& e) {
+    const auto gradient = [&](int k) {
+      return k < 0 ? Gradient<float>{} : e.input_gradient<float>(k);
+    };
+    delta_rule_backward_cuda(
+        e.cuda(), on_device(views<float>(e)), e.output_gradient<float>(0),
+        {gradient(0), gradient(1), gradient(2), gradient(beta_), gradient(log_decay_)},
+        e.scratch<float>());
+  }
+
  private:
   int also_reads(const Tensor& tensor) {
     reads(tensor, InBackward::read);
@@ -47,6 +65,21 @@ class DeltaRule : public TypedOperation<DeltaRule> {
     const auto input = [&](int k) { return k < 0 ? Batched<T>{} : e.input<T>(k); };
     return {input(0),     input(1),          input(2),
             input(beta_), input(log_decay_), keeps_states_ ? e.output<T>(1) : Batched<T>{}};
+  }
+  DeltaRuleCuda on_device(const DeltaRuleViews<float>& in) const {
+    return {plan_.examples,
+            plan_.length,
+            plan_.options.heads,
+            plan_.keys,
+            plan_.values,
+            static_cast<float>(plan_.options.scale),
+            static_cast<float>(plan_.options.beta_scale),
+            in.q,
+            in.k,
+            in.v,
+            in.beta,
+            in.log_decay,
+            in.states};
   }
 
   DeltaRulePlan plan_;
@@ -69,7 +102,7 @@ Tensor delta_rule(Graph& graph, const DeltaRuleInputs& in, const DeltaRuleOption
     check(!scalar || scalar->shape == in.v.shape.with_cols(heads), "delta_rule",
           "expected beta and log_decay {}, got {}", in.v.shape.with_cols(heads).text(),
           scalar ? scalar->shape.text() : "");
-  return graph.add(std::make_unique<DeltaRule>(in, options, graph.training()))[0];
+  return graph.add(std::make_unique<DeltaRule>(in, options, graph.training(), graph.device()))[0];
 }
 
 }  // namespace recallbench

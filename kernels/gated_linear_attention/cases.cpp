@@ -94,6 +94,7 @@ void append_gated_linear_attention_cases(std::vector<OpCase>& cases) {
            Sizes{2, 100, 2, 2, 20, 17, 16},       // more keys than a vector
            Sizes{1, 65, 1, 1, 3, 4, 0.02, true},  // decays that underflow within a chunk
            Sizes{1, 64, 6, 2, 8, 4, 4},
+           Sizes{2, 20, 2, 1, 18, 70, 4},
            Sizes{1, 1, 1, 1, 1, 1, 0},
            Sizes{2, 65, 2, 2, 5, 3, 0, true},  // one token beyond a chunk
            Sizes{1, 150, 4, 2, 17, 20, 0},

@@ -1,6 +1,9 @@
 #include "kernels/gated_linear_attention/gated_linear_attention.h"
 
+#include <algorithm>
+
 #include "kernels/gated_linear_attention/gated_linear_attention_cpu.h"
+#include "kernels/gated_linear_attention/gated_linear_attention_cuda.h"
 #include "kernels/graph/execution.h"
 
 namespace recallbench {
@@ -9,7 +12,7 @@ namespace {
 class GatedLinearAttention : public TypedOperation<GatedLinearAttention> {
  public:
   GatedLinearAttention(const GatedLinearAttentionInputs& in,
-                       const GatedLinearAttentionOptions& options)
+                       const GatedLinearAttentionOptions& options, Device device)
       : plan_{options, in.q.shape[1], in.q.shape[2], in.q.cols() / options.heads,
               in.v.cols() / options.state_heads} {
     for (const Tensor& tensor : {in.q, in.k, in.v})
@@ -18,6 +21,9 @@ class GatedLinearAttention : public TypedOperation<GatedLinearAttention> {
     writes(in.q.shape.with_cols(options.heads * plan_.values), InBackward::unused);
     needs_scratch(gated_linear_attention_scratch(plan_, false),
                   gated_linear_attention_scratch(plan_, true));
+    if constexpr (kCudaBuild)
+      if (device == Device::cuda)
+        needs_scratch(0, gated_linear_attention_cuda_scratch(on_device({}), in.q.shape.replicas()));
   }
   std::string_view name() const override { return "gated_linear_attention"; }
 
@@ -34,7 +40,40 @@ class GatedLinearAttention : public TypedOperation<GatedLinearAttention> {
                                         e.scratch<T>());
   }
 
+  void forward_cuda(Execution& e) {
+    gated_linear_attention_forward_cuda(e.cuda(), on_device(views<float>(e)), e.output<float>(0));
+  }
+  void backward_cuda(Execution& e) {
+    gated_linear_attention_backward_cuda(
+        e.cuda(), on_device(views<float>(e)), e.output_gradient<float>(0),
+        {e.input_gradient<float>(0), e.input_gradient<float>(1), e.input_gradient<float>(2),
+         plan_.constant() ? Gradient<float>{} : e.input_gradient<float>(3)},
+        e.scratch<float>());
+  }
+
  private:
+  GatedLinearAttentionCuda on_device(const GatedLinearAttentionViews<float>& in) const {
+    const GatedLinearAttentionOptions& o = plan_.options;
+    GatedLinearAttentionCuda on{plan_.examples,
+                                plan_.length,
+                                o.heads,
+                                o.state_heads,
+                                plan_.keys,
+                                plan_.values,
+                                static_cast<float>(o.scale),
+                                in.q,
+                                in.k,
+                                in.v,
+                                in.log_decay,
+                                {}};
+    check(o.constant_decays.size() <= std::size(on.constant_decays), "gated_linear_attention",
+          "expected at most {} constant decays on a GPU, got {}", kGatedMostConstants,
+          o.constant_decays.size());
+    std::transform(o.constant_decays.begin(), o.constant_decays.end(), on.constant_decays,
+                   [](double decay) { return static_cast<float>(decay); });
+    return on;
+  }
+
   template <class T>
   GatedLinearAttentionViews<T> views(Execution& e) const {
     return {e.input<T>(0), e.input<T>(1), e.input<T>(2),
@@ -76,7 +115,7 @@ Tensor gated_linear_attention(Graph& graph, const GatedLinearAttentionInputs& in
         "expected q [R, B, L, {} K], k [R, B, L, {} K], v [R, B, L, {} V], got {}, {}, {}", heads,
         states, states, in.q.shape.text(), in.k.shape.text(), in.v.shape.text());
   check_decays(in, options);
-  return graph.add(std::make_unique<GatedLinearAttention>(in, options))[0];
+  return graph.add(std::make_unique<GatedLinearAttention>(in, options, graph.device()))[0];
 }
 
 }  // namespace recallbench

@@ -38,7 +38,8 @@ OpCase make_case(const Size& s, bool by_sum) {
 void append_l2_norm_cases(std::vector<OpCase>& cases) {
   cases.push_back(make_case({1, 1, 1}, false));  // by its sum it would be 1, without a gradient
   for (const Size& s :
-       {Size{1, 1, 2}, Size{5, 1, 7}, Size{9, 3, 5}, Size{1500, 2, 3}, Size{16384, 2, 32, true}})
+       {Size{1, 1, 2}, Size{5, 1, 7}, Size{9, 3, 5}, Size{1500, 2, 3}, Size{5, 2, 32},
+        Size{9, 1, 72}, Size{3, 2, 150}, Size{3, 1, 600}, Size{16384, 2, 32, true}})
     for (const bool by_sum : {false, true})
       if (!s.timed || !by_sum) cases.push_back(make_case(s, by_sum));
 }

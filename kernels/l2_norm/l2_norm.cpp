@@ -2,6 +2,7 @@
 
 #include "kernels/graph/execution.h"
 #include "kernels/l2_norm/l2_norm_cpu.h"
+#include "kernels/l2_norm/l2_norm_cuda.h"
 
 namespace recallbench {
 namespace {
@@ -23,6 +24,15 @@ class LengthNorm : public TypedOperation<LengthNorm> {
   void backward_as(Execution& e) {
     length_norm_backward_cpu(plan_, e.output<T>(0), e.output<T>(1), e.output_gradient<T>(0),
                              e.input_gradient<T>(0));
+  }
+
+  void forward_cuda(Execution& e) {
+    length_norm_forward_cuda(e.cuda(), plan_, e.input<float>(0), e.output<float>(0),
+                             e.output<float>(1));
+  }
+  void backward_cuda(Execution& e) {
+    length_norm_backward_cuda(e.cuda(), plan_, e.output<float>(0), e.output<float>(1),
+                              e.output_gradient<float>(0), e.input_gradient<float>(0));
   }
 
  private:

@@ -2,6 +2,7 @@
 
 #include "kernels/graph/execution.h"
 #include "kernels/sigmoid_decay/sigmoid_decay_cpu.h"
+#include "kernels/sigmoid_decay/sigmoid_decay_cuda.h"
 
 namespace recallbench {
 namespace {
@@ -25,7 +26,20 @@ class SigmoidDecay : public TypedOperation<SigmoidDecay> {
                                e.input_gradient<T>(0));
   }
 
+  void forward_cuda(Execution& e) {
+    sigmoid_decay_cuda(e.cuda(), on_device(), e.input<float>(0), e.output<float>(0));
+  }
+  void backward_cuda(Execution& e) {
+    sigmoid_decay_backward_cuda(e.cuda(), on_device(), e.input<float>(0),
+                                e.output_gradient<float>(0), e.input_gradient<float>(0));
+  }
+
  private:
+  SigmoidDecayCuda on_device() const {
+    return {static_cast<float>(options_.divisor), static_cast<float>(options_.lower_bound),
+            static_cast<float>(options_.clamp_min)};
+  }
+
   SigmoidDecayOptions options_;
 };
 
@@ -48,6 +62,14 @@ class BoundedDecay : public TypedOperation<BoundedDecay> {
                                e.input_gradient<T>(0));
   }
 
+  void forward_cuda(Execution& e) {
+    bounded_decay_cuda(e.cuda(), static_cast<float>(bound_), e.input<float>(0), e.output<float>(0));
+  }
+  void backward_cuda(Execution& e) {
+    bounded_decay_backward_cuda(e.cuda(), static_cast<float>(bound_), e.input<float>(0),
+                                e.output_gradient<float>(0), e.input_gradient<float>(0));
+  }
+
  private:
   double bound_;
 };
@@ -68,6 +90,14 @@ class DecayComplement : public TypedOperation<DecayComplement> {
   template <class T>
   void backward_as(Execution& e) {
     decay_complement_backward_cpu(e.input<T>(0), e.output_gradient<T>(0), e.input_gradient<T>(0));
+  }
+
+  void forward_cuda(Execution& e) {
+    decay_complement_cuda(e.cuda(), e.input<float>(0), e.output<float>(0));
+  }
+  void backward_cuda(Execution& e) {
+    decay_complement_backward_cuda(e.cuda(), e.input<float>(0), e.output_gradient<float>(0),
+                                   e.input_gradient<float>(0));
   }
 };
 

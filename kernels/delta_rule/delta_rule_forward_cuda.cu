@@ -1,0 +1,109 @@
+// Floor: reads q, k, v and writes y and the kept states once. A token needs about
+// 2 (3 dk dv + 32 (2 dk + dv)) FLOPs a head: at B = 256, L = 256, dk = dv = 128 that is 8 GFLOP,
+// 0.13 ms in float32, and 0.1 ms to write 117 MB of states and the rest. The state stays in shared
+// memory from chunk to chunk; all but the triangular solve, a thread a column, is products of
+// warps, on tensor cores where the precision allows.
+#include "kernels/delta_rule/chunk.cuh"
+
+namespace recallbench {
+namespace {
+
+/// S ← e^(Γ_C) S + Kᵀ (e^(Γ_C - Γ) U), with the latter in `errors`; `kept`, unless null, gets it.
+template <Product P, int Cols>
+__device__ void next_state(const DeltaRuleCuda& rule, const DeltaPlace& at,
+                           const DeltaMemory<Cols>& m, float* kept) {
+  constexpr int kFragments = Cols / 16;  // half the columns
+  const float whole = m.whole();
+  for (int job = static_cast<int>(threadIdx.x) / 32; job < at.padded / 8; job += kDeltaWarps) {
+    const int key = job / 2 * 16, column = job % 2 * (Cols / 2);
+    float c[kFragments][4];
+    clear(c);
+    columns_product<P>(c, m.k + key, at.key_stride, m.errors + column, m.kStride, kDeltaRows);
+    delta_fragments<kFragments>(key, column, [&](int n, int e, int i, int j) {
+      float& place = m.state[i * m.kStride + j];
+      place = whole * place + c[n][e];
+      if (kept != nullptr && i < at.keys && j < at.columns) kept[i * rule.values + j] = place;
+    });
+  }
+}
+
+template <Product P, Product Exact, int Cols>
+__global__ void __launch_bounds__(kDeltaThreads, 2)
+    delta_forward(DeltaRuleCuda rule, Index tiles, Batched<float> y) {
+  extern __shared__ float4 memory[];
+  constexpr int kFragments = Cols / 32;
+  const DeltaPlace at(rule, tiles, Cols);
+  const DeltaMemory<Cols> m(reinterpret_cast<float*>(memory), at);
+  const int row = delta_warp_row(), column = delta_warp_column(Cols / 4);
+  for (int i = static_cast<int>(threadIdx.x); i < at.padded * m.kStride; i += kDeltaThreads)
+    m.state[i] = 0;
+  for (int first = 0; first < at.length; first += kDeltaRows) {
+    delta_load_chunk(rule, at, m, first);
+    __syncthreads();
+    delta_tiles_of_chunk<P, Exact>(at, m, rule.scale);
+    float e[kFragments][4], read[kFragments][4];
+    clear(e);
+    clear(read);
+    if (first > 0) {
+      const float* state = m.state + column;
+      const int stride = at.key_stride;
+      delta_product<P>(e, m.k + row * stride, stride, state, m.kStride, at.padded);
+      delta_product<P>(read, m.q + row * stride, stride, state, m.kStride, at.padded);
+      delta_fragments<kFragments>(row, column, [&](int n, int k, int i, int j) {
+        m.errors[i * m.kStride + j] -= m.since[i] * e[n][k];
+        read[n][k] *= rule.scale * m.since[i];
+      });
+    }
+    __syncthreads();
+    if (const int mine = static_cast<int>(threadIdx.x); mine < Cols)
+      delta_solve(m, mine, [&](int j, float, float u) {
+        m.updates[j * m.kStride + mine] = u;
+        m.errors[j * m.kStride + mine] = m.until[j] * u;
+      });
+    __syncthreads();
+    delta_product<P>(read, m.scores + row * kDeltaTileStride, kDeltaTileStride, m.updates + column,
+                     m.kStride, row + 16);
+    float* to = at.at(y, first, at.head * rule.values + at.first_column);
+    const int count = at.count(first);
+    delta_fragments<kFragments>(row, column, [&](int n, int k, int i, int j) {
+      if (i < count && j < at.columns) to[i * y.stride + j] = read[n][k];
+    });
+    if (first + kDeltaRows >= at.length) break;
+    float* kept = rule.states.data == nullptr ? nullptr : at.kept(rule, first / kDeltaRows);
+    next_state<P>(rule, at, m, kept);
+    __syncthreads();
+  }
+}
+
+template <Product P, int Cols>
+void launch(const CudaCall& call, const DeltaRuleCuda& rule, const Batched<float>& y) {
+  const auto kernel = delta_forward < P, P == Product::fp32 ? P : Product::split, Cols > ;
+  const int bytes = DeltaMemory<Cols>::numbers(rule.keys) * static_cast<int>(sizeof(float));
+  cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
+             "cudaFuncSetAttribute");
+  const Index tiles = delta_tiles(rule), blocks = y.replicas * rule.examples * rule.heads * tiles;
+  kernel<<<static_cast<unsigned>(blocks), kDeltaThreads, bytes, call.stream>>>(rule, tiles, y);
+  cuda_check_launch("delta_forward");
+}
+
+template <Product P>
+void launch(const CudaCall& call, const DeltaRuleCuda& rule, const Batched<float>& y) {
+  delta_columns(rule) == 32 ? launch<P, 32>(call, rule, y) : launch<P, 64>(call, rule, y);
+}
+
+}  // namespace
+
+void delta_rule_forward_cuda(const CudaCall& call, const DeltaRuleCuda& rule,
+                             const Batched<float>& y) {
+  check(rule.keys <= kDeltaMostKeys, "delta_rule", "heads of more than 256 keys on a GPU");
+  switch (product_of(call.precision)) {
+    case Product::tf32:
+      return launch<Product::tf32>(call, rule, y);
+    case Product::bf16:
+      return launch<Product::bf16>(call, rule, y);
+    default:
+      return launch<Product::fp32>(call, rule, y);
+  }
+}
+
+}  // namespace recallbench

@@ -1,0 +1,56 @@
+#pragma once
+
+// Norms of groups of neighbouring columns, such as heads: a group is a row to the tiles of
+// norm_rows.cuh.
+
+#include "kernels/norm/norm_rows.cuh"
+
+namespace recallbench {
+
+/// Group `index` of a replica, counted row after row: where it begins in a tensor.
+struct RowGroup {
+  Index replica, row, first;  ///< `first`: its first column
+  std::uint32_t group;
+
+  __device__ RowGroup(std::uint32_t index, std::uint32_t groups, Index width)
+      : replica(blockIdx.y), row(index / groups), group(index % groups) {
+    first = group * width;
+  }
+  __device__ float* at(const Batched<float>& m, Index column) const {
+    return m.data + replica * m.replica_stride + row * m.stride + first + column;
+  }
+  /// The group's number in a tensor that has one for each.
+  __device__ float* number(const Batched<float>& m) const {
+    return m.data + replica * m.replica_stride + row * m.stride + group;
+  }
+};
+
+/// Numbers of a group to its gradient from `column` on.
+template <int kVec>
+__device__ inline void write_group(const Gradient<float>& to, const RowGroup& at, Index column,
+                                   const float (&numbers)[kVec]) {
+  if (!to.wanted) return;
+  float* place = at.at(to.view, column);
+  if (!to.accumulate) return store_numbers(numbers, place);
+  float before[kVec];
+  load_numbers(place, before);
+#pragma unroll
+  for (int k = 0; k < kVec; ++k)
+    before[k] += numbers[k];
+  store_numbers(before, place);
+}
+
+/// Groups of a replica; more than a GPU kernel counts are an Error.
+inline std::uint32_t count_groups(const char* who, const Batched<float>& x, Index width) {
+  const Index count = x.rows * (x.cols / width);
+  check(count < Index{1} << 31, who, "more groups of columns than a GPU kernel counts");
+  return static_cast<std::uint32_t>(count);
+}
+
+/// Blocks for `count` groups of each of `replicas`, `per_block` of them a block.
+inline dim3 group_blocks(std::uint32_t count, Index per_block, Index replicas) {
+  return dim3(static_cast<unsigned>((count + per_block - 1) / per_block),
+              static_cast<unsigned>(replicas));
+}
+
+}  // namespace recallbench
