@@ -40,7 +40,6 @@ void add_sweep(CommandLine& line) {
   command
       ->add_option("--models", arguments->models,
                    "train these models of the recipe alone, by name (default: all)")
-      ->delimiter(',')
       ->type_name("NAME,...");
   command
       ->add_option("--max-runs", arguments->max_runs,

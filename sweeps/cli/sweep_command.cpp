@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <sstream>
 
 #include "analysis/report.h"
 #include "kernels/base/io/atomic_file.h"
@@ -64,20 +65,35 @@ SweepRequest make_request(const SweepArguments& arguments, const CommonOptions& 
   return request;
 }
 
+/// What the recipe leaves to the device: tf32 on a GPU, which keeps the accuracies of fp32
+/// (results/measured/based-figure2); a CPU knows fp32 alone.
+void choose_precision(std::vector<RunConfig>& runs, Device device) {
+  for (RunConfig& run : runs) {
+    if (run.device_sets_precision && device == Device::cuda) run.precision = "tf32";
+    run.device_sets_precision = false;
+    if (device == Device::cpu && run.precision != "fp32")
+      fail(ErrorKind::usage, "sweep", "precision '{}' needs --device cuda; a CPU has fp32 alone",
+           run.precision);
+  }
+}
+
 /// The recipe's runs, of the wanted models alone.
-Recipe load_wanted(const SweepArguments& arguments) {
+Recipe load_wanted(const SweepArguments& arguments, const CommonOptions& common) {
   Recipe recipe = load_recipe(arguments.recipe, arguments.overrides, arguments.max_runs);
+  choose_precision(recipe.runs, choose_device(common.device).device);
   if (arguments.models.empty()) return recipe;
-  std::vector<std::string> known;
+  std::vector<std::string> known, wanted;
   for (const RunConfig& run : recipe.runs)
     if (known.empty() || known.back() != run.model_name) known.push_back(run.model_name);
-  for (const std::string& name : arguments.models)
+  std::istringstream names(arguments.models);
+  for (std::string name; std::getline(names, name, ',');) {
     if (std::find(known.begin(), known.end(), name) == known.end())
       fail(ErrorKind::usage, "sweep", "the recipe '{}' has no model '{}'{}", recipe.name,
            printable(name), hint_for(name, known));
+    wanted.push_back(name);
+  }
   std::erase_if(recipe.runs, [&](const RunConfig& run) {
-    return std::find(arguments.models.begin(), arguments.models.end(), run.model_name) ==
-           arguments.models.end();
+    return std::find(wanted.begin(), wanted.end(), run.model_name) == wanted.end();
   });
   return recipe;
 }
@@ -227,7 +243,7 @@ void print_run(const SweepRequest& request, const CommonOptions& common) {
 }  // namespace
 
 int sweep_command(const SweepArguments& arguments, const CommonOptions& common) {
-  const Recipe recipe = load_wanted(arguments);
+  const Recipe recipe = load_wanted(arguments, common);
   if (arguments.dry_run) return dry_run(arguments, common, recipe);
   const SweepRequest request = make_request(arguments, common, recipe);
   const SweepOutcome outcome = execute(request, common);
@@ -241,7 +257,7 @@ int sweep_command(const SweepArguments& arguments, const CommonOptions& common) 
 }
 
 int run_command(const SweepArguments& arguments, const CommonOptions& common) {
-  const Recipe recipe = load_recipe(arguments.recipe, arguments.overrides, arguments.max_runs);
+  const Recipe recipe = load_wanted(arguments, common);
   if (recipe.runs.size() != 1)
     fail(ErrorKind::usage, "run",
          "the recipe must come to one run, '{}' comes to {}, which differ in {}; fix each by "

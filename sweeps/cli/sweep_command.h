@@ -11,10 +11,10 @@ namespace recallbench {
 struct SweepArguments {
   std::string recipe;
   std::vector<std::string> overrides;
-  std::vector<std::string> models;  ///< names of [[sweep.models]] to train; empty: all
-  std::string out;                  ///< "": results/<name>
-  int jobs = 0;                     ///< 0: all cores
-  std::int64_t population = 0;      ///< most runs that train together; 0: as measured to pay
+  std::string models;  ///< names of [[sweep.models]] to train, with commas between; "": all
+  std::string out;     ///< "": results/<name>
+  int jobs = 0;        ///< 0: all cores
+  std::int64_t population = 0;  ///< most runs that train together; 0: as measured to pay
   std::int64_t max_runs = 100000;
   double run_timeout_s = 0;  ///< 0: none
   bool dry_run = false;

@@ -30,7 +30,9 @@ class RunReader {
   RunConfig read() {
     RunConfig config;
     zoology_ = top_.has("compat") && !top_.text("compat", "", {"zoology"}).empty();
-    config.precision = top_.text("precision", "fp32", {"fp32", "tf32", "bf16"});
+    const std::string precision = top_.text("precision", "auto", {"auto", "fp32", "tf32", "bf16"});
+    config.device_sets_precision = precision == "auto";
+    if (!config.device_sets_precision) config.precision = precision;
     config.seed = static_cast<std::uint64_t>(
         top_.integer("seed", 1, 0, std::numeric_limits<std::int64_t>::max()));
     config.task = read_task();

@@ -30,9 +30,6 @@ namespace {
 constexpr double kRepeatSeconds = 0.5;  // a signal sent to process and group comes twice
 constexpr double kElsewherePeriod = 1;  // s, between looks at runs that others compute
 
-/// Runs that train together.
-using Group = std::vector<const Job*>;
-
 /// The state of one call of run_all: every run is in one of waiting_, elsewhere_ and running_, or
 /// counted in outcome_.
 class Driver {
@@ -50,7 +47,6 @@ class Driver {
 
  private:
   void collect_jobs(const Manifest& manifest);
-  void add_to_a_group(const Job& job);
   void start_waiting();
   bool settle_without_training(const Job& job);
   bool has_room() const;
@@ -101,24 +97,14 @@ void Driver::collect_jobs(const Manifest& manifest) {
       jobs_.push_back({&config, id, labels.run[i], work.back()});
     }
   }
+  Group longest;
   for (const std::size_t i : longest_first(work))
-    add_to_a_group(jobs_[i]);
+    longest.push_back(&jobs_[i]);
+  waiting_ = make_groups(longest, options_.population);
   for (const double w : work)
     work_left_ += w;
   outcome_.counts.total = static_cast<std::int64_t>(manifest.runs.size());
   outcome_.counts.done = outcome_.already;
-}
-
-/// Into the first group of its shape with room, or a new one.
-void Driver::add_to_a_group(const Job& job) {
-  const std::int64_t most = options_.population ? options_.population(*job.config) : 1;
-  for (Group& group : waiting_) {
-    if (static_cast<std::int64_t>(group.size()) >= most) continue;
-    if (!same_shape(*group.front()->config, *job.config)) continue;
-    group.push_back(&job);
-    return;
-  }
-  waiting_.push_back({&job});
 }
 
 Driver::~Driver() {

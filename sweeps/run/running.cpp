@@ -30,6 +30,24 @@ void take_lines(Running& running, const std::function<void(const WorkerMessage&)
 
 }  // namespace
 
+std::deque<Group> make_groups(const std::vector<const Job*>& jobs,
+                              const std::function<std::int64_t(const RunConfig&)>& population) {
+  std::deque<Group> groups;
+  for (const Job* job : jobs) {
+    const std::int64_t most = population ? population(*job->config) : 1;
+    const auto fits = [&](const Group& group) {
+      return static_cast<std::int64_t>(group.size()) < most &&
+             same_shape(*group.front()->config, *job->config);
+    };
+    const auto place = std::find_if(groups.begin(), groups.end(), fits);
+    if (place != groups.end())
+      place->push_back(job);
+    else
+      groups.push_back({job});
+  }
+  return groups;
+}
+
 double monotonic_seconds() {
   const auto since = std::chrono::steady_clock::now().time_since_epoch();
   return std::chrono::duration<double>(since).count();

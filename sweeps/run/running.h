@@ -1,5 +1,6 @@
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <optional>
 #include <string>
@@ -16,10 +17,18 @@ struct Job {
   double work = 0;  ///< as estimated_work gives it
 };
 
+/// Runs that train together.
+using Group = std::vector<const Job*>;
+
+/// Each job, in order, into the first group of its shape with room, or a new one. `population` says
+/// how many runs of a shape train together; 1 where it is empty.
+std::deque<Group> make_groups(const std::vector<const Job*>& jobs,
+                              const std::function<std::int64_t(const RunConfig&)>& population);
+
 /// A child that computes one run, or several of one shape together. Times in seconds of the
 /// monotonic clock.
 struct Running {
-  std::vector<const Job*> jobs;
+  Group jobs;
   Child child;
   int threads = 1;
   int gpu = -1;  ///< that it has; -1 on the CPU
