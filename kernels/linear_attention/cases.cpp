@@ -86,7 +86,13 @@ void append_linear_attention_cases(std::vector<OpCase>& cases) {
   for (const LinearKernel kernel : {LinearKernel::taylor, LinearKernel::features}) {
     for (const Sizes& s :
          {Sizes{1, 1, 1, 1, 1}, Sizes{2, 7, 3, 2, 5}, Sizes{3, 65, 2, 5, 3}, Sizes{1, 200, 1, 3, 4},
-          Sizes{2, 9, 2, 3, 2, 4}, Sizes{1, 300, 1, 3, 4, 70}, Sizes{1, 301, 2, 20, 17}})
+          Sizes{2, 9, 2, 3, 2, 4}, Sizes{1, 300, 1, 3, 4, 70}, Sizes{1, 301, 2, 20, 17},
+          // Labelled queries in one tile and in several, of narrow heads.
+          Sizes{2, 64, 1, 16, 64, 4}, Sizes{1, 130, 1, 8, 48, 33}, Sizes{1, 150, 2, 24, 72, 16},
+          // Wide heads: more features, or values, than a tile has columns.
+          Sizes{1, 70, 1, 40, 20}, Sizes{1, 90, 2, 33, 130, 33}, Sizes{1, 70, 1, 16, 200},
+          // Several chunks, the last one short.
+          Sizes{1, 600, 1, 3, 4}, Sizes{1, 530, 2, 8, 12}})
       cases.push_back(make_case(s, kernel, false));
     for (const Index length : {64, 256, 1024}) {
       const Index features = kernel == LinearKernel::taylor ? 16 : 64;

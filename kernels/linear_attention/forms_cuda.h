@@ -33,5 +33,17 @@ void narrow_forward_cuda(const CudaCall& call, const LinearAttentionCuda& c);
 void narrow_backward_cuda(const CudaCall& call, const LinearAttentionCuda& c,
                           const LinearAttentionGradients<float>& gradients);
 Index narrow_backward_scratch(const LinearAttentionPlan& plan, Index replicas);
+/// The gradients where queries see only the keys of their own chunk, at positions 0, 1, ...
+void diagonal_backward_cuda(const CudaCall& call, const LinearAttentionCuda& c,
+                            const LinearAttentionGradients<float>& gradients, Index chunk);
+
+/// The same heads in long sequences, with a state carried from chunk to chunk: chunked_*_cuda.cu.
+void chunked_forward_cuda(const CudaCall& call, const LinearAttentionCuda& c);
+void chunked_backward_cuda(const CudaCall& call, const LinearAttentionCuda& c,
+                           const LinearAttentionGradients<float>& gradients);
+Index chunked_cuda_scratch(const LinearAttentionPlan& plan, Index replicas);
+/// Whether that is the cheaper form, and whether this GPU has the shared memory for it.
+bool chunked_pays_on_cuda(const LinearAttentionPlan& plan);
+bool chunked_fits_on_cuda(const LinearAttentionPlan& plan);
 
 }  // namespace recallbench

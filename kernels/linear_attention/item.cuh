@@ -1,5 +1,7 @@
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/cuda/runtime.h"
 #include "kernels/linear_attention/linear_attention_cuda.h"
 #include "kernels/linear_attention/products.cuh"
@@ -89,6 +91,19 @@ template <int Cols>
 __device__ inline void load_tile(float* to, int to_stride, const float* from, Index stride,
                                  int rows, int cols) {
   load_tile<Cols>(to, to_stride, from, stride, rows, cols, [](int) { return 1.0f; });
+}
+
+/// body(std::integral_constant<Precision, p>): what is templated on it.
+template <class Body>
+void with_precision(Precision p, const Body& body) {
+  switch (p) {
+    case Precision::fp32:
+      return body(std::integral_constant<Precision, Precision::fp32>());
+    case Precision::tf32:
+      return body(std::integral_constant<Precision, Precision::tf32>());
+    case Precision::bf16:
+      return body(std::integral_constant<Precision, Precision::bf16>());
+  }
 }
 
 /// Bytes of shared memory that a block can have on this GPU.

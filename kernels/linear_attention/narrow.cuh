@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kernels/cuda/reduce.cuh"
+#include "kernels/linear_attention/forms_cuda.h"
 #include "kernels/linear_attention/item.cuh"
 
 // What the kernels of narrow heads share: f <= kNarrowFeatures, dh <= kNarrowValues, whose rows of
@@ -77,6 +79,46 @@ __device__ inline float4 load_quad(const float* row, int j, int cols, bool quads
   if (quads) return j < cols ? *reinterpret_cast<const float4*>(row + j) : make_float4(0, 0, 0, 0);
   return make_float4(j < cols ? row[j] : 0, j + 1 < cols ? row[j + 1] : 0,
                      j + 2 < cols ? row[j + 2] : 0, j + 3 < cols ? row[j + 3] : 0);
+}
+
+struct OutputGradient {
+  Batched<float> dy;
+  bool quads;
+};
+
+/// to = dy / denominator of queries [first, first + rows), rows a multiple of 16, and, unless null,
+/// dots = -<dy, y> / denominator of each; zero beyond the last query. A warp takes a row, four at a
+/// time.
+__device__ inline void load_output_gradients(const LinearAttentionCuda& c, const NarrowLayout& s,
+                                             const OutputGradient& gradient, const ItemOnDevice& it,
+                                             int first, int rows, float* to, float* dots) {
+  const int lane = static_cast<int>(threadIdx.x) % 32, j = 4 * lane;
+  const bool quads = gradient.quads && s.y_quads;
+  for (int base = static_cast<int>(threadIdx.x) / 32; base < rows; base += 4 * kWarps) {
+    float4 dy[4], y[4];
+    float inverse[4];
+#pragma unroll
+    for (int u = 0; u < 4; ++u) {
+      const int i = first + base + u * kWarps, row = min(i, it.queries - 1);
+      const int cols = i < it.queries ? it.values : 0;
+      dy[u] = load_quad(it.query_row(gradient.dy, it.values, row), j, cols, quads);
+      y[u] = load_quad(it.query_row(c.tensors.y, it.values, row), j, dots == nullptr ? 0 : cols,
+                       quads);
+      inverse[u] = 1 / *it.query_row(c.tensors.denominators, 1, row);
+    }
+#pragma unroll
+    for (int u = 0; u < 4; ++u) {
+      const int i = base + u * kWarps;
+      if (dots != nullptr) {
+        const float sum =
+            warp_sum(dy[u].x * y[u].x + dy[u].y * y[u].y + dy[u].z * y[u].z + dy[u].w * y[u].w);
+        if (lane == 0) dots[i] = -sum * inverse[u];
+      }
+      if (j < s.values)
+        *reinterpret_cast<float4*>(to + i * s.value_stride + j) = make_float4(
+            dy[u].x * inverse[u], dy[u].y * inverse[u], dy[u].z * inverse[u], dy[u].w * inverse[u]);
+    }
+  }
 }
 
 }  // namespace recallbench

@@ -16,18 +16,20 @@ constexpr int kChunk = 32;  // queries against which a warp has weights at a tim
 
 struct NarrowBackward {
   LinearAttentionCuda c;
-  LinearAttentionGradients<float> to;
-  Gradient<float> dq;  ///< dq, or the parts of its first slice
-  Index slices, keys;  ///< KeySlices
+  OutputGradient dy;
+  Gradient<float> dq, dk, dv;  ///< dq may be the parts of its first slice
+  Index slices, keys;          ///< of a slice
+  Index part_stride;           ///< from one slice's part of dq to the next; 0 where there are none
+  bool diagonal;               ///< queries see keys of their own slice alone
   NarrowLayout s;
   int tile_queries;  ///< rows of a tile of queries, a multiple of 16
-  bool dy_quads, dk_pairs, dv_pairs, dq_pairs;
+  bool dq_pairs, dk_pairs, dv_pairs;
 };
 
 /// A block's memory, of `numbers` floats.
 struct BackwardTiles {
   float *k, *v, *q, *n, *ds,
-      *inverse_dots;  // two tiles of k; n = dy / denominator; ds [key][query]
+      *dots;  // two tiles of k; n = dy / denominator; ds [key][query]
   int* positions;
   int ds_stride, numbers;
 
@@ -46,54 +48,20 @@ struct BackwardTiles {
     n = take(tile_queries * s.value_stride);
     ds = take(kTile * ds_stride);
     positions = reinterpret_cast<int*>(take(tile_queries));
-    inverse_dots = take((queries + tile_queries - 1) / tile_queries * tile_queries);
+    dots = take((queries + tile_queries - 1) / tile_queries * tile_queries);
     numbers = static_cast<int>(at - memory);
   }
 };
 
-/// n = dy / denominator of rows [query, query + tile_queries), and, where `dots` is wanted,
-/// -<dy, y> / denominator of each. A warp takes a row, four at a time.
-__device__ inline void load_output_gradients(const NarrowBackward& b, const ItemOnDevice& it,
-                                             const BackwardTiles& m, int query, bool dots) {
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, j = 4 * lane;
-  const bool quads = b.dy_quads && b.s.y_quads;
-  for (int base = warp; base < b.tile_queries; base += 4 * kWarps) {
-    float4 dy[4], y[4];
-    float inverse[4];
-#pragma unroll
-    for (int u = 0; u < 4; ++u) {
-      const int i = query + base + u * kWarps;
-      const int cols = i < it.queries ? it.values : 0;
-      const int row = min(i, it.queries - 1);
-      dy[u] = load_quad(it.query_row(b.to.dy, it.values, row), j, cols, quads);
-      y[u] = load_quad(it.query_row(b.c.tensors.y, it.values, row), j, dots ? cols : 0, quads);
-      inverse[u] = 1 / *it.query_row(b.c.tensors.denominators, 1, row);
-    }
-#pragma unroll
-    for (int u = 0; u < 4; ++u) {
-      const int i = base + u * kWarps;
-      if (i >= b.tile_queries) break;
-      if (dots) {
-        const float sum =
-            warp_sum(dy[u].x * y[u].x + dy[u].y * y[u].y + dy[u].z * y[u].z + dy[u].w * y[u].w);
-        if (lane == 0) m.inverse_dots[query + i] = -sum * inverse[u];
-      }
-      if (j < b.s.values)
-        *reinterpret_cast<float4*>(m.n + i * b.s.value_stride + j) = make_float4(
-            dy[u].x * inverse[u], dy[u].y * inverse[u], dy[u].z * inverse[u], dy[u].w * inverse[u]);
-    }
-  }
-}
-
 __device__ inline void load_queries(const NarrowBackward& b, const ItemOnDevice& it,
-                                    const BackwardTiles& m, int query, bool dots) {
+                                    const BackwardTiles& m, int query, float* dots) {
   copy_rows_async(m.q, b.s.feature_stride, it.query_row(b.c.tensors.q, it.features, query),
                   b.c.tensors.q.stride, b.tile_queries, it.queries - query, b.s.features,
                   it.features, b.s.q_quads);
   copies_end_group();
   if (static_cast<int>(threadIdx.x) < b.tile_queries)
     m.positions[threadIdx.x] = it.position(query + static_cast<int>(threadIdx.x));
-  load_output_gradients(b, it, m, query, dots);
+  load_output_gradients(b.c, b.s, b.dy, it, query, b.tile_queries, m.n, dots);
   copies_wait<0>();
 }
 
@@ -123,11 +91,13 @@ __global__ __launch_bounds__(kThreads) void narrow_backward(NarrowBackward b) {
   const int slice_end = min(slice_first + static_cast<int>(b.keys), it.length);
   const int warp = threadIdx.x / 32, g = lane_row(), t = lane_column(), own = 16 * warp;
   const int value_tiles = (it.values + 7) / 8, feature_tiles = (it.features + 7) / 8;
-  const bool one_tile = it.queries <= b.tile_queries;
+  const int first_query = b.diagonal ? slice_first : 0;
+  const int end_query = b.diagonal ? slice_end : it.queries;
+  const bool one_tile = end_query - first_query <= b.tile_queries;
   const QueryFragments mine{warp, b.tile_queries / 16, feature_tiles};
 
   int seen = 0;  // no query sees a key from here on
-  for (int query = 0; query < it.queries; query += b.tile_queries)
+  for (int query = first_query; query < end_query; query += b.tile_queries)
     seen = max(seen, it.visible(query, b.tile_queries));
   seen = min(seen, slice_end);
   const auto keys_at = [&](int key) { return m.k + key / kTile % 2 * kTile * s.feature_stride; };
@@ -140,8 +110,7 @@ __global__ __launch_bounds__(kThreads) void narrow_backward(NarrowBackward b) {
     copies_end_group();
   };
   const auto store_queries = [&](const float(&dq)[kFeatures][1][4], int query, bool add) {
-    float* const to = it.query_row(b.dq.view, it.features, query) +
-                      slice * b.dq.view.replicas * b.dq.view.replica_stride;
+    float* const to = it.query_row(b.dq.view, it.features, query) + slice * b.part_stride;
 #pragma unroll
     for (int i = 0; i < kFeatures; ++i)
       if (mine.has(i))
@@ -151,7 +120,7 @@ __global__ __launch_bounds__(kThreads) void narrow_backward(NarrowBackward b) {
   };
 
   begin_keys(slice_first);
-  if (one_tile && slice_first < seen) load_queries(b, it, m, 0, true);
+  if (one_tile && slice_first < seen) load_queries(b, it, m, first_query, m.dots);
   float dq[kFeatures][1][4];
 #pragma unroll
   for (int i = 0; i < kFeatures; ++i)
@@ -162,11 +131,11 @@ __global__ __launch_bounds__(kThreads) void narrow_backward(NarrowBackward b) {
     clear(dv);
     clear(dk);
     bool next_begun = false;
-    for (int query = 0; query < it.queries && key < seen; query += b.tile_queries) {
+    for (int query = first_query; query < end_query && key < seen; query += b.tile_queries) {
       if (it.visible(query, b.tile_queries) <= key) continue;
       if (!one_tile) {
         __syncthreads();
-        load_queries(b, it, m, query, key == slice_first);
+        load_queries(b, it, m, query, key == slice_first ? m.dots + query - first_query : nullptr);
       }
       copies_wait<0>();
       __syncthreads();
@@ -181,7 +150,7 @@ __global__ __launch_bounds__(kThreads) void narrow_backward(NarrowBackward b) {
                                        tiles);
         rows_product<kProduct>(ds, m.v + own * s.value_stride, s.value_stride,
                                m.n + chunk * s.value_stride, s.value_stride, s.values, tiles);
-        if (chunk + kChunk >= rows && query + b.tile_queries >= it.queries) {
+        if (chunk + kChunk >= rows && query + b.tile_queries >= end_query) {
           __syncthreads();  // all warps have used the values
           begin_keys(key + kTile);
           next_begun = true;
@@ -193,7 +162,8 @@ __global__ __launch_bounds__(kThreads) void narrow_backward(NarrowBackward b) {
             if (n >= tiles) continue;
             const int i = chunk + 8 * n + 2 * t + e % 2, j = own + g + e / 2 * 8;
             const bool sees = key + j <= m.positions[i];
-            ds[n][e] = sees ? (ds[n][e] + m.inverse_dots[query + i]) * weight.slope(w[n][e]) : 0.0f;
+            ds[n][e] =
+                sees ? (ds[n][e] + m.dots[query - first_query + i]) * weight.slope(w[n][e]) : 0.0f;
             w[n][e] = sees ? weight(w[n][e]) : 0.0f;
             m.ds[j * m.ds_stride + i] = ds[n][e];
           }
@@ -225,24 +195,26 @@ __global__ __launch_bounds__(kThreads) void narrow_backward(NarrowBackward b) {
       begin_keys(key + kTile);
     }
     const int keys_left = slice_end - key - own;
-    if (b.to.dv.wanted)
-      store_fragments(dv, it.key_row(b.to.dv.view, it.values, key + own), b.to.dv.view.stride,
-                      keys_left, it.values, b.to.dv.accumulate, b.dv_pairs);
-    if (b.to.dk.wanted)
-      store_fragments(dk, it.key_row(b.to.dk.view, it.features, key + own), b.to.dk.view.stride,
-                      keys_left, it.features, b.to.dk.accumulate, b.dk_pairs);
+    if (b.dv.wanted)
+      store_fragments(dv, it.key_row(b.dv.view, it.values, key + own), b.dv.view.stride, keys_left,
+                      it.values, b.dv.accumulate, b.dv_pairs);
+    if (b.dk.wanted)
+      store_fragments(dk, it.key_row(b.dk.view, it.features, key + own), b.dk.view.stride,
+                      keys_left, it.features, b.dk.accumulate, b.dk_pairs);
   }
-  if (one_tile && b.dq.wanted && slice_first < seen) store_queries(dq, 0, b.dq.accumulate);
+  if (one_tile && b.dq.wanted && slice_first < seen)
+    store_queries(dq, first_query, b.dq.accumulate);
 }
 
 template <Precision P, int kValues>
 void launch(const CudaCall& call, NarrowBackward b) {
+  const Index queries = b.diagonal ? b.keys : b.c.plan.queries;  // of a block
   const auto bytes = [&](int rows) {
     return static_cast<std::size_t>(
-               BackwardTiles(nullptr, b.s, rows, static_cast<int>(b.c.plan.queries)).numbers) *
+               BackwardTiles(nullptr, b.s, rows, static_cast<int>(queries)).numbers) *
            sizeof(float);
   };
-  const int rows = static_cast<int>(std::min<Index>(kTile, (b.c.plan.queries + 15) / 16 * 16));
+  const int rows = static_cast<int>(std::min<Index>(kTile, (queries + 15) / 16 * 16));
   static const std::size_t limit = static_cast<std::size_t>(shared_memory_limit());
   b.tile_queries = bytes(rows) <= limit ? rows : kChunk;
   [[maybe_unused]] static const bool allowed = allow_shared_memory(narrow_backward<P, kValues>);
@@ -252,9 +224,28 @@ void launch(const CudaCall& call, NarrowBackward b) {
   cuda_check_launch("linear_attention narrow_backward");
 }
 
-template <Precision P>
-void launch_values(const CudaCall& call, const NarrowBackward& b) {
-  b.c.plan.values <= 64 ? launch<P, 8>(call, b) : launch<P, 16>(call, b);
+/// `diagonal`: slices are chunks, whose queries see keys of their own chunk.
+void launch_slices(const CudaCall& call, const LinearAttentionCuda& c,
+                   const LinearAttentionGradients<float>& to, const Gradient<float>& dq,
+                   Index slices, Index keys, bool diagonal) {
+  const bool parts = slices > 1 && !diagonal;
+  const NarrowBackward b{c,
+                         {to.dy, in_quads(to.dy, c.plan.values)},
+                         dq,
+                         to.dk,
+                         to.dv,
+                         slices,
+                         keys,
+                         parts ? dq.view.replicas * dq.view.replica_stride : 0,
+                         diagonal,
+                         NarrowLayout(c),
+                         0,
+                         in_quads(dq.view, c.plan.features),
+                         in_quads(to.dk.view, c.plan.features),
+                         in_quads(to.dv.view, c.plan.values)};
+  with_precision(call.precision, [&](auto p) {
+    c.plan.values <= 64 ? launch<p(), 8>(call, b) : launch<p(), 16>(call, b);
+  });
 }
 
 }  // namespace
@@ -266,31 +257,16 @@ Index narrow_backward_scratch(const LinearAttentionPlan& plan, Index replicas) {
 void narrow_backward_cuda(const CudaCall& call, const LinearAttentionCuda& c,
                           const LinearAttentionGradients<float>& gradients) {
   const KeySlices slices(c.plan);
-  const Gradient<float> dq =
-      slices.count > 1 ? query_parts(c, c.tensors.scratch, gradients.dq) : gradients.dq;
-  const NarrowBackward b{c,
-                         gradients,
-                         dq,
-                         slices.count,
-                         slices.keys,
-                         NarrowLayout(c),
-                         0,
-                         in_quads(gradients.dy, c.plan.values),
-                         in_quads(gradients.dk.view, c.plan.features),
-                         in_quads(gradients.dv.view, c.plan.values),
-                         in_quads(dq.view, c.plan.features)};
-  switch (call.precision) {
-    case Precision::fp32:
-      launch_values<Precision::fp32>(call, b);
-      break;
-    case Precision::tf32:
-      launch_values<Precision::tf32>(call, b);
-      break;
-    case Precision::bf16:
-      launch_values<Precision::bf16>(call, b);
-      break;
-  }
-  if (slices.count > 1) add_query_parts_cuda(call, c, slices, c.tensors.scratch, gradients.dq);
+  if (slices.count == 1)
+    return launch_slices(call, c, gradients, gradients.dq, 1, slices.keys, false);
+  const Gradient<float> parts = query_parts(c, c.tensors.scratch, gradients.dq);
+  launch_slices(call, c, gradients, parts, slices.count, slices.keys, false);
+  add_query_parts_cuda(call, c, slices, c.tensors.scratch, gradients.dq);
+}
+
+void diagonal_backward_cuda(const CudaCall& call, const LinearAttentionCuda& c,
+                            const LinearAttentionGradients<float>& gradients, Index chunk) {
+  launch_slices(call, c, gradients, gradients.dq, (c.plan.length + chunk - 1) / chunk, chunk, true);
 }
 
 }  // namespace recallbench

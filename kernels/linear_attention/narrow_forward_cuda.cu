@@ -155,14 +155,7 @@ void launch_rows(const CudaCall& call, const LinearAttentionCuda& c) {
 }  // namespace
 
 void narrow_forward_cuda(const CudaCall& call, const LinearAttentionCuda& c) {
-  switch (call.precision) {
-    case Precision::fp32:
-      return launch_rows<Precision::fp32>(call, c);
-    case Precision::tf32:
-      return launch_rows<Precision::tf32>(call, c);
-    case Precision::bf16:
-      return launch_rows<Precision::bf16>(call, c);
-  }
+  with_precision(call.precision, [&](auto p) { launch_rows<p()>(call, c); });
 }
 
 }  // namespace recallbench

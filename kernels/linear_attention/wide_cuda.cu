@@ -286,14 +286,7 @@ Index wide_backward_scratch(const LinearAttentionPlan& plan, Index replicas) {
 }
 
 void wide_forward_cuda(const CudaCall& call, const LinearAttentionCuda& c) {
-  switch (call.precision) {
-    case Precision::fp32:
-      return launch_forward<Precision::fp32>(call, c);
-    case Precision::tf32:
-      return launch_forward<Precision::tf32>(call, c);
-    case Precision::bf16:
-      return launch_forward<Precision::bf16>(call, c);
-  }
+  with_precision(call.precision, [&](auto p) { launch_forward<p()>(call, c); });
 }
 
 void wide_backward_cuda(const CudaCall& call, const LinearAttentionCuda& c,
@@ -310,17 +303,7 @@ void wide_backward_cuda(const CudaCall& call, const LinearAttentionCuda& c,
                        slices.count > 1 ? query_parts(c, parts, gradients.dq) : gradients.dq,
                        slices.count,
                        slices.keys};
-  switch (call.precision) {
-    case Precision::fp32:
-      launch_backward<Precision::fp32>(call, b);
-      break;
-    case Precision::tf32:
-      launch_backward<Precision::tf32>(call, b);
-      break;
-    case Precision::bf16:
-      launch_backward<Precision::bf16>(call, b);
-      break;
-  }
+  with_precision(call.precision, [&](auto p) { launch_backward<p()>(call, b); });
   if (slices.count > 1) add_query_parts_cuda(call, c, slices, parts, gradients.dq);
 }
 
