@@ -69,6 +69,7 @@ __global__ __launch_bounds__(kThreads) void chunked_forward(ChunkedForward b) {
     }
   }
   const int end = min(first + kTile, it.length);
+  const int positions[2] = {first + own + g, first + own + g + 8};
   for (int key = chunk * kChunkLength; key < end; key += kTile) {
     __syncthreads();
     copy_rows_async(m.k, s.feature_stride, it.key_row(in.k, it.features, key), in.k.stride, kTile,
@@ -83,14 +84,7 @@ __global__ __launch_bounds__(kThreads) void chunked_forward(ChunkedForward b) {
       clear(w);
       rows_product<exact_product(P)>(w, m.q + own * s.feature_stride, s.feature_stride,
                                      m.k + i * s.feature_stride, s.feature_stride, s.features);
-#pragma unroll
-      for (int n = 0; n < 2; ++n)
-#pragma unroll
-        for (int e = 0; e < 4; ++e) {
-          const bool sees = key + i + 8 * n + 2 * t + e % 2 <= first + own + g + e / 2 * 8;
-          w[n][e] = sees ? weight(w[n][e]) : 0.0f;
-          sums[e / 2] += w[n][e];
-        }
+      weigh(w, weight, key + i, positions, sums);
       fragment_product<product_of(P)>(y, w[0], w[1], m.v + i * s.value_stride, s.value_stride,
                                       value_tiles);
     }

@@ -75,6 +75,40 @@ struct Weight {
   }
 };
 
+/// Fragments of products <q, k> become weights, 0 where a key, from `key` on, lies beyond its
+/// query's position (of rows g and g + 8); they are added to the rows' sums.
+template <int N>
+__device__ inline void weigh(float (&w)[N][4], const Weight& weight, int key,
+                             const int (&positions)[2], float (&sums)[2]) {
+#pragma unroll
+  for (int n = 0; n < N; ++n)
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      const bool sees = key + 8 * n + 2 * lane_column() + e % 2 <= positions[e / 2];
+      w[n][e] = sees ? weight(w[n][e]) : 0.0f;
+      sums[e / 2] += w[n][e];
+    }
+}
+
+/// The transposed, backward: rows are keys from `key` on, columns queries with `positions` and
+/// d = `dots`. w: products to weights; ds: n vᵀ to gradients of products, also to `shared`.
+template <int N>
+__device__ inline void weigh_backward(float (&w)[N][4], float (&ds)[N][4], const Weight& weight,
+                                      int key, const int* positions, const float* dots,
+                                      float* shared, int stride, int tiles = N) {
+#pragma unroll
+  for (int n = 0; n < N; ++n)
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      if (n >= tiles) continue;
+      const int i = 8 * n + 2 * lane_column() + e % 2, j = lane_row() + e / 2 * 8;
+      const bool sees = key + j <= positions[i];
+      ds[n][e] = sees ? (ds[n][e] + dots[i]) * weight.slope(w[n][e]) : 0.0f;
+      w[n][e] = sees ? weight(w[n][e]) : 0.0f;
+      shared[j * stride + i] = ds[n][e];
+    }
+}
+
 /// to[i][j] = factor(i) · from[i][j] for i < kTile, j < Cols, zero beyond `rows` and `cols`. All
 /// threads of the block call.
 template <int Cols, class Factor>

@@ -89,7 +89,7 @@ __global__ __launch_bounds__(kThreads) void narrow_backward(NarrowBackward b) {
   const int slice = static_cast<int>(blockIdx.x % b.slices);
   const int slice_first = slice * static_cast<int>(b.keys);
   const int slice_end = min(slice_first + static_cast<int>(b.keys), it.length);
-  const int warp = threadIdx.x / 32, g = lane_row(), t = lane_column(), own = 16 * warp;
+  const int warp = threadIdx.x / 32, own = 16 * warp;
   const int value_tiles = (it.values + 7) / 8, feature_tiles = (it.features + 7) / 8;
   const int first_query = b.diagonal ? slice_first : 0;
   const int end_query = b.diagonal ? slice_end : it.queries;
@@ -155,18 +155,9 @@ __global__ __launch_bounds__(kThreads) void narrow_backward(NarrowBackward b) {
           begin_keys(key + kTile);
           next_begun = true;
         }
-#pragma unroll
-        for (int n = 0; n < kChunk / 8; ++n)
-#pragma unroll
-          for (int e = 0; e < 4; ++e) {
-            if (n >= tiles) continue;
-            const int i = chunk + 8 * n + 2 * t + e % 2, j = own + g + e / 2 * 8;
-            const bool sees = key + j <= m.positions[i];
-            ds[n][e] =
-                sees ? (ds[n][e] + m.dots[query - first_query + i]) * weight.slope(w[n][e]) : 0.0f;
-            w[n][e] = sees ? weight(w[n][e]) : 0.0f;
-            m.ds[j * m.ds_stride + i] = ds[n][e];
-          }
+        weigh_backward(w, ds, weight, key + own, m.positions + chunk,
+                       m.dots + query - first_query + chunk, m.ds + own * m.ds_stride + chunk,
+                       m.ds_stride, tiles);
 #pragma unroll
         for (int n = 0; n < kChunk / 8; n += 2) {
           if (n >= tiles) continue;

@@ -68,14 +68,7 @@ __global__ __launch_bounds__(kThreads) void narrow_forward(LinearAttentionCuda c
       clear(w);
       rows_product<exact_product(P)>(w, q + 16 * group * s.feature_stride, s.feature_stride,
                                      k + i * s.feature_stride, s.feature_stride, s.features);
-#pragma unroll
-      for (int n = 0; n < 2; ++n)
-#pragma unroll
-        for (int e = 0; e < 4; ++e) {
-          const bool sees = key + i + 8 * n + 2 * t + e % 2 <= positions[e / 2];
-          w[n][e] = sees ? weight(w[n][e]) : 0.0f;
-          sums[e / 2] += w[n][e];
-        }
+      weigh(w, weight, key + i, positions, sums);
       fragment_product<product_of(P)>(y, w[0], w[1], v + i * s.value_stride, s.value_stride,
                                       value_tiles);
     }

@@ -32,7 +32,7 @@ __global__ void add_query_parts(LinearAttentionCuda c, Index slice_keys, Gradien
 
 KeySlices::KeySlices(const LinearAttentionPlan& plan) {
   const Index tiles = (plan.length + kTileKeys - 1) / kTileKeys;
-  const Index wanted = std::min(tiles, (kWantedBlocks + plan.items() - 1) / plan.items());
+  const Index wanted = std::clamp<Index>(kWantedBlocks / plan.items(), 1, tiles);
   const Index tiles_each = (tiles + wanted - 1) / wanted;
   count = (tiles + tiles_each - 1) / tiles_each;
   keys = tiles_each * kTileKeys;

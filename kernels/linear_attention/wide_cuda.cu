@@ -52,14 +52,7 @@ __global__ __launch_bounds__(kThreads) void wide_forward(LinearAttentionCuda c, 
       __syncthreads();
       add_scores<P>(w, q + 16 * warp * kFeatureStride, k, it.features <= kExactFeatures);
     }
-#pragma unroll
-    for (int n = 0; n < kTile / 8; ++n)
-#pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        const bool sees = key + 8 * n + 2 * t + e % 2 <= positions[e / 2];
-        w[n][e] = sees ? weight(w[n][e]) : 0.0f;
-        sums[e / 2] += w[n][e];
-      }
+    weigh(w, weight, key, positions, sums);
     const bool last = key + kTile >= keys;
     float inverse[2] = {1, 1};
     if (last) {
@@ -146,7 +139,7 @@ __global__ __launch_bounds__(kThreads) void wide_backward(WideBackward b) {
   const int slice = static_cast<int>(blockIdx.x % b.slices);
   const int slice_first = slice * static_cast<int>(b.keys);
   const int slice_end = min(slice_first + static_cast<int>(b.keys), it.length);
-  const int warp = threadIdx.x / 32, g = lane_row(), t = lane_column();
+  const int warp = threadIdx.x / 32;
   const bool exact = it.features <= kExactFeatures;
   const auto load_values = [&](int key, int query, int d) {
     load_tile<kValues>(m.v, kValueStride, it.key_row(in.v, it.values, key) + d, in.v.stride,
@@ -192,16 +185,8 @@ __global__ __launch_bounds__(kThreads) void wide_backward(WideBackward b) {
         rows_product<product_of(P)>(ds, m.v + 16 * warp * kValueStride, kValueStride, m.n,
                                     kValueStride, kValues);
       }
-#pragma unroll
-      for (int n = 0; n < kTile / 8; ++n)
-#pragma unroll
-        for (int e = 0; e < 4; ++e) {
-          const int i = 8 * n + 2 * t + e % 2, j = 16 * warp + g + e / 2 * 8;
-          const bool sees = key + j <= m.positions[i];
-          ds[n][e] = sees ? (ds[n][e] + m.dots[i]) * weight.slope(w[n][e]) : 0.0f;
-          w[n][e] = sees ? weight(w[n][e]) : 0.0f;
-          m.ds[j * kQueryStride + i] = ds[n][e];
-        }
+      weigh_backward(w, ds, weight, key + 16 * warp, m.positions, m.dots,
+                     m.ds + 16 * warp * kQueryStride, kQueryStride);
       const int keys_left = it.length - key - 16 * warp;
       for (int d = 0; b.to.dv.wanted && d < it.values; d += kValues) {
         __syncthreads();
