@@ -24,13 +24,20 @@
 #define RECALLBENCH_SANITIZED "none"
 #endif
 
+#ifdef RECALLBENCH_CUDA
+#define RECALLBENCH_WITH_CUDA "yes"
+#else
+#define RECALLBENCH_WITH_CUDA "no"
+#endif
+
 /// How this translation unit is compiled, as far as objects that cross the border depend on it.
 /// A literal, so that the plugin's cannot be replaced by the program's when it is linked.
 #define RECALLBENCH_FINGERPRINT \
   "compiler " __VERSION__ "; C++ " RECALLBENCH_TEXT(__cplusplus) "; libstdc++ "        \
   RECALLBENCH_TEXT(_GLIBCXX_RELEASE) " abi " RECALLBENCH_TEXT(_GLIBCXX_USE_CXX11_ABI)  \
   "; vectors " RECALLBENCH_TEXT(__BIGGEST_ALIGNMENT__) "; sanitizer "                  \
-  RECALLBENCH_SANITIZED "; mixer interface " RECALLBENCH_TEXT(RECALLBENCH_MIXER_INTERFACE)
+  RECALLBENCH_SANITIZED "; CUDA " RECALLBENCH_WITH_CUDA "; mixer interface "                         \
+  RECALLBENCH_TEXT(RECALLBENCH_MIXER_INTERFACE)
 
 /// Raised whenever a type in mixers/, kernels/graph/ or kernels/base/ changes its layout.
 #define RECALLBENCH_MIXER_INTERFACE 2

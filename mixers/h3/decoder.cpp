@@ -110,8 +110,7 @@ class H3Decoder : public Decoder {
 
 std::unique_ptr<Decoder> make_h3_decoder(const H3Sizes& sizes, const HostParameters& parameters,
                                          Index length) {
-  check(sizes.l_max == 0 || length <= sizes.l_max, "h3",
-        "expected at most l_max = {} tokens, got {}", sizes.l_max, length);
+  sizes.check_length(length);
   return std::make_unique<H3Decoder>(sizes, parameters);
 }
 

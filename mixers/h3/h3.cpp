@@ -109,8 +109,7 @@ class H3 : public SequenceMixer {
   Tensor products(Forward& f, const Tensor& u) const {
     Graph& g = f.graph();
     const Index length = u.shape[2];
-    check(size_.l_max == 0 || length <= size_.l_max, "h3",
-          "expected at most l_max = {} tokens, got {}", size_.l_max, length);
+    size_.check_length(length);
     const Tensor shift = shift_ssm_filter(g, f.parameter(shift_b_), f.parameter(shift_c_),
                                           f.parameter(shift_d_), std::min(length, size_.states));
     const Tensor k = long_conv(g, project(f, u, k_), shift);

@@ -17,8 +17,7 @@ class HyenaDecoder : public Decoder {
         p_(p),
         dim_(static_cast<std::size_t>(options.d_model)),
         window_(3 * dim_ * static_cast<std::size_t>(options.short_filter - 1)) {
-    check(length <= options.l_max, "hyena", "expected at most l_max = {} tokens, got {}",
-          options.l_max, length);
+    options.check_length(length);
     for (Index t = 0; t < length; ++t)
       add_tap(static_cast<std::size_t>(t));
   }

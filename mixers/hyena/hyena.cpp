@@ -17,7 +17,7 @@ namespace {
 HyenaOptions read_options(const MixerContext& context, Options& o) {
   HyenaOptions h;
   h.d_model = context.d_model;
-  h.l_max = o.integer("l_max", 1024, 1, 8192, "longest sequence");
+  h.l_max = o.length("l_max", 1024, 8192, "longest sequence");
   h.order = o.integer("filter_order", 64, 1, 4096, "width of the filter's network");
   h.short_filter = o.integer("short_filter_order", 3, 1, 64, "taps of the short convolution");
   h.features = o.integer("emb_dim", 3, 3, 1025, "features of a position, an odd number");
@@ -136,8 +136,7 @@ class Hyena : public SequenceMixer {
   std::pair<Tensor, Tensor> convolve(Forward& f, const Tensor& u) const {
     Graph& g = f.graph();
     const Index width = o_.d_model, length = u.shape[2];
-    check(length <= o_.l_max, "hyena", "expected at most l_max = {} tokens, got {}", o_.l_max,
-          length);
+    o_.check_length(length);
     const Tensor c = causal_conv(g, linear(g, u, f.parameter(in_), f.parameter(in_bias_)),
                                  f.parameter(short_), f.parameter(short_bias_));
     const Tensor w = multiply(g, c.columns(2 * width, width), c.columns(0, width));

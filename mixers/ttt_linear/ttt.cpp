@@ -13,6 +13,9 @@ namespace recallbench {
 namespace {
 
 constexpr double kPostNormEps = 1e-6;
+// The inner model's LayerNorm over two numbers says only which is larger, and has no gradient to
+// learn from.
+constexpr Index kLeastHead = 4;
 
 TttConfig read_options(const MixerContext& context, Options& o, bool mlp) {
   TttConfig c;
@@ -21,6 +24,9 @@ TttConfig read_options(const MixerContext& context, Options& o, bool mlp) {
   c.heads = o.integer("num_heads", 1, 1, 1 << 20, "heads, each with an inner model of its own");
   if (c.d_model % (2 * c.heads) != 0)
     o.reject("num_heads", fmt::format("must divide d_model = {} into even parts", c.d_model));
+  if (c.d_model / c.heads < kLeastHead)
+    o.reject("num_heads", fmt::format("must leave a head at least {} of d_model = {} numbers",
+                                      kLeastHead, c.d_model));
   c.base_rate = o.number("ttt_base_lr", 1.0, 0.0, 1e6, "of the inner learning rates");
   c.mini_batch =
       o.integer("mini_batch_size", 16, 1, 1024, "tokens whose gradients share one set of weights");

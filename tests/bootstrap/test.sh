@@ -75,7 +75,8 @@ command_line() {
   start demo --help && exits 0 'help of a command' && says 'Usage:'
   start && exits 2 'no command' && says 'Usage:'
   start tset && exits 2 'a misspelt command' && says "unknown command 'tset'"
-  start build now && exits 2 'an argument too many' && says "unknown command 'build now'"
+  start build now && exits 2 'a build that is not there' && says "unknown build 'now'; known: cuda"
+  start build cuda now && exits 2 'an argument too many' && says "unknown command 'build cuda"
   start test msan && exits 2 'an unknown sanitizer' && says 'known: asan, tsan'
   ran_no cmake
 }
@@ -108,6 +109,16 @@ installs() {
   start build && exits 1 'no root, no sudo' && says 'there is no sudo; run as root: apt-get install'
   stand_in sudo "echo \"sudo \$*\" >>$work/log; [[ \$1 != -n ]] || shift; exec \"\$@\""
   start build && exits 0 'sudo' && ran 'sudo -n env DEBIAN_FRONTEND=noninteractive apt-get'
+}
+
+with_cuda() {
+  fresh_machine
+  machine=(CUDACXX=/opt/nvcc)
+  start build cuda && exits 0 'a build with CUDA' && ran 'cmake --build --preset cuda'
+  says 'build/cuda/sweeps/recallbench'
+  machine=()
+  stand_in nvcc ''
+  start build cuda && exits 0 'nvcc on PATH' && ran 'cmake --preset cuda'
 }
 
 install_fails() {
@@ -169,6 +180,7 @@ package_names() {
 command_line
 nothing_missing
 installs
+with_cuda
 install_fails
 old_tools
 demo

@@ -77,7 +77,7 @@ TEST_F(Cli, WrongLinesAreToldWhatAndHow) {
       {{"sweep", "two.toml", "--device", "cuda:-1"}, 2, "must be cpu, cuda or cuda:N"},
       {{"sweep", "two.toml", "--device", "cuda:99"}, 2, "GPU"},
       {{"sweep", "two.toml", "precision=tf32"}, 2, "needs --device cuda"},
-      {{"sweep", "two.toml", "precision=fp8"}, 2, "\"bf16\""},
+      {{"sweep", "two.toml", "precision=fp8"}, 2, "tf32, bf16"},
       {{"sweep", "two.toml", "--population", "0"}, 2, "--population"},
       {{"sweep", "two.toml", "--models", "nobody"}, 2, "no model 'nobody'"},
       {{"sweep", "no-such-recipe"}, 2, "no-such-recipe"},
