@@ -14,7 +14,7 @@ namespace recallbench {
 double estimated_work(const RunConfig& config);
 
 /// How many runs of this one's shape should train together: on the CPU 1, for its cores take runs
-/// side by side; on a GPU as many as its steps leave room for.
+/// side by side; on a GPU as many as were measured to pay.
 std::int64_t population_size(const RunConfig& config, Device device);
 
 /// Indices of `work`, largest first, equal ones in their order: the longest runs start first, so
