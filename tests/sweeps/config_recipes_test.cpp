@@ -129,6 +129,45 @@ TEST(Recipes, BasedFigure2HasThePublishedStateSizes) {
   EXPECT_EQ(all, 43);
 }
 
+// based-figure2's runs are among them, and need not be trained again.
+TEST(Recipes, RecallMemoryTradeoffAddsFourFamilies) {
+  std::map<std::string, std::set<double>> sizes;
+  std::set<std::string> ids;
+  const Recipe recipe = load_recipe("recall-memory-tradeoff");
+  EXPECT_EQ(recipe.runs.size(), 4u * 55);
+  expect_rates(recipe, {-3, -2.5, -2, -1.5});
+  for (const RunConfig& run : recipe.runs) {
+    ids.insert(run_id(run));
+    sizes[run.model_name].insert(
+        Model(run.model, DType::f32, 1).published_state_bytes(1024).value());
+  }
+  EXPECT_EQ(sizes.at("delta_net"), (std::set<double>{8960, 34304, 134144}));
+  EXPECT_EQ(sizes.at("gated_delta_net"), (std::set<double>{17152, 67072, 265216}));
+  EXPECT_EQ(sizes.at("gla"), (std::set<double>{4864, 17920, 68608}));
+  EXPECT_EQ(sizes.at("rwkv7"), (std::set<double>{17152, 34304, 68608}));
+  for (const RunConfig& run : load_recipe("based-figure2").runs)
+    EXPECT_EQ(ids.count(run_id(run)), 1u) << run.model_name;
+}
+
+TEST(Recipes, FeatureMaps) {
+  const Recipe recipe = load_recipe("feature-maps");
+  std::map<std::string, std::set<Index>> widths;
+  for (const RunConfig& run : recipe.runs) {
+    widths[run.model_name].insert(run.model.d_model);
+    const Values& options = run.model.layers[1].options;
+    const bool taylor = run.model_name.starts_with("taylor");
+    EXPECT_EQ(integer(options, "feature_dim"), run.model_name == "taylor 16"   ? 16
+                                               : run.model_name == "taylor 24" ? 24
+                                                                               : run.model.d_model);
+    EXPECT_EQ(std::get<std::string>(options.at("feature_map")),
+              taylor ? "taylor_exp" : run.model_name);
+  }
+  EXPECT_EQ(recipe.runs.size(), 4u * 9 * 8);
+  EXPECT_EQ(widths.size(), 9u);
+  for (const auto& [name, of_map] : widths)
+    EXPECT_EQ(of_map, (std::set<Index>{64, 128, 192, 256, 320, 384, 448, 512})) << name;
+}
+
 TEST(Recipes, ZoologyFigure2) {
   const Recipe recipe = load_recipe("zoology-figure2");
   EXPECT_EQ(count_by_model(recipe), (std::map<std::string, int>{{"attention", 64},
@@ -136,7 +175,8 @@ TEST(Recipes, ZoologyFigure2) {
                                                                 {"based", 64},
                                                                 {"h3", 64},
                                                                 {"hyena", 64},
-                                                                {"mamba", 64}}));
+                                                                {"mamba", 64},
+                                                                {"rwkv", 64}}));
   expect_rates(recipe, {-4, -10.0 / 3, -8.0 / 3, -2});
   const std::map<std::int64_t, std::pair<std::int64_t, std::int64_t>> pairs_and_batch = {
       {64, {4, 512}}, {128, {8, 512}}, {256, {16, 256}}, {512, {64, 128}}};
