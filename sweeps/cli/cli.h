@@ -35,6 +35,7 @@ void add_sweep(CommandLine& line);
 void add_status(CommandLine& line);
 void add_plot(CommandLine& line);
 void add_pareto(CommandLine& line);
+void add_compare(CommandLine& line);
 void add_list(CommandLine& line);
 void add_check(CommandLine& line);
 void add_sample(CommandLine& line);

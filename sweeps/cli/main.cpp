@@ -44,8 +44,8 @@ void add_common(CommandLine& line) {
 }
 
 void add_subcommands(CommandLine& line) {
-  for (const auto add : {add_run, add_sweep, add_status, add_plot, add_pareto, add_list, add_check,
-                         add_sample, add_forward, add_doctor, add_worker})
+  for (const auto add : {add_run, add_sweep, add_status, add_plot, add_pareto, add_compare,
+                         add_list, add_check, add_sample, add_forward, add_doctor, add_worker})
     add(line);
 }
 

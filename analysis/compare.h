@@ -1,0 +1,31 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "analysis/published.h"
+#include "analysis/selection.h"
+#include "analysis/table.h"
+
+namespace recallbench {
+
+/// A published point and the model point that stands where it does.
+struct ComparedPoint {
+  std::string family, model;
+  double state_bytes;  ///< by the published formula, as computed here
+  double published, here;
+  bool holds;  ///< here >= published - tolerance
+};
+
+/// Each published point beside the point of its family (family_of) whose published state lies
+/// nearest, within 3 %: as far as states are read off a figure. By rising state within a family;
+/// what has no partner on either side is left out. `here` is the point's chosen setting on
+/// validation data, as the published figures choose.
+std::vector<ComparedPoint> compare_with_published(const std::vector<ModelPoint>& points,
+                                                  const std::vector<PublishedPoint>& published,
+                                                  double tolerance);
+
+/// model, state, published, here, difference, holds.
+Table comparison_table(const std::vector<ComparedPoint>& points);
+
+}  // namespace recallbench
