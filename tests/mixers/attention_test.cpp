@@ -2,93 +2,33 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 
-#include "mixers/obligations/lone_mixer.h"
-#include "mixers/registry.h"
-#include "tests/support/run_case.h"
+#include "tests/mixers/support.h"
 
 namespace recallbench::testing {
 namespace {
 
-struct Config {
-  std::string label, mixer;
-  Values options;
-  bool zoology;
-  Index d_model;
-};
-
-void PrintTo(const Config& c, std::ostream* out) {
-  *out << c.label;
-}
-
-MadeMixer make(const Config& c) {
-  MixerContext context;
-  context.d_model = c.d_model;
-  context.n_layers = 2;
-  context.zoology = c.zoology;
-  return make_mixer(c.mixer, c.options, context);
-}
-
-void expect_at_most(double error, double bound, const std::string& what) {
-  if (!(error <= bound)) ADD_FAILURE() << what << ": error " << error << " over bound " << bound;
-}
-
-class AttentionMixers : public ::testing::TestWithParam<Config> {
- protected:
-  void SetUp() override { set_memory_poisoning(true); }
-  void TearDown() override { set_memory_poisoning(false); }
-};
+class AttentionMixers : public MixerForms {};
 
 TEST_P(AttentionMixers, ForwardIsTheFoldOfTheDecoder) {
   const MadeMixer made = make(GetParam());
-  const HostParameters parameters = random_parameters(made.specs, 3, 0.5);
-  for (const Index length : {1, 2, 13, 77}) {
-    const MixerInput input = random_input(2, length, GetParam().d_model, 5);
-    const std::vector<double> folded = fold_decoder(made, parameters, input);
-    const auto error = [&](const MixerRun& run) { return relative_error(run.y, folded); };
-    for (const bool training : {false, true}) {
-      expect_at_most(error(run_mixer<double>(made, parameters, input, training)), 1e-10,
-                     fmt::format("double, L = {}", length));
-      expect_at_most(error(run_mixer<float>(made, parameters, input, training)), 2e-5,
-                     fmt::format("float, L = {}", length));
-    }
-  }
+  expect_forward_is_the_fold(made, random_parameters(made.specs, 3, 0.5), {1, 2, 13, 77});
 }
 
 TEST_P(AttentionMixers, LabelledRowsAreThoseOfForward) {
   const MadeMixer made = make(GetParam());
-  const HostParameters parameters = random_parameters(made.specs, 3, 0.5);
-  MixerInput input = random_input(2, 13, GetParam().d_model, 5);
-  const std::vector<double> all = run_mixer<double>(made, parameters, input, false).y;
-  input.positions = {12, 3, 0, 7, 7, 0, 1, 12, 5, 0};
-  expect_at_most(
-      relative_error(run_mixer<double>(made, parameters, input, true).y, rows_at(all, input)),
-      1e-12, "rows");
+  expect_labelled_rows(made, random_parameters(made.specs, 3, 0.5));
 }
 
 TEST_P(AttentionMixers, GradientsEqualCentralDifferences) {
   const MadeMixer made = make(GetParam());
-  const HostParameters parameters = random_parameters(made.specs, 4, 0.5);
-  MixerInput input = random_input(2, 11, GetParam().d_model, 6);
-  std::string worst = "everything";
-  expect_at_most(gradient_error(made, parameters, input, worst), 1e-6, "all rows, " + worst);
-  input.positions = {10, 3, 0, 4, 2, 2};
-  expect_at_most(gradient_error(made, parameters, input, worst), 1e-6, "labelled rows, " + worst);
+  expect_gradients(made, random_parameters(made.specs, 4, 0.5), 11, {10, 3, 0, 4, 2, 2});
 }
 
 TEST_P(AttentionMixers, AChangedTokenLeavesEarlierOutputsUnchanged) {
   const MadeMixer made = make(GetParam());
-  const HostParameters parameters = random_parameters(made.specs, 3, 0.5);
-  const Index d = GetParam().d_model, length = 80, changed = 66;
-  const MixerInput input = random_input(1, length, d, 5);
-  MixerInput other = input;
-  for (Index j = 0; j < d; ++j)
-    other.x[static_cast<std::size_t>(changed * d + j)] += 3;
-  const std::vector<double> before = run_mixer<float>(made, parameters, input, false).y;
-  const std::vector<double> after = run_mixer<float>(made, parameters, other, false).y;
-  const auto here = before.begin() + changed * d;
-  EXPECT_TRUE(std::equal(before.begin(), here, after.begin()));
-  EXPECT_FALSE(std::equal(here, here + d, after.begin() + changed * d));
+  expect_causal(made, random_parameters(made.specs, 3, 0.5), 80, 66);
 }
 
 // A query that is not a number, while keys and values are: the exponentials must not swallow it.
@@ -105,31 +45,23 @@ TEST_P(AttentionMixers, NotANumberIsNotHidden) {
 INSTANTIATE_TEST_SUITE_P(
     All, AttentionMixers,
     ::testing::Values(
-        Config{"attention", "attention", {}, false, 8},
-        Config{"attention_zoology", "attention", {{"num_heads", 2L}}, true, 8},
-        Config{"three_heads", "attention", {{"num_heads", 3L}, {"bias", false}}, false, 9},
-        Config{"no_bias_zoology", "attention", {{"bias", false}}, true, 4},
-        Config{"window", "sliding_window", {{"block_size", 4L}}, false, 8},
-        Config{"window_zoology", "sliding_window", {{"block_size", 4L}}, true, 8},
-        Config{"window_of_one", "sliding_window", {{"block_size", 1L}, {"bias", false}}, false, 5},
-        Config{"window_default", "sliding_window", {}, false, 6}),
+        MixerConfig{"attention", "attention", {}, false, 8},
+        MixerConfig{"attention_zoology", "attention", {{"num_heads", 2L}}, true, 8},
+        MixerConfig{"three_heads", "attention", {{"num_heads", 3L}, {"bias", false}}, false, 9},
+        MixerConfig{"no_bias_zoology", "attention", {{"bias", false}}, true, 4},
+        MixerConfig{"window", "sliding_window", {{"block_size", 4L}}, false, 8},
+        MixerConfig{"window_zoology", "sliding_window", {{"block_size", 4L}}, true, 8},
+        MixerConfig{
+            "window_of_one", "sliding_window", {{"block_size", 1L}, {"bias", false}}, false, 5},
+        MixerConfig{"window_default", "sliding_window", {}, false, 6}),
     [](const auto& info) { return info.param.label; });
 
-/// Numbers carried after `length` tokens.
-Index state_numbers(const std::string& mixer, const Values& options, bool zoology, Index length) {
-  const MadeMixer made = make({"", mixer, options, zoology, 6});
-  Index numbers = -1;
-  fold_decoder(made, random_parameters(made.specs, 1, 0.1), random_input(1, length, 6, 2),
-               &numbers);
-  return numbers;
-}
-
 TEST(AttentionState, IsTheCache) {
-  EXPECT_EQ(state_numbers("attention", {{"num_heads", 2L}}, false, 9), 2 * 6 * 9);
+  EXPECT_EQ(state_numbers(make({"", "attention", {{"num_heads", 2L}}, false, 6}), 9), 2 * 6 * 9);
   const Values window{{"block_size", 4L}};
-  EXPECT_EQ(state_numbers("sliding_window", window, true, 3), 2 * 6 * 3);
-  EXPECT_EQ(state_numbers("sliding_window", window, true, 9), 2 * 6 * 4);
-  EXPECT_EQ(state_numbers("sliding_window", window, false, 9), 2 * 6 * 3);
+  EXPECT_EQ(state_numbers(make({"", "sliding_window", window, true, 6}), 3), 2 * 6 * 3);
+  EXPECT_EQ(state_numbers(make({"", "sliding_window", window, true, 6}), 9), 2 * 6 * 4);
+  EXPECT_EQ(state_numbers(make({"", "sliding_window", window, false, 6}), 9), 2 * 6 * 3);
 }
 
 TEST(AttentionState, PublishedBytes) {
@@ -173,38 +105,21 @@ TEST(AttentionDropout, ActsInTrainingAndAlikeOnLabelledRows) {
       1e-12, "rows");
 }
 
-/// The text of the error that making the mixer throws.
-std::string refusal(const std::string& mixer, const Values& options, bool zoology) {
-  try {
-    make({"", mixer, options, zoology, 8});
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::usage);
-    return error.what();
-  }
-  return "accepted";
-}
-
 TEST(AttentionOptions, WrongOnesAreRefused) {
-  EXPECT_NE(refusal("attention", {{"num_heads", 3L}}, false).find("divide"), std::string::npos);
-  EXPECT_NE(refusal("attention", {{"dropout", 1.0}}, false).find("below 1"), std::string::npos);
-  EXPECT_NE(refusal("attention", {{"num_head", 2L}}, false).find("num_heads"), std::string::npos);
-  EXPECT_NE(refusal("sliding_window", {{"block_size", 0L}}, false).find("block_size"),
-            std::string::npos);
-  EXPECT_NE(
-      refusal("sliding_window", {{"attention_dropout", 0.1}}, false).find("attention_dropout"),
-      std::string::npos);
-  EXPECT_EQ(refusal("sliding_window", {{"attention_dropout", 0.1}}, true), "accepted");
+  expect_refused({"", "attention", {{"num_heads", 3L}}}, "divide");
+  expect_refused({"", "attention", {{"dropout", 1.0}}}, "below 1");
+  expect_refused({"", "attention", {{"num_head", 2L}}}, "num_heads");
+  expect_refused({"", "sliding_window", {{"block_size", 0L}}}, "block_size");
+  expect_refused({"", "sliding_window", {{"attention_dropout", 0.1}}}, "attention_dropout");
+  EXPECT_NO_THROW(make({"", "sliding_window", {{"attention_dropout", 0.1}}, true, 8}));
 }
 
 TEST(AttentionParameters, NamesAndShapes) {
   const MadeMixer made = make({"", "sliding_window", {}, true, 8});
-  std::map<std::string, std::vector<Index>> shapes;
-  for (const ParameterSpec& spec : made.specs)
-    shapes[spec.name] = spec.shape;
-  EXPECT_EQ(shapes, (std::map<std::string, std::vector<Index>>{{"Wqkv.weight", {24, 8}},
-                                                               {"Wqkv.bias", {24}},
-                                                               {"out_proj.weight", {8, 8}},
-                                                               {"out_proj.bias", {8}}}));
+  EXPECT_EQ(shapes(made), (Shapes{{"Wqkv.weight", {24, 8}},
+                                  {"Wqkv.bias", {24}},
+                                  {"out_proj.weight", {8, 8}},
+                                  {"out_proj.bias", {8}}}));
   EXPECT_EQ(make({"", "attention", {{"bias", false}}, true, 8}).specs.size(), 3u);
   EXPECT_EQ(make({"", "attention", {{"bias", false}}, false, 8}).specs.size(), 2u);
 }

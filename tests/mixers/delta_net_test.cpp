@@ -5,29 +5,20 @@
 #include <algorithm>
 #include <cmath>
 
-#include "mixers/model.h"
-#include "mixers/obligations/lone_mixer.h"
-#include "mixers/registry.h"
+#include "tests/mixers/support.h"
 
 namespace recallbench::testing {
 namespace {
 
 MadeMixer make(const std::string& mixer, const Values& options, bool zoology = false,
                Index d_model = 8) {
-  return make_mixer(mixer, options, {1, 2, d_model, zoology, true});
+  return make(MixerConfig{"", mixer, options, zoology, d_model, 1});
 }
 
 /// Layers as in the reference's Figure 2: a short convolution, then the mixer with two heads.
 ModelConfig hybrid(const std::string& mixer, Index d) {
-  ModelConfig config;
-  config.zoology = true;
-  config.d_model = d;
-  config.layers.resize(2);
-  config.layers[0].mixer = "base_conv";
-  config.layers[0].options = {{"kernel_size", std::int64_t{3}}};
-  config.layers[1].mixer = mixer;
-  config.layers[1].options = {{"num_heads", std::int64_t{2}}, {"use_gate", false}};
-  return config;
+  return reference_model(d, {{"base_conv", {{"kernel_size", std::int64_t{3}}}, ""},
+                             {mixer, {{"num_heads", std::int64_t{2}}, {"use_gate", false}}, ""}});
 }
 
 TEST(DeltaNetState, PublishedBytesAndParametersAreTheReferences) {
@@ -48,30 +39,15 @@ TEST(DeltaNetState, PublishedBytesAndParametersAreTheReferences) {
   }
 }
 
-Index state_numbers(const std::string& mixer, const Values& options, Index length) {
-  const MadeMixer made = make(mixer, options);
-  Index numbers = -1;
-  fold_decoder(made, random_parameters(made.specs, 1, 0.1), random_input(1, length, 8, 2),
-               &numbers);
-  return numbers;
-}
-
 TEST(DeltaNetState, IsTheMatrixAndTheWindows) {
-  EXPECT_EQ(state_numbers("delta_net", {}, 1), 64 + 24 * 3);
-  EXPECT_EQ(state_numbers("delta_net", {{"num_heads", 2L}, {"conv_size", 2L}}, 9), 2 * 16 + 24);
-  EXPECT_EQ(state_numbers("delta_net", {{"use_short_conv", false}}, 9), 64);
-  EXPECT_EQ(state_numbers("gated_delta_net", {{"num_heads", 4L}}, 9), 4 * 2 * 4 + 32 * 3);
-}
-
-std::map<std::string, std::vector<Index>> shapes(const MadeMixer& made) {
-  std::map<std::string, std::vector<Index>> all;
-  for (const ParameterSpec& spec : made.specs)
-    all[spec.name] = spec.shape;
-  return all;
+  EXPECT_EQ(state_numbers(make("delta_net", {}), 1), 64 + 24 * 3);
+  EXPECT_EQ(state_numbers(make("delta_net", {{"num_heads", 2L}, {"conv_size", 2L}}), 9),
+            2 * 16 + 24);
+  EXPECT_EQ(state_numbers(make("delta_net", {{"use_short_conv", false}}), 9), 64);
+  EXPECT_EQ(state_numbers(make("gated_delta_net", {{"num_heads", 4L}}), 9), 4 * 2 * 4 + 32 * 3);
 }
 
 TEST(DeltaNetParameters, NamesAndShapes) {
-  using Shapes = std::map<std::string, std::vector<Index>>;
   EXPECT_EQ(shapes(make("delta_net", {{"num_heads", 2L}, {"expand_k", 0.5}, {"use_gate", true}})),
             (Shapes{{"q_proj.weight", {4, 8}},
                     {"k_proj.weight", {4, 8}},
@@ -97,33 +73,24 @@ TEST(DeltaNetParameters, TheDeadOneIsThereOnlyUnderCompat) {
   EXPECT_EQ(shapes(make("gated_delta_net", {{"num_heads", 2L}}, false)).count("D"), 0u);
 }
 
-std::vector<double> initial(const std::string& name, bool zoology) {
-  const MadeMixer made = make("gated_delta_net", {{"num_heads", 256L}}, zoology, 256);
-  Parameters parameters(made.specs, DType::f64, 1);
-  parameters.initialise(0, 7);
-  return parameters.get(parameters.find(name), 0);
-}
-
-double deviation(const std::vector<double>& values) {
-  double square = 0;
-  for (const double v : values)
-    square += v * v / static_cast<double>(values.size());
-  return std::sqrt(square);
+/// Initial values of one parameter of a wide gated layer.
+std::vector<double> wide(const std::string& name, bool zoology) {
+  return initial(name, make("gated_delta_net", {{"num_heads", 256L}}, zoology, 256));
 }
 
 TEST(DeltaNetInitialisation, Distributions) {
-  EXPECT_NEAR(deviation(initial("q_proj.weight", true)), 0.02, 0.0005);
-  EXPECT_NEAR(deviation(initial("q_conv1d.weight", true)), 0.5 / std::sqrt(3.0), 0.015);
-  for (const double v : initial("o_norm.weight", true))
+  EXPECT_NEAR(deviation(wide("q_proj.weight", true)), 0.02, 0.0005);
+  EXPECT_NEAR(deviation(wide("q_conv1d.weight", true)), 0.5 / std::sqrt(3.0), 0.015);
+  for (const double v : wide("o_norm.weight", true))
     EXPECT_EQ(v, 1);
   double mean = 0;
-  for (const double v : initial("A_log", true)) {
+  for (const double v : wide("A_log", true)) {
     EXPECT_GT(std::exp(v), 0);
     EXPECT_LT(std::exp(v), 16);
     mean += std::exp(v) / 256;
   }
   EXPECT_NEAR(mean, 8, 1);
-  for (const double v : initial("dt_bias", true)) {
+  for (const double v : wide("dt_bias", true)) {
     EXPECT_GE(std::log1p(std::exp(v)), 0.001 * (1 - 1e-9));
     EXPECT_LE(std::log1p(std::exp(v)), 0.1 * (1 + 1e-9));
   }
@@ -131,8 +98,8 @@ TEST(DeltaNetInitialisation, Distributions) {
 
 // Quirk Q5.
 TEST(DeltaNetInitialisation, TheOutputIsScaledWithTheDepthOnlySoundly) {
-  EXPECT_NEAR(deviation(initial("o_proj.weight", true)), 0.02, 0.0005);
-  EXPECT_NEAR(deviation(initial("o_proj.weight", false)), 0.01, 0.0003);
+  EXPECT_NEAR(deviation(wide("o_proj.weight", true)), 0.02, 0.0005);
+  EXPECT_NEAR(deviation(wide("o_proj.weight", false)), 0.01, 0.0003);
 }
 
 /// A gated layer whose heads' A_log are as given.
@@ -164,28 +131,14 @@ TEST(DeltaNetDecay, NotANumberIsNotHidden) {
     EXPECT_TRUE(std::isnan(number));
 }
 
-/// The text of the error that making the mixer throws.
-std::string refusal(const std::string& mixer, const Values& options) {
-  try {
-    make(mixer, options);
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::usage);
-    return error.what();
-  }
-  return "accepted";
-}
-
 TEST(DeltaNetOptions, WrongOnesAreRefused) {
-  EXPECT_NE(refusal("delta_net", {{"num_heads", 3L}}).find("must divide expand_k d_model"),
-            std::string::npos);
-  EXPECT_NE(refusal("delta_net", {{"num_heads", 2L}, {"expand_v", 1.1}}).find("expand_v d_model"),
-            std::string::npos);
-  EXPECT_NE(refusal("delta_net", {{"qk_activation", "silo"}}).find("silu"), std::string::npos);
-  EXPECT_NE(refusal("delta_net", {{"qk_norm", "sum"}}).find("elu"), std::string::npos);
-  EXPECT_NE(refusal("delta_net", {{"use_betta", true}}).find("use_beta"), std::string::npos);
-  EXPECT_NE(refusal("gated_delta_net", {{"use_beta", true}}).find("use_beta"), std::string::npos);
-  EXPECT_NE(refusal("gated_delta_net", {{"num_heads", 5L}}).find("must divide d_model"),
-            std::string::npos);
+  expect_refused({"", "delta_net", {{"num_heads", 3L}}}, "must divide expand_k d_model");
+  expect_refused({"", "delta_net", {{"num_heads", 2L}, {"expand_v", 1.1}}}, "expand_v d_model");
+  expect_refused({"", "delta_net", {{"qk_activation", "silo"}}}, "silu");
+  expect_refused({"", "delta_net", {{"qk_norm", "sum"}}}, "elu");
+  expect_refused({"", "delta_net", {{"use_betta", true}}}, "use_beta");
+  expect_refused({"", "gated_delta_net", {{"use_beta", true}}}, "use_beta");
+  expect_refused({"", "gated_delta_net", {{"num_heads", 5L}}}, "must divide d_model");
 }
 
 }  // namespace

@@ -3,24 +3,15 @@
 
 #include <cmath>
 
-#include "mixers/obligations/lone_mixer.h"
-#include "mixers/obligations/obligations.h"
+#include "tests/mixers/support.h"
 
 namespace recallbench::testing {
 namespace {
 
 using Int = std::int64_t;
 
-MixerContext context_of(Index d_model, bool zoology) {
-  MixerContext context;
-  context.d_model = d_model;
-  context.n_layers = 2;
-  context.zoology = zoology;
-  return context;
-}
-
-MadeMixer make(const Values& options, Index d_model, bool zoology = false) {
-  return make_mixer("hgrn2", options, context_of(d_model, zoology));
+MixerConfig hgrn2(const Values& options, Index d_model, bool zoology = false) {
+  return {"", "hgrn2", options, zoology, d_model};
 }
 
 TEST(Hgrn2Forms, OddConfigurationsKeepTheObligations) {
@@ -28,15 +19,12 @@ TEST(Hgrn2Forms, OddConfigurationsKeepTheObligations) {
        {std::pair<Values, Index>{{{"expand_ratio", Int{7}}, {"lower_bound", 0.6}}, 21},
         {{{"expand_ratio", Int{1}}}, 3},
         {{{"expand_ratio", Int{4}}, {"num_heads", Int{2}}, {"norm_eps", 0.01}}, 8}})
-    for (const Obligation& o : check_obligations("hgrn2", mixer_registry().find("hgrn2"), options,
-                                                 context_of(d_model, false)))
-      EXPECT_FALSE(o.failed()) << o.number << " " << o.name << ": " << o.measured << " over "
-                               << o.bound << ", " << o.detail;
+    expect_obligations(hgrn2(options, d_model));
 }
 
 // Gates far from 0 in either direction: decays that are 0 or 1 in float, over many chunks.
 TEST(Hgrn2Forms, GatesMayBeShutOrWideOpen) {
-  const MadeMixer made = make({{"expand_ratio", Int{4}}}, 8);
+  const MadeMixer made = make(hgrn2({{"expand_ratio", Int{4}}}, 8));
   auto values = random_parameters(made.specs, 3, 0.5).all();
   for (double& w : values.at("f_proj.weight"))
     w *= 60;
@@ -52,18 +40,16 @@ TEST(Hgrn2Forms, GatesMayBeShutOrWideOpen) {
 }
 
 TEST(Hgrn2State, IsOneMatrixForEachHead) {
-  const MadeMixer made = make({{"expand_ratio", Int{4}}}, 24, true);
-  Index numbers = -1;
-  fold_decoder(made, random_parameters(made.specs, 1, 0.1), random_input(1, 9, 24, 2), &numbers);
-  EXPECT_EQ(numbers, 6 * 4 * 4);
+  const MadeMixer made = make(hgrn2({{"expand_ratio", Int{4}}}, 24, true));
+  EXPECT_EQ(state_numbers(made, 9), 6 * 4 * 4);
   EXPECT_EQ(made.mixer->published_state_size(64), 4.0 * 6 * 4 * 4);
-  EXPECT_EQ(make({}, 256).mixer->published_state_size(64), 4.0 * 128 * 256);
+  EXPECT_EQ(make(hgrn2({}, 256)).mixer->published_state_size(64), 4.0 * 128 * 256);
 }
 
 // The reference's layer takes norm_eps and uses 1e-5.
 TEST(Hgrn2Norm, EpsActsOnlySoundly) {
   const auto output = [](bool zoology, double eps) {
-    const MadeMixer made = make({{"norm_eps", eps}}, 8, zoology);
+    const MadeMixer made = make(hgrn2({{"norm_eps", eps}}, 8, zoology));
     return run_mixer<double>(made, random_parameters(made.specs, 3, 0.5), random_input(1, 5, 8, 5),
                              false)
         .y;
@@ -73,23 +59,11 @@ TEST(Hgrn2Norm, EpsActsOnlySoundly) {
   EXPECT_EQ(output(false, 1e-5), output(true, 1e-5));
 }
 
-std::string refusal(const Values& options) {
-  try {
-    make(options, 16);
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::usage);
-    return error.what();
-  }
-  return "accepted";
-}
-
 TEST(Hgrn2Options, WrongOnesAreRefused) {
-  EXPECT_NE(refusal({{"expand_ratio", Int{5}}}).find("must divide d_model = 16"),
-            std::string::npos);
-  EXPECT_NE(refusal({{"expand_ratio", Int{8}}, {"num_heads", Int{4}}}).find("expand_ratio = 2"),
-            std::string::npos);
-  EXPECT_NE(refusal({{"lower_bound", 1.0}}).find("lower_bound"), std::string::npos);
-  EXPECT_NE(refusal({{"use_short_conv", true}}).find("base_conv"), std::string::npos);
+  expect_refused(hgrn2({{"expand_ratio", Int{5}}}, 16), "must divide d_model = 16");
+  expect_refused(hgrn2({{"expand_ratio", Int{8}}, {"num_heads", Int{4}}}, 16), "expand_ratio = 2");
+  expect_refused(hgrn2({{"lower_bound", 1.0}}, 16), "lower_bound");
+  expect_refused(hgrn2({{"use_short_conv", true}}, 16), "base_conv");
 }
 
 }  // namespace

@@ -4,21 +4,14 @@
 
 #include <cmath>
 
-#include "mixers/model.h"
 #include "mixers/nsa/sparse_cpu.h"
-#include "mixers/obligations/lone_mixer.h"
-#include "mixers/registry.h"
-#include "tests/support/run_case.h"
+#include "tests/mixers/support.h"
 
 namespace recallbench::testing {
 namespace {
 
 MadeMixer make(const Values& options, Index d_model, bool zoology = false) {
-  MixerContext context;
-  context.d_model = d_model;
-  context.n_layers = 2;
-  context.zoology = zoology;
-  return make_mixer("nsa", options, context);
+  return make(MixerConfig{"", "nsa", options, zoology, d_model});
 }
 
 Matrix<double> matrix(std::vector<double>& numbers, Index cols) {
@@ -96,32 +89,20 @@ TEST(NsaState, HoldsAllTokensAndCompleteBlocks) {
                                {"compress_block_size", 4L},
                                {"selection_block_size", 4L}},
                               12);
-  for (const Index length : {3, 4, 19}) {
-    Index counted = -1;
-    fold_decoder(made, perturbed_parameters(made.specs, 1, 0.1), random_input(1, length, 12, 2),
-                 &counted);
-    EXPECT_EQ(counted, 2 * 6 * (length + length / 4)) << length;
-  }
+  for (const Index length : {3, 4, 19})
+    EXPECT_EQ(state_numbers(made, length), 2 * 6 * (length + length / 4)) << length;
 }
 
 // [base_conv, nsa] of the reference at V = 8192, L = 1024.
 TEST(NsaModel, CountsAndStateOfTheReference) {
   for (const auto& [d, numbers, bytes] :
        {std::tuple{64, 695366, 90880}, {128, 1726598, 181760}, {256, 4796678, 363520}}) {
-    ModelConfig config;
-    config.zoology = true;
-    config.d_model = d;
-    config.layers = {{"base_conv", {{"kernel_size", 3L}}, ""}, {"nsa", {{"num_heads", 2L}}, ""}};
-    const Model model(config, DType::f32, 1);
+    const Model model(reference_model(d, {{"base_conv", {{"kernel_size", 3L}}, ""},
+                                          {"nsa", {{"num_heads", 2L}}, ""}}),
+                      DType::f32, 1);
     EXPECT_EQ(model.parameters().trainable_numbers(), numbers);
     EXPECT_EQ(model.published_state_bytes(1024), bytes);
   }
-}
-
-std::vector<double> initial(const std::string& name, const MadeMixer& made) {
-  Parameters parameters(made.specs, DType::f64, 1);
-  parameters.initialise(0, 7);
-  return parameters.get(parameters.find(name), 0);
 }
 
 // T2
@@ -145,24 +126,12 @@ TEST(NsaWindow, SoundAndOfTheReference) {
   EXPECT_TRUE(make(causal, 8, true).mixer->traits().causal);
 }
 
-std::string refusal(const Values& options, Index d_model) {
-  try {
-    make(options, d_model);
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::usage);
-    return error.what();
-  }
-  return "accepted";
-}
-
 TEST(NsaOptions, WrongOnesAreRefused) {
-  EXPECT_NE(refusal({{"causal", false}}, 8).find("must be true"), std::string::npos);
-  EXPECT_NE(refusal({{"selection_block_size", 4L}}, 8).find("must equal"), std::string::npos);
-  EXPECT_NE(refusal({{"num_heads", 4L}, {"kv_heads", 3L}}, 16).find("num_heads = 4"),
-            std::string::npos);
-  EXPECT_NE(refusal({{"num_heads", 4L}}, 12).find("even parts"), std::string::npos);
-  EXPECT_NE(refusal({{"compress_mlp_expand_factor", 0.01}}, 4).find("no hidden"),
-            std::string::npos);
+  expect_refused({"", "nsa", {{"causal", false}}, false, 8}, "must be true");
+  expect_refused({"", "nsa", {{"selection_block_size", 4L}}, false, 8}, "must equal");
+  expect_refused({"", "nsa", {{"num_heads", 4L}, {"kv_heads", 3L}}, false, 16}, "num_heads = 4");
+  expect_refused({"", "nsa", {{"num_heads", 4L}}, false, 12}, "even parts");
+  expect_refused({"", "nsa", {{"compress_mlp_expand_factor", 0.01}}, false, 4}, "no hidden");
 }
 
 }  // namespace

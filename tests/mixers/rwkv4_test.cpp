@@ -3,34 +3,20 @@
 
 #include <cmath>
 
-#include "mixers/model.h"
-#include "mixers/obligations/lone_mixer.h"
-#include "mixers/obligations/obligations.h"
+#include "tests/mixers/support.h"
 
 namespace recallbench::testing {
 namespace {
 
 using Int = std::int64_t;
 
-MixerContext context_of(Index d_model, bool zoology, int layer = 0) {
-  MixerContext context;
-  context.d_model = d_model;
-  context.n_layers = 2;
-  context.layer = layer;
-  context.zoology = zoology;
-  return context;
-}
-
 MadeMixer make(Index d_model, bool zoology, int layer = 0, const Values& options = {}) {
-  return make_mixer("rwkv4", options, context_of(d_model, zoology, layer));
+  return make(MixerConfig{"", "rwkv4", options, zoology, d_model, layer});
 }
 
 TEST(Rwkv4Forms, OddWidthsKeepTheObligations) {
   for (const Index d_model : {1, 5, 19})
-    for (const Obligation& o : check_obligations("rwkv4", mixer_registry().find("rwkv4"), {},
-                                                 context_of(d_model, true, 1)))
-      EXPECT_FALSE(o.failed()) << o.number << " " << o.name << ": " << o.measured << " over "
-                               << o.bound << ", " << o.detail;
+    expect_obligations({"", "rwkv4", {}, true, d_model, 1});
 }
 
 // e^k of these keys overflows a double.
@@ -51,25 +37,13 @@ TEST(Rwkv4Forms, KeysMayBeOfAnySize) {
 
 TEST(Rwkv4State, IsTheLastTokenAnAverageAndItsWeight) {
   const MadeMixer made = make(8, true);
-  Index numbers = -1;
-  fold_decoder(made, random_parameters(made.specs, 1, 0.1), random_input(1, 9, 8, 2), &numbers);
-  EXPECT_EQ(numbers, 3 * 8);
+  EXPECT_EQ(state_numbers(made, 9), 3 * 8);
   EXPECT_EQ(made.mixer->published_state_size(64), std::nullopt);
 }
 
 TEST(Rwkv4Parameters, CountOfTheReference) {
-  ModelConfig config;
-  config.zoology = true;
-  config.d_model = 64;
-  config.layers.resize(1);
-  config.layers[0].mixer = "rwkv4";
-  EXPECT_EQ(Model(config, DType::f32, 1).parameters().trainable_numbers(), 558336);
-}
-
-std::vector<double> initial(const std::string& name, const MadeMixer& made) {
-  Parameters parameters(made.specs, DType::f64, 1);
-  parameters.initialise(0, 7);
-  return parameters.get(parameters.find(name), 0);
+  const Model model(reference_model(64, {{"rwkv4", {}, ""}}), DType::f32, 1);
+  EXPECT_EQ(model.parameters().trainable_numbers(), 558336);
 }
 
 // Quirk Q21: the second layer is the second of 12, or of the 2 there are.
@@ -91,13 +65,6 @@ TEST(Rwkv4Initialisation, TheScheduleIsThatOfTwelveLayersOnlyUnderCompat) {
   }
   EXPECT_EQ(initial("time_decay", make(16, true, 1, {{"n_layer", Int{2}}})),
             initial("time_decay", make(16, false, 1)));
-}
-
-double largest(const std::vector<double>& values) {
-  double most = 0;
-  for (const double v : values)
-    most = std::max(most, std::abs(v));
-  return most;
 }
 
 // Quirk Q8: uniform within 1 / √d, or normal as every other mixer's.

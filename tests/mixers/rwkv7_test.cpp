@@ -3,67 +3,31 @@
 
 #include <cmath>
 
-#include "mixers/model.h"
-#include "mixers/obligations/lone_mixer.h"
-#include "mixers/obligations/obligations.h"
+#include "tests/mixers/support.h"
 
 namespace recallbench::testing {
 namespace {
 
 using Int = std::int64_t;
 
-struct Config {
-  std::string label;
-  Values options;
-  bool zoology;
-  Index d_model;
-  int layer = 0;
-};
-
-void PrintTo(const Config& c, std::ostream* out) {
-  *out << c.label;
-}
-
-MixerContext context_of(const Config& c) {
-  MixerContext context;
-  context.d_model = c.d_model;
-  context.n_layers = 2;
-  context.layer = c.layer;
-  context.zoology = c.zoology;
-  return context;
-}
-
-MadeMixer make(const Config& c) {
-  return make_mixer("rwkv7", c.options, context_of(c));
-}
-
-class Rwkv7Forms : public ::testing::TestWithParam<Config> {};
+class Rwkv7Forms : public MixerForms {};
 
 TEST_P(Rwkv7Forms, KeepsItsObligations) {
-  const Config& c = GetParam();
-  for (const Obligation& o :
-       check_obligations("rwkv7", mixer_registry().find("rwkv7"), c.options, context_of(c)))
-    EXPECT_FALSE(o.failed()) << o.number << " " << o.name << ": " << o.measured << " over "
-                             << o.bound << ", " << o.detail;
+  expect_obligations(GetParam());
 }
 
 // Chunks have 16 tokens.
 TEST_P(Rwkv7Forms, ForwardIsTheFoldOfTheDecoderOverManyChunks) {
   const MadeMixer made = make(GetParam());
-  const HostParameters parameters = random_parameters(made.specs, 3, 0.5);
-  const MixerInput input = random_input(2, 150, GetParam().d_model, 5);
-  const std::vector<double> folded = fold_decoder(made, parameters, input);
-  const auto in_double = run_mixer<double>(made, parameters, input, false).y;
-  const auto in_float = run_mixer<float>(made, parameters, input, true).y;
-  EXPECT_LE(relative_error(in_double, folded), 1e-10);
-  EXPECT_LE(relative_error(in_float, folded), 1e-4);
+  expect_forward_is_the_fold(made, random_parameters(made.specs, 3, 0.5), {150}, 1e-4);
 }
 
 INSTANTIATE_TEST_SUITE_P(
     All, Rwkv7Forms,
-    ::testing::Values(Config{"odd", {{"head_dim", Int{5}}, {"a_low_rank_dim", Int{1}}}, false, 15},
-                      Config{"one_head", {{"gate_low_rank_dim", Int{3}}}, true, 7, 1},
-                      Config{"pairs", {{"head_dim", Int{2}}, {"norm_eps", 0.1}}, false, 4, 1}),
+    ::testing::Values(
+        MixerConfig{"odd", "rwkv7", {{"head_dim", Int{5}}, {"a_low_rank_dim", Int{1}}}, false, 15},
+        MixerConfig{"one_head", "rwkv7", {{"gate_low_rank_dim", Int{3}}}, true, 7, 1},
+        MixerConfig{"pairs", "rwkv7", {{"head_dim", Int{2}}, {"norm_eps", 0.1}}, false, 4, 1}),
     [](const auto& info) { return info.param.label; });
 
 /// Initial values of all parameters.
@@ -76,17 +40,10 @@ HostParameters initial(const MadeMixer& made) {
   return HostParameters(values);
 }
 
-double largest(const std::vector<double>& values) {
-  double most = 0;
-  for (const double v : values)
-    most = std::max(most, std::abs(v));
-  return most;
-}
-
 // Quirk Q23.
 TEST(Rwkv7Removal, HasNoGradientAtTheReferencesStart) {
   for (const bool zoology : {true, false}) {
-    const MadeMixer made = make({"", {{"head_dim", Int{4}}}, zoology, 8});
+    const MadeMixer made = make({"", "rwkv7", {{"head_dim", Int{4}}}, zoology, 8});
     const MixerRun run = run_mixer<double>(made, initial(made), random_input(2, 20, 8, 5), true);
     EXPECT_EQ(largest(run.gradients.at("k_k")) == 0, zoology);
     EXPECT_GT(largest(run.gradients.at("w_lora.lora.2.bias")), 0);
@@ -96,7 +53,7 @@ TEST(Rwkv7Removal, HasNoGradientAtTheReferencesStart) {
 // Quirk Q24.
 TEST(Rwkv7Parameters, OnlyCompatHasAValueLora) {
   const auto has_one = [](bool zoology, int layer) {
-    for (const ParameterSpec& spec : make({"", {}, zoology, 8, layer}).specs)
+    for (const ParameterSpec& spec : make({"", "rwkv7", {}, zoology, 8, layer}).specs)
       if (spec.name == "v_lora.lora.2.bias") return true;
     return false;
   };
@@ -108,38 +65,31 @@ TEST(Rwkv7Parameters, OnlyCompatHasAValueLora) {
 TEST(Rwkv7Parameters, CountsAndBytesOfTheReferencesHybrid) {
   for (const auto& [d, numbers, bytes] :
        {std::tuple{64, 560960, 17152}, {128, 1162880, 34304}, {256, 2489600, 68608}}) {
-    ModelConfig config;
-    config.zoology = true;
-    config.d_model = d;
-    config.layers.resize(2);
-    config.layers[0].mixer = "base_conv";
-    config.layers[0].options = {{"kernel_size", Int{3}}};
-    config.layers[1].mixer = "rwkv7";
-    config.layers[1].options = {{"decay_low_rank_dim", Int{16}},
-                                {"gate_low_rank_dim", Int{64}},
-                                {"a_low_rank_dim", Int{16}},
-                                {"v_low_rank_dim", Int{16}}};
-    const Model model(config, DType::f32, 1);
+    const Values options = {{"decay_low_rank_dim", Int{16}},
+                            {"gate_low_rank_dim", Int{64}},
+                            {"a_low_rank_dim", Int{16}},
+                            {"v_low_rank_dim", Int{16}}};
+    const Model model(
+        reference_model(d, {{"base_conv", {{"kernel_size", Int{3}}}, ""}, {"rwkv7", options, ""}}),
+        DType::f32, 1);
     EXPECT_EQ(model.parameters().trainable_numbers(), numbers);
     EXPECT_EQ(model.reference_state_bytes(1024), bytes);
   }
 }
 
 TEST(Rwkv7State, IsTheLastTokenAndAMatrixForEachHead) {
-  const MadeMixer made = make({"", {{"head_dim", Int{4}}}, true, 12});
-  Index numbers = -1;
-  fold_decoder(made, random_parameters(made.specs, 1, 0.1), random_input(1, 9, 12, 2), &numbers);
-  EXPECT_EQ(numbers, 12 + 3 * 4 * 4);
+  const MadeMixer made = make({"", "rwkv7", {{"head_dim", Int{4}}}, true, 12});
+  EXPECT_EQ(state_numbers(made, 9), 12 + 3 * 4 * 4);
 }
 
 TEST(Rwkv7Initialisation, VectorsFollowLayerAndChannelOnlySoundly) {
-  const HostParameters compat = initial(make({"", {{"head_dim", Int{4}}}, true, 8, 1}));
+  const HostParameters compat = initial(make({"", "rwkv7", {{"head_dim", Int{4}}}, true, 8, 1}));
   for (const char* name :
        {"x_x", "k_k", "k_a", "r_k", "w_lora.lora.2.bias", "a_lora.lora.2.bias", "g_norm.bias"})
     EXPECT_EQ(largest(compat.at(name)), 0) << name;
   EXPECT_EQ(compat.at("g_norm.weight"), std::vector<double>(8, 1.0));
 
-  const HostParameters sound = initial(make({"", {{"head_dim", Int{4}}}, false, 8, 0}));
+  const HostParameters sound = initial(make({"", "rwkv7", {{"head_dim", Int{4}}}, false, 8, 0}));
   for (std::size_t c = 0; c < 8; ++c) {
     const double x = static_cast<double>(c), z = (static_cast<double>(c % 4) - 1.5) / 1.5;
     EXPECT_NEAR(sound.at("x_x")[c], 1 - std::pow(x / 8, 0.2), 1e-12);      // r
@@ -155,9 +105,9 @@ TEST(Rwkv7Initialisation, VectorsFollowLayerAndChannelOnlySoundly) {
 }
 
 TEST(Rwkv7Options, WrongOnesAreRefused) {
-  EXPECT_THROW(make({"", {{"head_dim", Int{5}}}, false, 8}), Error);
-  EXPECT_THROW(make({"", {{"decay_low_rank_dim", Int{0}}}, false, 8}), Error);
-  EXPECT_THROW(make({"", {{"num_heads", Int{2}}}, false, 8}), Error);
+  EXPECT_THROW(make({"", "rwkv7", {{"head_dim", Int{5}}}, false, 8}), Error);
+  EXPECT_THROW(make({"", "rwkv7", {{"decay_low_rank_dim", Int{0}}}, false, 8}), Error);
+  EXPECT_THROW(make({"", "rwkv7", {{"num_heads", Int{2}}}, false, 8}), Error);
 }
 
 }  // namespace

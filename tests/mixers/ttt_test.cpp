@@ -4,21 +4,14 @@
 
 #include <cmath>
 
-#include "mixers/model.h"
-#include "mixers/obligations/lone_mixer.h"
-#include "mixers/registry.h"
-#include "tests/support/run_case.h"
+#include "tests/mixers/support.h"
 
 namespace recallbench::testing {
 namespace {
 
 MadeMixer make(const std::string& mixer, const Values& options, Index d_model,
                bool zoology = false) {
-  MixerContext context;
-  context.d_model = d_model;
-  context.n_layers = 2;
-  context.zoology = zoology;
-  return make_mixer(mixer, options, context);
+  return make(MixerConfig{"", mixer, options, zoology, d_model});
 }
 
 struct StateCase {
@@ -55,9 +48,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(TttState, ConvolutionsAddTheirInputs) {
   const MadeMixer made =
       make("ttt_linear", {{"mini_batch_size", 1L}, {"share_qk", true}, {"conv_kernel", 3L}}, 6);
-  Index counted = -1;
-  fold_decoder(made, perturbed_parameters(made.specs, 3, 0.3), random_input(1, 5, 6, 5), &counted);
-  EXPECT_EQ(counted, 42 + 12);
+  EXPECT_EQ(state_numbers(made, 5), 42 + 12);
 }
 
 // [base_conv, ttt] of the reference at V = 8192, L = 1024.
@@ -70,61 +61,40 @@ TEST(TttModel, CountsAndStateOfTheReference) {
        {Row{"ttt_linear", 64, 548242, 9216}, Row{"ttt_linear", 128, 1141522, 34816},
         Row{"ttt_linear", 256, 2463250, 135168}, Row{"ttt_mlp", 64, 562834, 67584},
         Row{"ttt_mlp", 128, 1199378, 266240}, Row{"ttt_mlp", 256, 2693650, 1056768}}) {
-    ModelConfig config;
-    config.zoology = true;
-    config.d_model = row.d;
-    config.layers = {{"base_conv", {{"kernel_size", 3L}}, ""},
-                     {row.mixer, {{"num_heads", 2L}}, ""}};
-    const Model model(config, DType::f32, 1);
+    const Model model(reference_model(row.d, {{"base_conv", {{"kernel_size", 3L}}, ""},
+                                              {row.mixer, {{"num_heads", 2L}}, ""}}),
+                      DType::f32, 1);
     EXPECT_EQ(model.parameters().trainable_numbers(), row.numbers) << row.mixer << " " << row.d;
     EXPECT_EQ(model.published_state_bytes(1024), row.bytes) << row.mixer << " " << row.d;
   }
 }
 
-std::vector<double> initial(const std::string& name, const MadeMixer& made) {
-  Parameters parameters(made.specs, DType::f64, 1);
-  parameters.initialise(0, 7);
-  return parameters.get(parameters.find("ttt_layer." + name), 0);
-}
-
-double deviation(const std::vector<double>& values) {
-  double square = 0;
-  for (const double v : values)
-    square += v * v / static_cast<double>(values.size());
-  return std::sqrt(square);
+/// Initial values of one of the layer's parameters.
+std::vector<double> start(const std::string& name, const MadeMixer& made) {
+  return initial("ttt_layer." + name, made);
 }
 
 TEST(TttInitialisation, Distributions) {
   const MadeMixer made = make("ttt_mlp", {{"num_heads", 2L}, {"share_qk", true}}, 128);
   for (const char* name : {"q_proj.weight", "v_proj.weight", "W1", "W2"})
-    EXPECT_NEAR(deviation(initial(name, made)), 0.02, 0.001) << name;
-  EXPECT_NEAR(deviation(initial("learnable_ttt_lr_weight", made)), 0.02, 0.004);
-  EXPECT_NEAR(deviation(initial("conv_k.weight", made)), 0.5 / std::sqrt(3.0), 0.03);
+    EXPECT_NEAR(deviation(start(name, made)), 0.02, 0.001) << name;
+  EXPECT_NEAR(deviation(start("learnable_ttt_lr_weight", made)), 0.02, 0.004);
+  EXPECT_NEAR(deviation(start("conv_k.weight", made)), 0.5 / std::sqrt(3.0), 0.03);
   for (const char* name : {"b1", "b2", "learnable_token_idx", "ttt_norm_bias", "post_norm.bias"})
-    EXPECT_EQ(deviation(initial(name, made)), 0) << name;
-  EXPECT_EQ(initial("ttt_norm_weight", made), std::vector<double>(128, 1.0));
+    EXPECT_EQ(deviation(start(name, made)), 0) << name;
+  EXPECT_EQ(start("ttt_norm_weight", made), std::vector<double>(128, 1.0));
 }
 
 // Q5: the reference does not know this name of a projection into the residual stream.
 TEST(TttInitialisation, OutputIsScaledWithTheDepthOnlySoundly) {
-  EXPECT_NEAR(deviation(initial("o_proj.weight", make("ttt_linear", {}, 128))), 0.01, 0.0005);
-  EXPECT_NEAR(deviation(initial("o_proj.weight", make("ttt_linear", {}, 128, true))), 0.02, 0.001);
-}
-
-std::string refusal(const Values& options, Index d_model) {
-  try {
-    make("ttt_linear", options, d_model);
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::usage);
-    return error.what();
-  }
-  return "accepted";
+  EXPECT_NEAR(deviation(start("o_proj.weight", make("ttt_linear", {}, 128))), 0.01, 0.0005);
+  EXPECT_NEAR(deviation(start("o_proj.weight", make("ttt_linear", {}, 128, true))), 0.02, 0.001);
 }
 
 TEST(TttOptions, WrongOnesAreRefused) {
-  EXPECT_NE(refusal({{"mini_batch", 8L}}, 8).find("mini_batch_size"), std::string::npos);
-  EXPECT_NE(refusal({{"num_heads", 3L}}, 8).find("divide d_model = 8"), std::string::npos);
-  EXPECT_NE(refusal({{"num_heads", 4L}}, 12).find("even parts"), std::string::npos);
+  expect_refused({"", "ttt_linear", {{"mini_batch", 8L}}, false, 8}, "mini_batch_size");
+  expect_refused({"", "ttt_linear", {{"num_heads", 3L}}, false, 8}, "divide d_model = 8");
+  expect_refused({"", "ttt_linear", {{"num_heads", 4L}}, false, 12}, "even parts");
 }
 
 }  // namespace
