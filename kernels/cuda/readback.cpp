@@ -8,7 +8,8 @@ namespace recallbench {
 
 Readback::Readback(std::size_t count) : size_(count) {
   device_ = reinterpret_cast<float*>(cuda_allocate(count * sizeof(float)));
-  cuda_check(cudaMallocHost(reinterpret_cast<void**>(&host_), count * sizeof(float)), "cudaMallocHost");
+  cuda_check(cudaMallocHost(reinterpret_cast<void**>(&host_), count * sizeof(float)),
+             "cudaMallocHost");
   for (CUevent_st*& mark : marks_)
     cuda_check(cudaEventCreateWithFlags(&mark, cudaEventDisableTiming), "cudaEventCreate");
 }

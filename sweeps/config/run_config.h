@@ -46,9 +46,9 @@ struct TrainConfig {
 /// defaults and, asked for again, resolve to themselves. `run_id` is a hash of its canonical JSON,
 /// from which the names (`sweep`, `model_name`) and `where`s are left out.
 struct RunConfig {
-  std::string sweep;       ///< the recipe's name
-  std::string model_name;  ///< the family: `name` of [[sweep.models]]
-  std::uint64_t seed = 1;  ///< initialisation, dropout, order and training data
+  std::string sweep;               ///< the recipe's name
+  std::string model_name;          ///< the family: `name` of [[sweep.models]]
+  std::uint64_t seed = 1;          ///< initialisation, dropout, order and training data
   std::string precision = "fp32";  ///< of products on a GPU: fp32, tf32 or bf16
   /// The recipe leaves `precision` to the device, and `sweep` and `run` still have to choose it.
   bool device_sets_precision = false;
