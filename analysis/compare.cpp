@@ -7,6 +7,7 @@ namespace recallbench {
 namespace {
 
 constexpr double kSameState = 0.03;
+constexpr std::int64_t kPublishedLength = 1024;  // tokens of the longest test
 
 double distance(const ModelPoint& point, const PublishedPoint& published) {
   return std::abs(published.state_bytes / point.published_bytes - 1);
@@ -28,6 +29,7 @@ std::vector<ComparedPoint> compare_with_published(const std::vector<ModelPoint>&
     const ModelPoint* nearest = nullptr;
     for (const ModelPoint& point : points) {
       if (point.family != families[*family] || !point.has_result) continue;
+      if (point.state_length != kPublishedLength) continue;
       if (!(distance(point, theirs) <= kSameState)) continue;  // a state that is not known is NaN
       if (nearest == nullptr || distance(point, theirs) < distance(*nearest, theirs))
         nearest = &point;

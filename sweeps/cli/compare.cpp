@@ -27,7 +27,8 @@ int compare(const CompareOptions& options, const CommonOptions& common) {
       select_points(load_summaries(options.results)), load_published(file), options.tolerance);
   if (points.empty())
     fail(ErrorKind::usage, "compare",
-         "none of the models has a published point of its family with its state size; look at "
+         "none of the models, tested up to 1024 tokens as the published ones were, has a published "
+         "point of its family with its state size; look at "
          "`recallbench pareto --x published`, or give other points with --published");
   const Table table = comparison_table(points);
   if (common.json)

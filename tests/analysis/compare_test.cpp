@@ -13,6 +13,7 @@ ModelPoint point(const std::string& family, double bytes, double accuracy) {
   p.model = family + "-" + std::to_string(static_cast<int>(bytes));
   p.published_bytes = bytes;
   p.has_result = true;
+  p.state_length = 1024;
   p.valid.mean = accuracy;
   return p;
 }
@@ -42,9 +43,12 @@ TEST(Compare, PairsByFamilyAndNearestStateAndAllowsBetter) {
 
 TEST(Compare, APointWithoutResultOrStateHasNoPartner) {
   ModelPoint failed = point("based", 12468, 0.9), unknown = point("based", 12468, 0.9);
+  ModelPoint other_task = unknown;
+  other_task.state_length = 256;
   failed.has_result = false;
   unknown.published_bytes = SummaryRow::kNone;
-  EXPECT_TRUE(compare_with_published({failed, unknown}, {{"Based", 12468, 0.7}}, 0.03).empty());
+  EXPECT_TRUE(
+      compare_with_published({failed, unknown, other_task}, {{"Based", 12468, 0.7}}, 0.03).empty());
 }
 
 TEST(Compare, TheMeasuredFigureHolds) {
