@@ -2,8 +2,10 @@
 
 #include <limits>
 
+#include "kernels/double_residual_norm/double_residual_norm.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/embedding/embedding.h"
+#include "kernels/embedding_norm/embedding_norm.h"
 #include "kernels/gather_rows/gather_rows.h"
 #include "kernels/label_cross_entropy/label_cross_entropy.h"
 #include "kernels/matmul/matmul.h"
@@ -50,6 +52,10 @@ Model::~Model() = default;
 void Model::declare(ModelDeclarer& declarer) {
   const Index d = config_.d_model;
   const bool transformer = config_.block == "transformer";
+  const auto layer_norm = [&](const std::string& name) -> Norm {
+    const Parameter weight = declarer.undecayed(name + ".weight", {d}, constant(1));
+    return {weight, declarer.undecayed(name + ".bias", {d}, constant(0))};
+  };
   declarer.prefix = "backbone.";
   words_ = declarer.declare(
       {"embeddings.word_embeddings.weight", {config_.vocab_size, d}, normal(0.02), true, true});
@@ -73,24 +79,21 @@ void Model::declare(ModelDeclarer& declarer) {
     options.finish();
     declarer.prefix = base;
     if (transformer) {
-      layer.norm1 = declarer.undecayed("norm1.weight", {d}, constant(1));
-      layer.norm1_bias = declarer.undecayed("norm1.bias", {d}, constant(0));
+      layer.norm1 = layer_norm("norm1");
       // Q1: in the reference an identity state mixer still adds LN2(x) to the stream.
       if (config_.state_mixer.type != "identity" || config_.zoology) {
         declarer.prefix = base + "state_mixer.";
         layer.state_mixer = make_state_mixer(config_.state_mixer, context, declarer);
         declarer.prefix = base;
-        layer.norm2 = declarer.undecayed("norm2.weight", {d}, constant(1));
-        layer.norm2_bias = declarer.undecayed("norm2.bias", {d}, constant(0));
+        layer.norm2 = layer_norm("norm2");
       }
     } else {
-      layer.norm1 = declarer.undecayed("norm.weight", {d}, constant(1));
+      layer.norm1.weight = declarer.undecayed("norm.weight", {d}, constant(1));
     }
     layers_.push_back(std::move(layer));
   }
   declarer.prefix = "";
-  final_norm_ = declarer.undecayed("backbone.ln_f.weight", {d}, constant(1));
-  final_norm_bias_ = declarer.undecayed("backbone.ln_f.bias", {d}, constant(0));
+  final_norm_ = layer_norm("backbone.ln_f");
   head_ = words_;
   if (!config_.tie_embeddings) {
     head_ = declarer.weight("lm_head.weight", {config_.vocab_size, d}, normal(0.02));
@@ -98,45 +101,59 @@ void Model::declare(ModelDeclarer& declarer) {
   }
 }
 
-Tensor Model::norm(Graph& graph, const Tensor& x, Parameter weight, Parameter bias) const {
-  if (bias.id < 0) return rms_norm(graph, x, graph.parameter(weight));
-  return layer_norm(graph, x, graph.parameter(weight), graph.parameter(bias));
+ResidualNorm Model::begin(Forward& f, Index examples, Index length, double dropout,
+                          const Norm& norm) const {
+  Graph& graph = f.graph();
+  const Tensor words = graph.parameter(words_), weight = graph.parameter(norm.weight);
+  std::optional<Tensor> bias;
+  if (norm.bias.id >= 0) bias = graph.parameter(norm.bias);
+  if (positions_.id < 0)
+    return embedding_norm(graph, words, examples, length, f.drops() ? dropout : 0.0, weight, bias);
+  const Tensor embedded = embedding(graph, words, examples, length);
+  const Tensor stream =
+      f.dropout(add_positions(graph, embedded, graph.parameter(positions_)), dropout);
+  return {stream,
+          bias ? layer_norm(graph, stream, weight, *bias) : rms_norm(graph, stream, weight)};
 }
 
 ResidualNorm Model::residual(Forward& f, const Tensor& r, const Tensor& h, double dropout,
-                             Parameter weight, Parameter bias) const {
+                             const Norm& norm) const {
   Graph& graph = f.graph();
-  std::optional<Tensor> added;
-  if (bias.id >= 0) added = graph.parameter(bias);
-  return residual_norm(graph, r, h, f.drops() ? dropout : 0.0, graph.parameter(weight), added);
+  std::optional<Tensor> bias;
+  if (norm.bias.id >= 0) bias = graph.parameter(norm.bias);
+  return residual_norm(graph, r, h, f.drops() ? dropout : 0.0, graph.parameter(norm.weight), bias);
+}
+
+ResidualNorm Model::end_layer(Forward& f, const Layer& layer, const Tensor& r, const Tensor& h,
+                              double dropout, const Norm& next) const {
+  Graph& graph = f.graph();
+  if (!layer.state_mixer) return residual(f, r, h, dropout, next);
+  if (config_.state_mixer.type == "identity")
+    return double_residual_norm(
+        graph, r, h, f.drops() ? dropout : 0.0,
+        {graph.parameter(layer.norm2.weight), graph.parameter(layer.norm2.bias)},
+        {graph.parameter(next.weight), graph.parameter(next.bias)});
+  const ResidualNorm mixed = residual(f, r, h, dropout, layer.norm2);
+  return residual(f, mixed.stream, layer.state_mixer->forward(f, mixed.normalised), dropout, next);
 }
 
 Tensor Model::record_stream(Forward& f, Index examples, Index length, Index labels) const {
-  Graph& graph = f.graph();
-  const bool transformer = config_.block == "transformer";
   // Q2: the reference's Mamba blocks have no dropout at all.
-  const bool drops = transformer || !config_.zoology;
+  const bool drops = config_.block == "transformer" || !config_.zoology;
   const double p = drops ? config_.resid_dropout : 0.0;
-  Tensor h = embedding(graph, graph.parameter(words_), examples, length);
-  if (positions_.id >= 0) h = add_positions(graph, h, graph.parameter(positions_));
-  h = f.dropout(h, drops ? config_.embed_dropout : 0.0);
   // The residual stream, and its norm, which the next branch reads.
-  ResidualNorm r{h, norm(graph, h, layers_[0].norm1, layers_[0].norm1_bias)};
+  ResidualNorm r =
+      begin(f, examples, length, drops ? config_.embed_dropout : 0.0, layers_[0].norm1);
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const Layer& layer = layers_[i];
     const bool last = i + 1 == layers_.size();
+    const Norm& next = last ? final_norm_ : layers_[i + 1].norm1;
     if (labels > 0 && last) {
-      h = layer.mixer->forward_rows(f, r.normalised, labels);
-      r.stream = gather_rows(graph, r.stream, labels);
+      const Tensor h = layer.mixer->forward_rows(f, r.normalised, labels);
+      r = end_layer(f, layer, gather_rows(f.graph(), r.stream, labels), h, p, next);
     } else {
-      h = layer.mixer->forward(f, r.normalised);
+      r = end_layer(f, layer, r.stream, layer.mixer->forward(f, r.normalised), p, next);
     }
-    if (layer.state_mixer) {
-      r = residual(f, r.stream, h, p, layer.norm2, layer.norm2_bias);
-      h = layer.state_mixer->forward(f, r.normalised);
-    }
-    r = residual(f, r.stream, h, p, last ? final_norm_ : layers_[i + 1].norm1,
-                 last ? final_norm_bias_ : layers_[i + 1].norm1_bias);
   }
   return r.normalised;
 }

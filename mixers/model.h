@@ -63,24 +63,35 @@ class Model {
  private:
   friend class ModelDecoder;
 
+  /// A norm's parameters; without bias it is an RMSNorm, else a LayerNorm.
+  struct Norm {
+    Parameter weight, bias;
+  };
   struct Layer {
     std::string prefix;  ///< of the mixer's parameters
     std::unique_ptr<SequenceMixer> mixer;
     std::unique_ptr<StateMixer> state_mixer;  ///< none where the second half is left out
-    Parameter norm1, norm1_bias, norm2, norm2_bias;
+    Norm norm1, norm2;
   };
 
   void declare(class ModelDeclarer& declarer);
-  Tensor norm(Graph& graph, const Tensor& x, Parameter weight, Parameter bias) const;
+  /// dropout(embeddings), and its norm.
+  ResidualNorm begin(Forward& f, Index examples, Index length, double dropout,
+                     const Norm& norm) const;
   /// r + dropout(h), and its norm.
   ResidualNorm residual(Forward& f, const Tensor& r, const Tensor& h, double dropout,
-                        Parameter weight, Parameter bias) const;
+                        const Norm& norm) const;
+  /// The end of a layer: h, what its mixer returned, into the stream, and the norm `next` of what
+  /// follows.
+  ResidualNorm end_layer(Forward& f, const Layer& layer, const Tensor& r, const Tensor& h,
+                         double dropout, const Norm& next) const;
   /// The stream after the final norm: at all positions, or (labels > 0) at the labelled ones.
   Tensor record_stream(Forward& f, Index examples, Index length, Index labels) const;
 
   ModelConfig config_;
   std::vector<Layer> layers_;
-  Parameter words_, positions_, final_norm_, final_norm_bias_, head_;
+  Parameter words_, positions_, head_;
+  Norm final_norm_;
   std::unique_ptr<Parameters> parameters_;
 };
 

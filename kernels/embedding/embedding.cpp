@@ -4,80 +4,43 @@
 
 #include "kernels/elementwise/elementwise_cpu.h"
 #include "kernels/elementwise/elementwise_cuda.h"
+#include "kernels/embedding/embedding_cpu.h"
 #include "kernels/embedding/embedding_cuda.h"
 #include "kernels/graph/execution.h"
-#include "kernels/tensor/parallel.h"
 
 namespace recallbench {
 namespace {
 
-// Columns that one thread sums: a gradient entry belongs to one block, so its order is fixed.
-constexpr Index kColumnBlock = 32;
-
 class Embedding : public TypedOperation<Embedding> {
  public:
-  Embedding(const Tensor& table, Index examples, Index length, Device device)
-      : vocab_(table.rows()) {
+  Embedding(const Tensor& table, Index examples, Index length, Device device) {
     reads(table, InBackward::unused);
     writes(Shape{table.shape[0], examples, length, table.cols()}, InBackward::unused);
     if constexpr (kCudaBuild)
       if (device == Device::cuda)
-        needs_scratch(
-            0, embedding_cuda_scratch(table.shape[0], examples * length, vocab_, table.cols()));
+        needs_scratch(0, embedding_cuda_scratch(table.shape[0], examples * length, table.rows(),
+                                                table.cols()));
   }
   std::string_view name() const override { return "embedding"; }
 
   template <class T>
   void forward_as(Execution& e) {
-    const Batched<T> out = e.output<T>(0);
-    check_tokens(e, out.rows);
-    for (Index r = 0; r < e.replicas(); ++r) {
-      const Matrix<T> table = e.input<T>(0).replica(r), y = out.replica(r);
-      const std::int32_t* tokens = e.batch().tokens + r * y.rows;
-      parallel_ranges(y.rows, 4096, [&](Index first, Index count) {
-        for (Index i = first; i < first + count; ++i)
-          std::copy_n(table.row(tokens[i]), y.cols, y.row(i));
-      });
-    }
+    check_tokens("embedding", e.batch(), e.output<T>(0).rows);
+    embedding_cpu(e.batch().tokens, e.input<T>(0), e.output<T>(0));
   }
-
   template <class T>
   void backward_as(Execution& e) {
-    const Gradient<T> d = e.input_gradient<T>(0);
-    for (Index r = 0; r < e.replicas(); ++r) {
-      const Matrix<T> to = d.view.replica(r), dy = e.output_gradient<T>(0).replica(r);
-      const std::int32_t* tokens = e.batch().tokens + r * dy.rows;
-      parallel_ranges(dy.cols, kColumnBlock, [&](Index first, Index count) {
-        if (!d.accumulate)
-          for (Index v = 0; v < vocab_; ++v)
-            std::fill_n(to.row(v) + first, count, T(0));
-        for (Index i = 0; i < dy.rows; ++i) {
-          T* row = to.row(tokens[i]) + first;
-          const T* from = dy.row(i) + first;
-          for (Index j = 0; j < count; ++j)
-            row[j] += from[j];
-        }
-      });
-    }
+    embedding_backward_cpu(e.batch().tokens, e.output_gradient<T>(0), e.input_gradient<T>(0));
   }
 
   void forward_cuda(Execution& e) {
-    check_tokens(e, e.output<float>(0).rows);
+    check_tokens("embedding", e.batch(), e.output<float>(0).rows);
     embedding_cuda(e.cuda(), e.batch().tokens, e.input<float>(0), e.output<float>(0));
   }
   void backward_cuda(Execution& e) {
     embedding_backward_cuda(e.cuda(), e.batch().tokens, e.output_gradient<float>(0),
                             e.input_gradient<float>(0), e.scratch<float>());
   }
-
- private:
-  void check_tokens(const Execution& e, Index rows) const {
-    check(e.batch().examples * e.batch().length == rows, "embedding",
-          "recorded for {} tokens, the batch has {} x {}", rows, e.batch().examples,
-          e.batch().length);
-  }
-
-  Index vocab_;
 };
 
 class AddPositions : public TypedOperation<AddPositions> {

@@ -53,23 +53,24 @@ class Norm : public TypedOperation<Norm> {
   double eps_;
 };
 
-void check_affine(const char* who, const Tensor& x, const Tensor& affine) {
-  check(affine.rows() == 1 && affine.cols() == x.cols(), who,
-        "expected weight and bias [R, 1, {}] for x {}, got {}", x.cols(), x.shape.text(),
-        affine.shape.text());
-}
-
 }  // namespace
+
+void check_norm_weights(const char* who, const Tensor& x, const Tensor& weight,
+                        const std::optional<Tensor>& bias) {
+  for (const Tensor* affine : {&weight, bias ? &*bias : &weight})
+    check(affine->rows() == 1 && affine->cols() == x.cols(), who,
+          "expected weight and bias [R, 1, {}] for x {}, got {}", x.cols(), x.shape.text(),
+          affine->shape.text());
+}
 
 Tensor layer_norm(Graph& graph, const Tensor& x, const Tensor& weight, const Tensor& bias,
                   double eps) {
-  check_affine("layer_norm", x, weight);
-  check_affine("layer_norm", x, bias);
+  check_norm_weights("layer_norm", x, weight, bias);
   return graph.add(std::make_unique<Norm>(x, weight, &bias, eps, graph.device()))[0];
 }
 
 Tensor rms_norm(Graph& graph, const Tensor& x, const Tensor& weight, double eps) {
-  check_affine("rms_norm", x, weight);
+  check_norm_weights("rms_norm", x, weight, std::nullopt);
   return graph.add(std::make_unique<Norm>(x, weight, nullptr, eps, graph.device()))[0];
 }
 

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <optional>
+
 #include "kernels/graph/graph.h"
 
 namespace recallbench {
@@ -12,5 +14,9 @@ Tensor layer_norm(Graph& graph, const Tensor& x, const Tensor& weight, const Ten
 /// y = x / sqrt(mean(x²) + eps) ⊙ weight (Zhang, Sennrich, "Root mean square layer
 /// normalization", 2019). x [R, ..., D]; weight [R, 1, D].
 Tensor rms_norm(Graph& graph, const Tensor& x, const Tensor& weight, double eps = 1e-5);
+
+/// weight, and bias where there is one, are [R, 1, D] for x [R, ..., D], or an Error of `who`.
+void check_norm_weights(const char* who, const Tensor& x, const Tensor& weight,
+                        const std::optional<Tensor>& bias);
 
 }  // namespace recallbench

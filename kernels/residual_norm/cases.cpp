@@ -1,44 +1,11 @@
-#include <cmath>
-
 #include "kernels/graph/op_case.h"
+#include "kernels/residual_norm/reference.h"
 #include "kernels/residual_norm/residual_norm.h"
 
 namespace recallbench {
 namespace {
 
 constexpr double kEps = 1e-2;
-
-/// r + dropout(h, p), one element at a time. Cases run with seed 17, step 3 and random id 0.
-HostTensor stream_reference(const HostTensor& r, const HostTensor& h, double p) {
-  HostTensor stream = r;
-  for (std::size_t e = 0; e < r.data.size(); ++e) {
-    const auto words = Philox{17}(static_cast<std::uint32_t>(e / 4), 3, 0,
-                                  static_cast<std::uint32_t>(Purpose::dropout));
-    if (words[e % 4] < std::floor((1 - p) * 0x1p32)) stream.data[e] += h.data[e] / (1 - p);
-  }
-  return stream;
-}
-
-/// t: r, h, weight and, where the mean is subtracted, bias.
-std::vector<HostTensor> residual_norm_reference(const std::vector<HostTensor>& t, double p) {
-  const HostTensor stream = stream_reference(t[0], t[1], p);
-  const bool centred = t.size() > 3;
-  const std::size_t n = t[2].data.size();
-  const double count = static_cast<double>(n);
-  HostTensor y = stream;
-  for (std::size_t first = 0; first < y.data.size(); first += n) {
-    double mean = 0, square = 0;
-    for (std::size_t j = first; centred && j < first + n; ++j)
-      mean += stream.data[j] / count;
-    for (std::size_t j = first; j < first + n; ++j)
-      square += (stream.data[j] - mean) * (stream.data[j] - mean) / count;
-    for (std::size_t j = 0; j < n; ++j)
-      y.data[first + j] =
-          (stream.data[first + j] - mean) / std::sqrt(square + kEps) * t[2].data[j] +
-          (centred ? t[3].data[j] : 0);
-  }
-  return {stream, y};
-}
 
 OpCase residual_norm_case(Index rows, Index cols, double p, bool centred) {
   OpCase c;
@@ -52,7 +19,7 @@ OpCase residual_norm_case(Index rows, Index cols, double p, bool centred) {
     return std::vector<Tensor>{out.stream, out.normalised};
   };
   c.reference = [p](const std::vector<HostTensor>& t, const HostBatch&) {
-    return residual_norm_reference(t, p);
+    return residual_norm_reference(t, p, 0, kEps);
   };
   return c;
 }
@@ -71,7 +38,7 @@ OpCase column_slice() {
     for (std::size_t i = 0; i < 6; ++i)
       for (std::size_t j = 3; j < 11; ++j)
         h.data.push_back(t[1].data[i * 11 + j]);
-    return std::vector<HostTensor>{residual_norm_reference({t[0], h, t[2], t[3]}, 0.1)[1]};
+    return std::vector<HostTensor>{residual_norm_reference({t[0], h, t[2], t[3]}, 0.1, 0, kEps)[1]};
   };
   return c;
 }

@@ -1,10 +1,9 @@
 #include "kernels/residual_norm/residual_norm.h"
 
-#include "kernels/dropout/dropout_cpu.h"
-#include "kernels/elementwise/elementwise_cpu.h"
 #include "kernels/graph/execution.h"
-#include "kernels/norm/norm_cpu.h"
+#include "kernels/norm/norm.h"
 #include "kernels/norm/norm_cuda.h"
+#include "kernels/residual_norm/residual_norm_cpu.h"
 #include "kernels/residual_norm/residual_norm_cuda.h"
 
 namespace recallbench {
@@ -25,8 +24,7 @@ class ResidualNormOperation : public TypedOperation<ResidualNormOperation> {
     writes(r.shape, InBackward::unused);
     saves(r.shape.with_cols(2));
     if (h.value != r.value) may_reuse_input(1);
-    sum_stride_ = static_cast<Index>(align_up(static_cast<std::size_t>(r.shape.per_replica())));
-    needs_scratch(0, r.shape.replicas() * sum_stride_ + norm_scratch(r.rows(), r.cols()));
+    needs_scratch(0, residual_norm_scratch(r.shape.replicas(), r.rows(), r.cols()));
     if constexpr (kCudaBuild)
       if (device == Device::cuda)
         needs_scratch(0, norm_cuda_scratch(r.shape.replicas(), r.rows(), r.cols()));
@@ -35,32 +33,15 @@ class ResidualNormOperation : public TypedOperation<ResidualNormOperation> {
 
   template <class T>
   void forward_as(Execution& e) {
-    const Batched<T> r = e.input<T>(0), stream = e.output<T>(0);
-    Batched<T> h = e.input<T>(1);
-    if (p_ > 0) {
-      for (Index i = 0; i < e.replicas(); ++i)
-        dropout_cpu(mask(e, i), h.replica(i), stream.replica(i), false);
-      h = stream;
-    }
-    add_cpu(r, h, stream);
-    norm_forward_cpu(stream, e.input<T>(2), bias<T>(e), eps_, e.output<T>(1), e.output<T>(2));
+    residual_norm_forward_cpu(dropout(e), e.input<T>(0), e.input<T>(1), e.input<T>(2), bias<T>(e),
+                              eps_, e.output<T>(0), e.output<T>(1), e.output<T>(2));
   }
-
   template <class T>
   void backward_as(Execution& e) {
-    const Gradient<T> dr = e.input_gradient<T>(0), dh = e.input_gradient<T>(1);
-    const Batched<T> dstream = e.output_gradient<T>(0);
-    // The gradient of the stream, from both its uses.
-    const Batched<T> sum{e.scratch<T>(), e.replicas(), dstream.rows,
-                         dstream.cols,   dstream.cols, sum_stride_};
-    copy_cpu(dstream, {sum, true, false});
-    norm_backward_cpu(e.output<T>(0), e.input<T>(2), e.output<T>(2), e.output_gradient<T>(1),
-                      centred_, {sum, true, true}, e.input_gradient<T>(2), dbias<T>(e),
-                      e.scratch<T>() + e.replicas() * sum_stride_);
-    copy_cpu(sum, dr);
-    if (p_ == 0) return copy_cpu(sum, dh);
-    for (Index i = 0; dh.wanted && i < e.replicas(); ++i)
-      dropout_cpu(mask(e, i), sum.replica(i), dh.view.replica(i), dh.accumulate);
+    residual_norm_backward_cpu(dropout(e), e.output<T>(0), e.input<T>(2), e.output<T>(2),
+                               e.output_gradient<T>(0), e.output_gradient<T>(1), centred_,
+                               e.input_gradient<T>(0), e.input_gradient<T>(1),
+                               e.input_gradient<T>(2), dbias<T>(e), e.scratch<T>());
   }
 
   void forward_cuda(Execution& e) {
@@ -85,15 +66,14 @@ class ResidualNormOperation : public TypedOperation<ResidualNormOperation> {
   Gradient<T> dbias(const Execution& e) const {
     return centred_ ? e.input_gradient<T>(3) : Gradient<T>{};
   }
-  DropoutMask mask(const Execution& e, Index replica) const {
-    return {e.batch().seeds[static_cast<std::size_t>(replica)], e.batch().step, random_id_, p_};
+  BranchDropout dropout(const Execution& e) const {
+    return {e.batch().seeds.data(), e.batch().step, random_id_, p_};
   }
 
   double p_;
   std::uint32_t random_id_;
   bool centred_;
   double eps_;
-  Index sum_stride_;  // of the scratch gradient, from replica to replica
 };
 
 }  // namespace
@@ -103,10 +83,7 @@ ResidualNorm residual_norm(Graph& graph, const Tensor& r, const Tensor& h, doubl
   check(r.shape == h.shape, "residual_norm", "expected two tensors of one shape, got {} and {}",
         r.shape.text(), h.shape.text());
   check(p >= 0 && p < 1, "residual_norm", "expected a probability in [0, 1), got {}", p);
-  for (const Tensor* affine : {&weight, bias ? &*bias : &weight})
-    check(affine->rows() == 1 && affine->cols() == r.cols(), "residual_norm",
-          "expected weight and bias [R, 1, {}] for r {}, got {}", r.cols(), r.shape.text(),
-          affine->shape.text());
+  check_norm_weights("residual_norm", r, weight, bias);
   const std::uint32_t random_id = p > 0 ? graph.next_random_id() : 0;
   const std::vector<Tensor> outputs = graph.add(std::make_unique<ResidualNormOperation>(
       r, h, p, random_id, weight, bias, eps, graph.device()));

@@ -23,13 +23,13 @@ double since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+}  // namespace
+
 Precision precision_of(const RunConfig& config) {
   return config.precision == "tf32"   ? Precision::tf32
          : config.precision == "bf16" ? Precision::bf16
                                       : Precision::fp32;
 }
-
-}  // namespace
 
 void MemberState::diverge(const std::string& reason) {
   result.status = "diverged";

@@ -24,6 +24,9 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
+/// `precision` of a run, "auto" chosen already, as a trainer takes it.
+Precision precision_of(const RunConfig& config);
+
 /// One run while its population trains.
 struct MemberState {
   const TrainMember* member;
