@@ -21,7 +21,8 @@ void append_token_bonus_cases(std::vector<OpCase>& cases) {
   struct Sizes {
     Index rows, heads, numbers;
   };
-  for (const Sizes& s : {Sizes{1, 1, 1}, Sizes{5, 3, 7}, Sizes{1025, 2, 4}}) {  // two blocks
+  for (const Sizes& s : {Sizes{1, 1, 1}, Sizes{5, 3, 7}, Sizes{1025, 2, 4},  // two blocks
+                         Sizes{70, 2, 64}, Sizes{3, 1, 96}, Sizes{5, 2, 150}, Sizes{5, 1, 260}}) {
     OpCase c;
     c.name = fmt::format("token_bonus/rows={},H={},n={}", s.rows, s.heads, s.numbers);
     const std::vector<Index> rows = {s.rows, s.heads * s.numbers};
