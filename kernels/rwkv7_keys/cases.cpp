@@ -30,7 +30,8 @@ void append_rwkv7_keys_cases(std::vector<OpCase>& cases) {
   struct Sizes {
     Index rows, heads, numbers;
   };
-  for (const Sizes& s : {Sizes{1, 1, 2}, Sizes{5, 3, 7}, Sizes{1025, 2, 4}}) {  // two blocks
+  for (const Sizes& s : {Sizes{1, 1, 2}, Sizes{5, 3, 7}, Sizes{1025, 2, 4},  // two blocks
+                         Sizes{70, 2, 64}, Sizes{3, 1, 96}, Sizes{5, 2, 150}, Sizes{5, 1, 260}}) {
     OpCase c;
     c.name = fmt::format("rwkv7_keys/rows={},H={},n={}", s.rows, s.heads, s.numbers);
     const Index cols = s.heads * s.numbers;

@@ -9,23 +9,6 @@
 namespace recallbench {
 namespace {
 
-template <class Tile>
-using Numbers = float[Tile::kItems][Tile::kVec];
-
-/// The lane's numbers of a group, zeros where there are none.
-template <class Tile>
-__device__ void load(const Batched<float>& from, const RowGroup& at, Index width, bool inside,
-                     Numbers<Tile>& to) {
-#pragma unroll
-  for (int item = 0; item < Tile::kItems; ++item) {
-#pragma unroll
-    for (int k = 0; k < Tile::kVec; ++k)
-      to[item][k] = 0;
-    if (inside && Tile::column(item) < width)
-      load_numbers(at.at(from, Tile::column(item)), to[item]);
-  }
-}
-
 /// The weight of the group's head from `column` on: rows of [R, H, n] lie side by side.
 template <int kVec>
 __device__ void load_weight(const Batched<float>& weight, const RowGroup& at, Index column,
@@ -35,8 +18,8 @@ __device__ void load_weight(const Batched<float>& weight, const RowGroup& at, In
 
 /// The lane's part of Σ_c r[c] k[c] weight[c]; what lies beyond the group is zero in r and k.
 template <class Tile>
-__device__ float agreement(const Batched<float>& weight, const RowGroup& at, const Numbers<Tile>& r,
-                           const Numbers<Tile>& k) {
+__device__ float agreement(const Batched<float>& weight, const RowGroup& at,
+                           const LaneNumbers<Tile>& r, const LaneNumbers<Tile>& k) {
   float sum = 0;
 #pragma unroll
   for (int item = 0; item < Tile::kItems; ++item) {
@@ -58,11 +41,11 @@ __global__ void __launch_bounds__(kNormThreads)
   const std::uint32_t index = blockIdx.x * Tile::kGroups + Tile::group();
   const bool inside = index < count;  // all lanes stay for the sum
   const RowGroup at(index, heads, width);
-  Numbers<Tile> r, k, v, o;
-  load<Tile>(in.r, at, width, inside, r);
-  load<Tile>(in.k, at, width, inside, k);
-  load<Tile>(in.v, at, width, inside, v);
-  load<Tile>(in.o, at, width, inside, o);
+  LaneNumbers<Tile> r, k, v, o;
+  load_group<Tile>(in.r, at, width, inside, r);
+  load_group<Tile>(in.k, at, width, inside, k);
+  load_group<Tile>(in.v, at, width, inside, v);
+  load_group<Tile>(in.o, at, width, inside, o);
   const float s = row_sum<Tile>(agreement<Tile>(in.weight, at, r, k), sums);
   if (!inside) return;
 #pragma unroll
@@ -102,21 +85,20 @@ __global__ void __launch_bounds__(kNormThreads)
     bonus_backward(TokenBonusViews<float> in, Batched<float> dy, TokenBonusGradients<float> out,
                    std::uint32_t chunk, float* parts) {
   __shared__ float sums[kNormThreads / 32];
-  __shared__ float columns[Tile::kGroups][Tile::kCols];
   const Index width = in.weight.cols;
   const auto heads = static_cast<std::uint32_t>(in.weight.rows);
   const std::uint32_t head = blockIdx.x % heads, first = blockIdx.x / heads * chunk;
   const std::uint32_t last = min(first + chunk, static_cast<std::uint32_t>(dy.rows));
-  Numbers<Tile> dweight = {};
+  LaneNumbers<Tile> dweight = {};
   for (std::uint32_t begin = first; begin < last; begin += Tile::kGroups) {
     const std::uint32_t row = begin + Tile::group();
     const bool inside = row < last;
     const RowGroup at(row * heads + head, heads, width);
-    Numbers<Tile> r, k, v, d;
-    load<Tile>(in.r, at, width, inside, r);
-    load<Tile>(in.k, at, width, inside, k);
-    load<Tile>(in.v, at, width, inside, v);
-    load<Tile>(dy, at, width, inside, d);
+    LaneNumbers<Tile> r, k, v, d;
+    load_group<Tile>(in.r, at, width, inside, r);
+    load_group<Tile>(in.k, at, width, inside, k);
+    load_group<Tile>(in.v, at, width, inside, v);
+    load_group<Tile>(dy, at, width, inside, d);
     float along = 0;
 #pragma unroll
     for (int item = 0; item < Tile::kItems; ++item)
@@ -137,20 +119,8 @@ __global__ void __launch_bounds__(kNormThreads)
       write_gradients(out, at, column, s, ds, w, r[item], k[item], d[item]);
     }
   }
-  if (parts == nullptr) return;
-#pragma unroll
-  for (int item = 0; item < Tile::kItems; ++item)
-#pragma unroll
-    for (int c = 0; c < Tile::kVec; ++c)
-      columns[Tile::group()][Tile::column(item) + c] = dweight[item][c];
-  __syncthreads();
-  float* part = parts + (blockIdx.y * Index{gridDim.x} + blockIdx.x) * width;
-  for (Index j = threadIdx.x; j < width; j += kNormThreads) {
-    float sum = columns[0][j];
-    for (int g = 1; g < Tile::kGroups; ++g)
-      sum += columns[g][j];
-    part[j] = sum;
-  }
+  if (parts != nullptr)
+    sum_groups<Tile>(dweight, width, parts + (blockIdx.y * Index{gridDim.x} + blockIdx.x) * width);
 }
 
 }  // namespace
