@@ -52,7 +52,8 @@ void append_rotary_cases(std::vector<OpCase>& cases) {
   for (const Size& s :
        {Size{2, 9, 2, 6, 9, false, false, false}, Size{1, 11, 1, 2, 4, false, false, false},
         Size{3, 5, 3, 4, 20, true, false, false}, Size{2, 7, 1, 8, 7, false, true, false},
-        Size{2, 9, 3, 6, 9, false, false, true}, Size{2, 7, 2, 8, 7, false, true, true}}) {
+        Size{2, 9, 3, 6, 9, false, false, true}, Size{2, 7, 2, 8, 7, false, true, true},
+        Size{3, 50, 2, 8, 50, false, true, false}, Size{2, 3, 1, 72, 3, false, true, true}}) {
     OpCase c;
     c.name = fmt::format("rotary/B={},n={},H={},f={},positions={}{}{}{}", s.examples, s.rows,
                          s.heads, s.head_dim, s.positions, s.at_labels ? ",labels" : "",
