@@ -7,6 +7,7 @@ namespace {
 struct Sizes {
   Index examples, length, cols;
   Index before = 0;  // columns of x and rows of the weight before those that are used
+  bool timed = false;
 };
 
 std::vector<HostTensor> token_shift_reference(const std::vector<HostTensor>& t, const Sizes& s,
@@ -29,8 +30,9 @@ std::vector<HostTensor> token_shift_reference(const std::vector<HostTensor>& t, 
 
 void append_token_shift_cases(std::vector<OpCase>& cases) {
   for (const ShiftWeight meaning : {ShiftWeight::current, ShiftWeight::previous})
-    for (const Sizes& s : {Sizes{1, 1, 1}, Sizes{3, 1, 5}, Sizes{2, 9, 17}, Sizes{3, 50, 64},
-                           Sizes{2, 70, 132}, Sizes{2, 13, 36, 1}, Sizes{2, 13, 36, 4}}) {
+    for (const Sizes& s :
+         {Sizes{1, 1, 1}, Sizes{3, 1, 5}, Sizes{2, 9, 17}, Sizes{3, 50, 64}, Sizes{2, 70, 132},
+          Sizes{2, 13, 36, 1}, Sizes{2, 13, 36, 4}, Sizes{256, 64, 128, 0, true}}) {
       OpCase c;
       c.name =
           fmt::format("token_shift/{},B={},L={},D={}{}",
@@ -44,6 +46,8 @@ void append_token_shift_cases(std::vector<OpCase>& cases) {
       c.reference = [s, meaning](const std::vector<HostTensor>& t, const HostBatch&) {
         return token_shift_reference(t, s, meaning);
       };
+      c.tested = !s.timed;
+      if (s.timed) c.flops = 3.0 * static_cast<double>(s.examples * s.length * s.cols);
       cases.push_back(c);
     }
 }
