@@ -36,23 +36,31 @@ class GeneralizedDeltaRule : public TypedOperation<GeneralizedDeltaRule> {
 
   void forward_cuda(Execution& e) {
     generalized_delta_rule_forward_cuda(e.cuda(), plan_, views<float>(e), e.output<float>(0),
-                                        keeps_removed_ ? e.output<float>(1) : Batched<float>{});
+                                        kept(e));
   }
   void backward_cuda(Execution& e) {
-    generalized_delta_rule_backward_cuda(e.cuda(), plan_, views<float>(e), e.output<float>(1),
+    generalized_delta_rule_backward_cuda(e.cuda(), plan_, views<float>(e), kept(e),
                                          e.output_gradient<float>(0), gradients<float>(e),
                                          e.scratch<float>());
   }
 
  private:
-  /// What a GPU keeps for backward: of every token, what it removed.
   void record_cuda(const Shape& values, bool training) {
-    check(std::max(plan_.keys, plan_.values) <= kGeneralizedDeltaMost, name(),
+    check(std::max(plan_.keys, plan_.values) <= kGeneralizedDeltaMost, "generalized_delta_rule",
           "expected heads of at most {} keys and values on a GPU, got {} and {}",
           kGeneralizedDeltaMost, plan_.keys, plan_.values);
-    keeps_removed_ = training;
-    if (keeps_removed_) saves(values);
     needs_scratch(0, generalized_delta_rule_cuda_scratch(plan_, values.replicas()));
+    if (!training) return;
+    saves(values);
+    if (plan_.chunks() > 1)
+      saves(Shape{values.replicas(), plan_.examples, plan_.chunks() - 1,
+                  plan_.heads * plan_.keys * plan_.values});
+  }
+  GeneralizedDeltaRuleKept kept(Execution& e) const {
+    const auto output = [&](std::size_t k) {
+      return k < outputs().size() ? e.output<float>(static_cast<int>(k)) : Batched<float>{};
+    };
+    return {output(1), output(2)};
   }
   template <class T>
   GeneralizedDeltaRuleGradients<T> gradients(Execution& e) const {
@@ -66,7 +74,6 @@ class GeneralizedDeltaRule : public TypedOperation<GeneralizedDeltaRule> {
   }
 
   GeneralizedDeltaRulePlan plan_;
-  bool keeps_removed_ = false;
 };
 
 }  // namespace

@@ -1,11 +1,13 @@
 #pragma once
 
-// What the kernels of generalized_delta_rule share. A block walks token by token over one (replica,
-// example, head) with a part of the state, or of its gradient, in registers: all numbers along one
-// dimension of it, keys or values, and `width` places across, which do not meet. `Lanes`
-// neighbouring lanes share the numbers along, 4 · Quads each, and have kWalkAcross places across,
-// so that a sum along is one over registers and then over lanes. Rows of tokens lie in shared
-// memory, kWalkTokens at a time; numbers beyond a tensor's are 0 there.
+// What the kernels of generalized_delta_rule share. With b = -κ ⊙ a and r_t = S_{t-1}ᵀ κ_t,
+//   S_t = diag(e^{g_t}) S_{t-1} + k_t v_tᵀ + b_t r_tᵀ:
+// k and b write rows v and r, q and κ read the columns o and r. A block has one (replica, example,
+// head) and a matrix [keys, values] in registers: all numbers along one of its dimensions, and
+// `width` places across, which do not meet. `Lanes` neighbouring lanes share the numbers along,
+// 4 · Quads each, and have kWalkAcross places across, so that a sum along is one over registers and
+// then over lanes. Rows of tokens lie in shared memory, a chunk at a time; numbers beyond a
+// tensor's are 0 there.
 
 #include <initializer_list>
 #include <type_traits>
@@ -16,9 +18,10 @@
 
 namespace recallbench {
 
-constexpr int kWalkTokens = 16;
+constexpr int kWalkTokens = static_cast<int>(GeneralizedDeltaRulePlan::kChunk);
 constexpr int kWalkAcross = 2;
 constexpr int kWalkThreads = 128;  // at most
+constexpr int kWalkBlocks = 4;  // on a multiprocessor: those of 256 examples of two heads at once
 
 /// How blocks share an item.
 struct WalkShape {
@@ -50,29 +53,38 @@ void walk_dispatch(Index along, Index across, const Launch& launch) {
     with(std::integral_constant<int, 4>{}, std::integral_constant<int, 32>{});
 }
 
-/// A thread's place. `across` counts from the block's first place.
+/// A thread's place; `across` counts from the block's first. An item has `chunks` blocks for each
+/// part of its places: one that walks, or one a chunk.
 struct WalkPlace {
-  Index replica, row;  ///< `row`: the example's first token
-  int head, first, count, width, across, length;
+  Index replica, example, row;  ///< `row`: the example's first token
+  int head, first, count, width, across, length, chunk;
   bool writes;  ///< for its places across: one lane of those that share them
 
   __device__ WalkPlace(const GeneralizedDeltaRulePlan& p, const WalkShape& shape, Index places,
-                       int lanes)
-      : head(static_cast<int>(blockIdx.x / shape.tiles % p.heads)),
-        first(static_cast<int>(blockIdx.x % shape.tiles) * shape.width),
+                       int lanes, Index chunks)
+      : first(static_cast<int>(blockIdx.x % shape.tiles) * shape.width),
         count(min(shape.width, static_cast<int>(places) - first)),
         width(shape.width),
         across(static_cast<int>(threadIdx.x) / lanes * kWalkAcross),
         length(static_cast<int>(p.length)),
+        chunk(static_cast<int>(blockIdx.x / shape.tiles % chunks)),
         writes(static_cast<int>(threadIdx.x) % lanes == 0) {
-    const Index pair = blockIdx.x / shape.tiles / p.heads;
+    const Index item = blockIdx.x / shape.tiles / chunks, pair = item / p.heads;
+    head = static_cast<int>(item % p.heads);
     replica = pair / p.examples;
-    row = pair % p.examples * p.length;
+    example = pair % p.examples;
+    row = example * p.length;
   }
 
   __device__ int tokens(int token) const { return min(kWalkTokens, length - token); }
-  /// The first token of the last kWalkTokens.
-  __device__ int last_rows() const { return (length - 1) / kWalkTokens * kWalkTokens; }
+  /// The first token of the last chunk.
+  __device__ int last_chunk() const { return (length - 1) / kWalkTokens * kWalkTokens; }
+  /// The head's matrix after `chunk`, of m [R, B·(chunks - 1), H·K·V].
+  __device__ float* matrix(const GeneralizedDeltaRulePlan& p, const Batched<float>& m,
+                           int chunk) const {
+    return m.data + replica * m.replica_stride +
+           (example * ((length - 1) / kWalkTokens) + chunk) * m.stride + head * p.keys * p.values;
+  }
 };
 
 /// Rows of a tensor from one token on, columns of one head from one place on.
@@ -101,9 +113,10 @@ __device__ inline void walk_quads(int width, const Body& body) {
     body(i, column);
 }
 
-/// to [kWalkTokens, width] = f(from), 0 beyond it.
+/// to [kWalkTokens, width] = f(from), 0 beyond it; its rows begin `stride` apart.
 template <class F>
-__device__ inline void walk_load(float* to, int width, const WalkRows& from, const F& f) {
+__device__ inline void walk_load(float* to, int stride, int width, const WalkRows& from,
+                                 const F& f) {
   walk_quads(width, [&](int i, int j) {
     float x[4] = {};
     const float* place = from.data + i * from.stride + j;
@@ -116,22 +129,22 @@ __device__ inline void walk_load(float* to, int width, const WalkRows& from, con
 #pragma unroll
     for (int n = 0; n < 4; ++n)
       x[n] = i < from.tokens && j + n < from.cols ? f(x[n]) : 0.0f;
-    store_numbers<4>(x, to + i * width + j);
+    store_numbers<4>(x, to + i * stride + j);
   });
 }
 __device__ inline void walk_load(float* to, int width, const WalkRows& from) {
-  walk_load(to, width, from, [](float x) { return x; });
+  walk_load(to, width, width, from, [](float x) { return x; });
 }
 __device__ inline void walk_load_decays(float* to, int width, const WalkRows& from) {
-  walk_load(to, width, from, [](float x) { return expf(x); });
+  walk_load(to, width, width, from, [](float x) { return expf(x); });
 }
 
-/// to *= by, numbers that this thread loaded.
-__device__ inline void walk_multiply(float* to, const float* by, int width) {
+/// b = -κ ⊙ a, of a in its place; both are numbers that this thread loaded.
+__device__ inline void walk_make_b(float* b, const float* kappa, int width) {
   walk_quads(width, [&](int i, int j) {
 #pragma unroll
     for (int n = 0; n < 4; ++n)
-      to[i * width + j + n] *= by[i * width + j + n];
+      b[i * width + j + n] *= -kappa[i * width + j + n];
   });
 }
 
@@ -167,6 +180,29 @@ __device__ inline float4 walk_quad(const float* row, int quad) {
 }
 __device__ inline float walk_number(const float4& x, int i) {
   return i == 0 ? x.x : i == 1 ? x.y : i == 2 ? x.z : x.w;
+}
+
+/// Leaves a matrix [keys, values] that lanes share along its keys.
+template <int Quads, int Lanes>
+__device__ inline void walk_keep(const GeneralizedDeltaRulePlan& p, const WalkPlace& at,
+                                 const float (&matrix)[kWalkAcross][4 * Quads], float* to,
+                                 bool quads) {
+  if (at.across >= at.count) return;
+  const int keys = static_cast<int>(p.keys), stride = static_cast<int>(p.values);
+  int key = static_cast<int>(threadIdx.x) % Lanes * 4;
+  float* place = to + key * stride + at.first + at.across;
+#pragma unroll
+  for (int n = 0; n < 4 * Quads; ++n) {
+    if (key < keys && quads)
+      store_numbers<2>({matrix[0][n], matrix[1][n]}, place);
+    else if (key < keys)
+#pragma unroll
+      for (int h = 0; h < kWalkAcross; ++h)
+        if (at.across + h < at.count) place[h] = matrix[h][n];
+    const int next = n % 4 == 3 ? 4 * Lanes - 3 : 1;
+    key += next;
+    place += next * stride;
+  }
 }
 
 /// Every lane gets the sums of those that share its places across.
