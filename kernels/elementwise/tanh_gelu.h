@@ -12,11 +12,11 @@ struct TanhGelu {
   explicit TanhGelu(T value)
       : TanhGelu(value, std::tanh(kScale * (value + kCubic * value * value * value))) {}
   /// With that tanh, computed elsewhere.
-  TanhGelu(T value, T of_argument)
+  constexpr TanhGelu(T value, T of_argument)
       : x(value), tanh(of_argument), slope(kScale * (1 + 3 * kCubic * x * x)) {}
-  T value() const { return T(0.5) * x * (1 + tanh); }
-  T first() const { return T(0.5) * (1 + tanh) + T(0.5) * x * (1 - tanh * tanh) * slope; }
-  T second() const {
+  constexpr T value() const { return T(0.5) * x * (1 + tanh); }
+  constexpr T first() const { return T(0.5) * (1 + tanh) + T(0.5) * x * (1 - tanh * tanh) * slope; }
+  constexpr T second() const {
     const T bend = 6 * kScale * kCubic * x;
     return (1 - tanh * tanh) * (slope + T(0.5) * x * (bend - 2 * tanh * slope * slope));
   }

@@ -90,7 +90,6 @@ __global__ void __launch_bounds__(kNormThreads)
                    std::uint32_t chunk, Batched<float> dy, Gradient<float> dx,
                    Gradient<float> dgate, float* parts) {
   __shared__ float sums[kNormThreads / 32];
-  __shared__ float columns[Tile::kGroups][Tile::kCols];
   constexpr int kItems = Tile::kItems, kVec = Tile::kVec;
   const Index replica = blockIdx.y, width = norm.weight.cols;
   const std::uint32_t first = blockIdx.x * chunk, last = min(first + chunk, count);
@@ -137,19 +136,8 @@ __global__ void __launch_bounds__(kNormThreads)
       write_group(dgate, at, j, n.z[item]);
     }
   }
-  if (parts == nullptr) return;
-#pragma unroll
-  for (int item = 0; item < kItems; ++item)
-#pragma unroll
-    for (int k = 0; k < kVec; ++k)
-      columns[Tile::group()][Tile::column(item) + k] = dw[item][k];
-  __syncthreads();
-  for (Index j = threadIdx.x; j < width; j += kNormThreads) {
-    float sum = columns[0][j];
-    for (int g = 1; g < Tile::kGroups; ++g)
-      sum += columns[g][j];
-    parts[(replica * gridDim.x + blockIdx.x) * width + j] = sum;
-  }
+  if (parts != nullptr)
+    sum_groups<Tile>(dw, width, parts + (replica * gridDim.x + blockIdx.x) * width);
 }
 
 }  // namespace

@@ -69,6 +69,9 @@ void append_generalized_delta_rule_cases(std::vector<OpCase>& cases) {
            Sizes{3, 17, 2, 5, 3, 16},     // one token beyond a chunk
            Sizes{1, 100, 2, 20, 17, 16},  // more keys than a vector
            Sizes{1, 65, 1, 3, 4, 0.02},   // decays that underflow within a chunk
+           Sizes{2, 32, 2, 64, 64, 4},    // the usual head, two whole chunks
+           Sizes{1, 33, 1, 36, 100, 1},   // pieces of four numbers, more values than a block has
+           Sizes{1, 18, 1, 130, 70, 4},   // more keys than a block has
        })
     cases.push_back(make_case(s, false));
   for (const Index length : {256, 1024, 4096})

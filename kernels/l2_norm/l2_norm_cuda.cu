@@ -15,20 +15,6 @@ struct Groups {
   float eps;
 };
 
-/// The numbers of the lane, zeros where there are none.
-template <class Tile>
-__device__ void load(const Batched<float>& from, const RowGroup& at, Index width, bool inside,
-                     float (&to)[Tile::kItems][Tile::kVec]) {
-#pragma unroll
-  for (int item = 0; item < Tile::kItems; ++item) {
-#pragma unroll
-    for (int k = 0; k < Tile::kVec; ++k)
-      to[item][k] = 0;
-    if (inside && Tile::column(item) < width)
-      load_numbers(at.at(from, Tile::column(item)), to[item]);
-  }
-}
-
 template <class Tile>
 __global__ void __launch_bounds__(kNormThreads)
     length_forward(Groups all, Batched<float> x, Batched<float> y, Batched<float> inverse) {
@@ -37,7 +23,7 @@ __global__ void __launch_bounds__(kNormThreads)
   const bool inside = index < all.count;  // all lanes stay for the sum
   const RowGroup at(index, all.groups, all.width);
   float numbers[Tile::kItems][Tile::kVec], sum = 0;
-  load<Tile>(x, at, all.width, inside, numbers);
+  load_group<Tile>(x, at, all.width, inside, numbers);
 #pragma unroll
   for (int item = 0; item < Tile::kItems; ++item)
 #pragma unroll
@@ -66,8 +52,8 @@ __global__ void __launch_bounds__(kNormThreads)
   const bool inside = index < all.count;
   const RowGroup at(index, all.groups, all.width);
   float ys[Tile::kItems][Tile::kVec], ds[Tile::kItems][Tile::kVec], dot = 0;
-  load<Tile>(y, at, all.width, inside, ys);
-  load<Tile>(dy, at, all.width, inside, ds);
+  load_group<Tile>(y, at, all.width, inside, ys);
+  load_group<Tile>(dy, at, all.width, inside, ds);
 #pragma unroll
   for (int item = 0; item < Tile::kItems; ++item)
 #pragma unroll

@@ -25,6 +25,24 @@ struct RowGroup {
   }
 };
 
+/// What a lane has of a group.
+template <class Tile>
+using LaneNumbers = float[Tile::kItems][Tile::kVec];
+
+/// The lane's numbers of a group, zeros where there are none.
+template <class Tile>
+__device__ void load_group(const Batched<float>& from, const RowGroup& at, Index width, bool inside,
+                           LaneNumbers<Tile>& to) {
+#pragma unroll
+  for (int item = 0; item < Tile::kItems; ++item) {
+#pragma unroll
+    for (int k = 0; k < Tile::kVec; ++k)
+      to[item][k] = 0;
+    if (inside && Tile::column(item) < width)
+      load_numbers(at.at(from, Tile::column(item)), to[item]);
+  }
+}
+
 /// Numbers of a group to its gradient from `column` on.
 template <int kVec>
 __device__ inline void write_group(const Gradient<float>& to, const RowGroup& at, Index column,
@@ -38,6 +56,26 @@ __device__ inline void write_group(const Gradient<float>& to, const RowGroup& at
   for (int k = 0; k < kVec; ++k)
     before[k] += numbers[k];
   store_numbers(before, place);
+}
+
+/// sums[j] = Σ over the block's groups, in order, of what their lanes have of column j < width. All
+/// threads take part.
+template <class Tile>
+__device__ void sum_groups(const LaneNumbers<Tile>& mine, Index width, float* sums) {
+  __shared__ float columns[Tile::kGroups][Tile::kCols];
+  __syncthreads();  // of an earlier call
+#pragma unroll
+  for (int item = 0; item < Tile::kItems; ++item)
+#pragma unroll
+    for (int k = 0; k < Tile::kVec; ++k)
+      columns[Tile::group()][Tile::column(item) + k] = mine[item][k];
+  __syncthreads();
+  for (Index j = threadIdx.x; j < width; j += kNormThreads) {
+    float sum = columns[0][j];
+    for (int g = 1; g < Tile::kGroups; ++g)
+      sum += columns[g][j];
+    sums[j] = sum;
+  }
 }
 
 /// Groups of a replica; more than a GPU kernel counts are an Error.

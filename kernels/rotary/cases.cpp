@@ -9,6 +9,7 @@ namespace {
 struct Size {
   Index examples, rows, heads, head_dim, positions;
   bool at_labels, given_frequencies, halves;
+  bool timed = false;
 };
 
 HostBatch label_batch(const Size& s) {
@@ -52,7 +53,9 @@ void append_rotary_cases(std::vector<OpCase>& cases) {
   for (const Size& s :
        {Size{2, 9, 2, 6, 9, false, false, false}, Size{1, 11, 1, 2, 4, false, false, false},
         Size{3, 5, 3, 4, 20, true, false, false}, Size{2, 7, 1, 8, 7, false, true, false},
-        Size{2, 9, 3, 6, 9, false, false, true}, Size{2, 7, 2, 8, 7, false, true, true}}) {
+        Size{2, 9, 3, 6, 9, false, false, true}, Size{2, 7, 2, 8, 7, false, true, true},
+        Size{3, 50, 2, 8, 50, false, true, false}, Size{2, 3, 1, 72, 3, false, true, true},
+        Size{256, 64, 2, 64, 64, false, false, true, true}}) {
     OpCase c;
     c.name = fmt::format("rotary/B={},n={},H={},f={},positions={}{}{}{}", s.examples, s.rows,
                          s.heads, s.head_dim, s.positions, s.at_labels ? ",labels" : "",
@@ -69,6 +72,8 @@ void append_rotary_cases(std::vector<OpCase>& cases) {
     c.reference = [s](const std::vector<HostTensor>& t, const HostBatch& batch) {
       return reference(s, t, batch);
     };
+    c.tested = !s.timed;
+    if (s.timed) c.flops = 3.0 * static_cast<double>(s.examples * s.rows * s.heads * s.head_dim);
     cases.push_back(c);
   }
 }

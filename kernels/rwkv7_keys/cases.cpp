@@ -29,8 +29,11 @@ std::vector<HostTensor> rwkv7_keys_reference(const std::vector<HostTensor>& t, I
 void append_rwkv7_keys_cases(std::vector<OpCase>& cases) {
   struct Sizes {
     Index rows, heads, numbers;
+    bool timed = false;
   };
-  for (const Sizes& s : {Sizes{1, 1, 2}, Sizes{5, 3, 7}, Sizes{1025, 2, 4}}) {  // two blocks
+  for (const Sizes& s : {Sizes{1, 1, 2}, Sizes{5, 3, 7}, Sizes{1025, 2, 4},  // two blocks
+                         Sizes{70, 2, 64}, Sizes{3, 1, 96}, Sizes{5, 2, 150}, Sizes{5, 1, 260},
+                         Sizes{16384, 2, 64, true}}) {
     OpCase c;
     c.name = fmt::format("rwkv7_keys/rows={},H={},n={}", s.rows, s.heads, s.numbers);
     const Index cols = s.heads * s.numbers;
@@ -42,6 +45,8 @@ void append_rwkv7_keys_cases(std::vector<OpCase>& cases) {
     c.reference = [s](const std::vector<HostTensor>& t, const HostBatch&) {
       return rwkv7_keys_reference(t, s.heads);
     };
+    c.tested = !s.timed;
+    if (s.timed) c.flops = 8.0 * static_cast<double>(s.rows * s.heads * s.numbers);
     cases.push_back(c);
   }
 }

@@ -2,18 +2,22 @@
 
 #include "kernels/graph/execution.h"
 #include "kernels/rwkv7_keys/rwkv7_keys_cpu.h"
+#include "kernels/rwkv7_keys/rwkv7_keys_cuda.h"
 
 namespace recallbench {
 namespace {
 
 class Rwkv7KeysOperation : public TypedOperation<Rwkv7KeysOperation> {
  public:
-  Rwkv7KeysOperation(const Rwkv7KeyInputs& in, Index heads) : heads_(heads) {
+  Rwkv7KeysOperation(const Rwkv7KeyInputs& in, Index heads, Device device) : heads_(heads) {
     for (const Tensor& tensor : {in.k, in.a, in.k_k, in.k_a})
       reads(tensor, InBackward::read);
     writes(in.k.shape, InBackward::unused);
     writes(in.k.shape, InBackward::unused);
     needs_scratch(0, rwkv7_keys_scratch(in.k.rows(), in.k.cols()));
+    if constexpr (kCudaBuild)
+      if (device == Device::cuda)
+        needs_scratch(0, rwkv7_keys_cuda_scratch(in.k.shape.replicas(), in.k.rows(), in.k.cols()));
   }
   std::string_view name() const override { return "rwkv7_keys"; }
 
@@ -23,16 +27,28 @@ class Rwkv7KeysOperation : public TypedOperation<Rwkv7KeysOperation> {
   }
   template <class T>
   void backward_as(Execution& e) {
-    const Rwkv7KeyGradients<T> gradients{e.input_gradient<T>(0), e.input_gradient<T>(1),
-                                         e.input_gradient<T>(2), e.input_gradient<T>(3)};
     rwkv7_keys_backward_cpu(heads_, views<T>(e), e.output_gradient<T>(0), e.output_gradient<T>(1),
-                            gradients, e.scratch<T>());
+                            gradients<T>(e), e.scratch<T>());
+  }
+
+  void forward_cuda(Execution& e) {
+    rwkv7_keys_forward_cuda(e.cuda(), heads_, views<float>(e), e.output<float>(0),
+                            e.output<float>(1));
+  }
+  void backward_cuda(Execution& e) {
+    rwkv7_keys_backward_cuda(e.cuda(), heads_, views<float>(e), e.output_gradient<float>(0),
+                             e.output_gradient<float>(1), gradients<float>(e), e.scratch<float>());
   }
 
  private:
   template <class T>
   Rwkv7KeyViews<T> views(Execution& e) const {
     return {e.input<T>(0), e.input<T>(1), e.input<T>(2), e.input<T>(3)};
+  }
+  template <class T>
+  Rwkv7KeyGradients<T> gradients(Execution& e) const {
+    return {e.input_gradient<T>(0), e.input_gradient<T>(1), e.input_gradient<T>(2),
+            e.input_gradient<T>(3)};
   }
 
   Index heads_;
@@ -47,7 +63,8 @@ Rwkv7Keys rwkv7_keys(Graph& graph, const Rwkv7KeyInputs& in, Index heads) {
   for (const Tensor& channel : {in.k_k, in.k_a})
     check(channel.rows() == 1 && channel.cols() == in.k.cols(), "rwkv7_keys",
           "expected k_k and k_a [R, 1, {}], got {}", in.k.cols(), channel.shape.text());
-  const std::vector<Tensor> out = graph.add(std::make_unique<Rwkv7KeysOperation>(in, heads));
+  const std::vector<Tensor> out =
+      graph.add(std::make_unique<Rwkv7KeysOperation>(in, heads, graph.device()));
   return {out[0], out[1]};
 }
 

@@ -20,8 +20,11 @@ std::vector<HostTensor> token_bonus_reference(const std::vector<HostTensor>& t) 
 void append_token_bonus_cases(std::vector<OpCase>& cases) {
   struct Sizes {
     Index rows, heads, numbers;
+    bool timed = false;
   };
-  for (const Sizes& s : {Sizes{1, 1, 1}, Sizes{5, 3, 7}, Sizes{1025, 2, 4}}) {  // two blocks
+  for (const Sizes& s : {Sizes{1, 1, 1}, Sizes{5, 3, 7}, Sizes{1025, 2, 4},  // two blocks
+                         Sizes{70, 2, 64}, Sizes{3, 1, 96}, Sizes{5, 2, 150}, Sizes{5, 1, 260},
+                         Sizes{16384, 2, 64, true}}) {
     OpCase c;
     c.name = fmt::format("token_bonus/rows={},H={},n={}", s.rows, s.heads, s.numbers);
     const std::vector<Index> rows = {s.rows, s.heads * s.numbers};
@@ -32,6 +35,8 @@ void append_token_bonus_cases(std::vector<OpCase>& cases) {
     c.reference = [](const std::vector<HostTensor>& t, const HostBatch&) {
       return token_bonus_reference(t);
     };
+    c.tested = !s.timed;
+    if (s.timed) c.flops = 5.0 * static_cast<double>(s.rows * s.heads * s.numbers);
     cases.push_back(c);
   }
 }

@@ -4,39 +4,50 @@
 namespace recallbench {
 namespace {
 
-std::vector<HostTensor> token_shift_reference(const std::vector<HostTensor>& t,
+struct Sizes {
+  Index examples, length, cols;
+  Index before = 0;  // columns of x and rows of the weight before those that are used
+  bool timed = false;
+};
+
+std::vector<HostTensor> token_shift_reference(const std::vector<HostTensor>& t, const Sizes& s,
                                               ShiftWeight meaning) {
-  const Index length = t[0].shape[1], cols = t[0].shape[2];
-  HostTensor y{t[0].shape, {}};
-  for (Index i = 0; i < t[0].size(); ++i) {
-    const double w = t[1].data[static_cast<std::size_t>(i % cols)];
-    const double now = t[0].data[static_cast<std::size_t>(i)];
-    const double past = i / cols % length == 0 ? 0 : t[0].data[static_cast<std::size_t>(i - cols)];
-    y.data.push_back(meaning == ShiftWeight::current ? w * now + (1 - w) * past
-                                                     : w * past + (1 - w) * now);
-  }
+  HostTensor y{{s.examples, s.length, s.cols}, {}};
+  for (Index row = 0; row < s.examples * s.length; ++row)
+    for (Index c = 0; c < s.cols; ++c) {
+      const auto x = [&](Index i) {
+        return t[0].data[static_cast<std::size_t>(i * (s.before + s.cols) + s.before + c)];
+      };
+      const double w = t[1].data[static_cast<std::size_t>(s.before * s.cols + c)];
+      const double now = x(row), past = row % s.length == 0 ? 0 : x(row - 1);
+      y.data.push_back(meaning == ShiftWeight::current ? w * now + (1 - w) * past
+                                                       : w * past + (1 - w) * now);
+    }
   return {y};
 }
 
 }  // namespace
 
 void append_token_shift_cases(std::vector<OpCase>& cases) {
-  struct Sizes {
-    Index examples, length, cols;
-  };
   for (const ShiftWeight meaning : {ShiftWeight::current, ShiftWeight::previous})
-    for (const Sizes& s : {Sizes{1, 1, 1}, Sizes{3, 1, 5}, Sizes{2, 9, 17}}) {
+    for (const Sizes& s :
+         {Sizes{1, 1, 1}, Sizes{3, 1, 5}, Sizes{2, 9, 17}, Sizes{3, 50, 64}, Sizes{2, 70, 132},
+          Sizes{2, 13, 36, 1}, Sizes{2, 13, 36, 4}, Sizes{256, 64, 128, 0, true}}) {
       OpCase c;
-      c.name = fmt::format("token_shift/{},B={},L={},D={}",
-                           meaning == ShiftWeight::current ? "current" : "previous", s.examples,
-                           s.length, s.cols);
-      c.inputs = {{s.examples, s.length, s.cols}, {1, s.cols}};
-      c.build = [meaning](Graph& g, const std::vector<Tensor>& t) {
-        return std::vector<Tensor>{token_shift(g, t[0], t[1], meaning)};
+      c.name =
+          fmt::format("token_shift/{},B={},L={},D={}{}",
+                      meaning == ShiftWeight::current ? "current" : "previous", s.examples,
+                      s.length, s.cols, s.before > 0 ? fmt::format(",after={}", s.before) : "");
+      c.inputs = {{s.examples, s.length, s.before + s.cols}, {s.before + 1, s.cols}};
+      c.build = [s, meaning](Graph& g, const std::vector<Tensor>& t) {
+        return std::vector<Tensor>{
+            token_shift(g, t[0].columns(s.before, s.cols), t[1].row_range(s.before, 1), meaning)};
       };
-      c.reference = [meaning](const std::vector<HostTensor>& t, const HostBatch&) {
-        return token_shift_reference(t, meaning);
+      c.reference = [s, meaning](const std::vector<HostTensor>& t, const HostBatch&) {
+        return token_shift_reference(t, s, meaning);
       };
+      c.tested = !s.timed;
+      if (s.timed) c.flops = 3.0 * static_cast<double>(s.examples * s.length * s.cols);
       cases.push_back(c);
     }
 }

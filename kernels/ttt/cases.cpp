@@ -43,9 +43,12 @@ void append_ttt_cases(std::vector<OpCase>& cases) {
        {Size{2, 9, 2, 4, 4, 0}, Size{1, 1, 1, 3, 8, 0}, Size{3, 16, 1, 6, 8, 0},
         Size{2, 21, 2, 3, 1, 0}, Size{2, 11, 2, 4, 4, 12}, Size{1, 7, 3, 5, 16, 5},
         Size{40, 5, 1, 4, 2, 8},  // more items than lanes
-        Size{64, 256, 2, 32, 16, 0, true}, Size{16, 1024, 2, 32, 16, 0, true},
-        Size{4, 4096, 2, 32, 16, 0, true}, Size{64, 256, 2, 32, 16, 128, true},
-        Size{16, 1024, 2, 32, 16, 128, true}, Size{4, 4096, 2, 32, 16, 128, true}}) {
+        // Several tiles of rows, of columns; matrices and then models beyond a GPU's shared memory.
+        Size{1, 70, 1, 33, 32, 0}, Size{2, 37, 2, 18, 16, 70}, Size{1, 150, 1, 4, 150, 0},
+        Size{1, 20, 1, 48, 16, 192}, Size{1, 18, 1, 64, 16, 256}, Size{64, 256, 2, 32, 16, 0, true},
+        Size{16, 1024, 2, 32, 16, 0, true}, Size{4, 4096, 2, 32, 16, 0, true},
+        Size{64, 256, 2, 32, 16, 128, true}, Size{16, 1024, 2, 32, 16, 128, true},
+        Size{4, 4096, 2, 32, 16, 128, true}}) {
     OpCase c;
     c.name = fmt::format("ttt/B={},L={},H={},f={},b={},m={}", s.examples, s.length, s.heads,
                          s.head_dim, s.mini_batch, s.hidden);

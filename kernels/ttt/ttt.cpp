@@ -2,17 +2,22 @@
 
 #include "kernels/graph/execution.h"
 #include "kernels/ttt/ttt_cpu.h"
+#include "kernels/ttt/ttt_cuda.h"
 
 namespace recallbench {
 namespace {
 
 class Ttt : public TypedOperation<Ttt> {
  public:
-  Ttt(const std::vector<Tensor>& tensors, const TttSize& size) : size_(size) {
+  Ttt(const std::vector<Tensor>& tensors, const TttSize& size, bool training, Device device)
+      : size_(size) {
     for (const Tensor& tensor : tensors)
       reads(tensor, InBackward::read);
     writes(tensors[0].shape, InBackward::unused);
-    needs_scratch(ttt_scratch(size_, false), ttt_scratch(size_, true));
+    if (device == Device::cuda)
+      prepare_cuda(tensors[0].shape.replicas(), training);
+    else
+      needs_scratch(ttt_scratch(size_, false), ttt_scratch(size_, true));
   }
   std::string_view name() const override { return "ttt"; }
 
@@ -28,7 +33,32 @@ class Ttt : public TypedOperation<Ttt> {
     ttt_backward_cpu(size_, views<T>(e), e.output_gradient<T>(0), gradients, e.scratch<T>());
   }
 
+  void forward_cuda(Execution& e) {
+    ttt_forward_cuda(e.cuda(), size_, views<float>(e), models(e), e.output<float>(0),
+                     e.scratch<float>());
+  }
+  void backward_cuda(Execution& e) {
+    TttGradients<float> gradients;
+    for (int i = 0; i < count(); ++i)
+      gradients.all[i] = e.input_gradient<float>(i);
+    ttt_backward_cuda(e.cuda(), size_, views<float>(e), models(e), e.output_gradient<float>(0),
+                      gradients, e.scratch<float>());
+  }
+
  private:
+  void prepare_cuda([[maybe_unused]] Index replicas, [[maybe_unused]] bool training) {
+    if constexpr (kCudaBuild) {
+      const Index chunks = (size_.length + size_.mini_batch - 1) / size_.mini_batch;
+      keeps_models_ = training;
+      if (keeps_models_)
+        saves(Shape{replicas, size_.examples, chunks, size_.heads * ttt_cuda_model_numbers(size_)});
+      needs_scratch(ttt_forward_cuda_scratch(size_, replicas),
+                    ttt_backward_cuda_scratch(size_, replicas));
+    }
+  }
+  Batched<float> models(Execution& e) const {
+    return keeps_models_ ? e.output<float>(1) : Batched<float>{};
+  }
   int count() const { return static_cast<int>(inputs().size()); }
   template <class T>
   TttViews<T> views(Execution& e) const {
@@ -39,6 +69,7 @@ class Ttt : public TypedOperation<Ttt> {
   }
 
   TttSize size_;
+  bool keeps_models_ = false;  // inner models before each mini-batch, on a GPU
 };
 
 void check_layer(const TttLayer& layer, Index heads, Index in, Index out) {
@@ -72,7 +103,7 @@ Tensor ttt(Graph& graph, const TttInputs& in, double scale) {
     tensors.push_back(in.second->bias);
   }
   const TttSize size{in.q.shape[1], in.q.shape[2], heads, head_dim, in.step.cols(), hidden, scale};
-  return graph.add(std::make_unique<Ttt>(tensors, size))[0];
+  return graph.add(std::make_unique<Ttt>(tensors, size, graph.training(), graph.device()))[0];
 }
 
 }  // namespace recallbench

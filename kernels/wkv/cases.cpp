@@ -33,6 +33,26 @@ std::vector<HostTensor> wkv_reference(const std::vector<HostTensor>& t) {
   return {y};
 }
 
+/// k and v side by side in one tensor, behind a column of something else.
+void append_sliced_case(std::vector<OpCase>& cases) {
+  constexpr Index kExamples = 2, kLength = 19, kChannels = 6, kCols = 2 * kChannels + 1;
+  OpCase c;
+  c.name = "wkv/sliced";
+  c.inputs = {{kExamples, kLength, kCols}, {1, kChannels}, {1, kChannels}};
+  c.build = [](Graph& g, const std::vector<Tensor>& t) {
+    return std::vector<Tensor>{
+        wkv(g, {t[0].columns(1, kChannels), t[0].columns(1 + kChannels, kChannels), t[1], t[2]})};
+  };
+  c.reference = [](const std::vector<HostTensor>& t, const HostBatch&) {
+    HostTensor k{{kExamples, kLength, kChannels}, {}}, v = k;
+    for (Index i = 0; i < t[0].size(); ++i)
+      if (i % kCols > 0)
+        (i % kCols <= kChannels ? k : v).data.push_back(t[0].data[static_cast<std::size_t>(i)]);
+    return wkv_reference({k, v, t[1], t[2]});
+  };
+  cases.push_back(c);
+}
+
 }  // namespace
 
 void append_wkv_cases(std::vector<OpCase>& cases) {
@@ -44,7 +64,8 @@ void append_wkv_cases(std::vector<OpCase>& cases) {
   for (const Sizes& s :
        {Sizes{1, 1, 1, 1, false}, Sizes{2, 9, 5, 1, false}, Sizes{3, 40, 35, 1, false},
         Sizes{2, 5, 140, 1, false},  // two blocks
-        Sizes{1, 70, 3, 4, false},   // keys whose exponentials overflow no sum, decays of e^-50
+        Sizes{2, 32, 6, 1, false},
+        Sizes{1, 70, 3, 4, false},  // keys whose exponentials overflow no sum, decays of e^-50
         Sizes{64, 256, 128, 1, true}, Sizes{16, 1024, 128, 1, true},
         Sizes{4, 4096, 128, 1, true}}) {
     OpCase c;
@@ -65,6 +86,7 @@ void append_wkv_cases(std::vector<OpCase>& cases) {
     if (s.timed) c.flops = 13.0 * static_cast<double>(s.examples * s.length * s.channels);
     cases.push_back(c);
   }
+  append_sliced_case(cases);
 }
 
 }  // namespace recallbench

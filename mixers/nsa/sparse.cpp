@@ -4,6 +4,7 @@
 
 #include "kernels/graph/execution.h"
 #include "mixers/nsa/sparse_cpu.h"
+#include "mixers/nsa/sparse_cuda.h"
 
 namespace recallbench {
 namespace {
@@ -16,12 +17,15 @@ SparseGradient<T> gradient(const Execution& e, int input, Index r) {
 
 class BlockRows : public TypedOperation<BlockRows> {
  public:
-  BlockRows(const Tensor& x, const Tensor& places, Index block)
-      : length_(x.shape[2]), block_(block) {
+  BlockRows(const Tensor& x, const Tensor& places, Index block, Device device)
+      : length_(x.shape[2]), block_(block), heads_(places.rows() / block) {
     reads(x, InBackward::unused);
     reads(places, InBackward::unused);
-    const Index heads = places.rows() / block, blocks = std::max<Index>(1, length_ / block);
-    writes({x.shape[0], x.shape[1], blocks * heads, block * places.cols()}, InBackward::unused);
+    const Index rows = std::max<Index>(1, length_ / block) * heads_, cols = block * places.cols();
+    writes({x.shape[0], x.shape[1], rows, cols}, InBackward::unused);
+    if constexpr (kCudaBuild)
+      if (device == Device::cuda)
+        needs_scratch(0, block_rows_scratch(x.shape[0], x.shape[1] * rows / heads_, cols * heads_));
   }
   std::string_view name() const override { return "block_rows"; }
 
@@ -38,8 +42,18 @@ class BlockRows : public TypedOperation<BlockRows> {
                               gradient<T>(e, 0, r), gradient<T>(e, 1, r));
   }
 
+  void forward_cuda(Execution& e) {
+    block_rows_cuda(e.cuda(), e.input<float>(0), length_, e.input<float>(1), block_,
+                    e.output<float>(0));
+  }
+  void backward_cuda(Execution& e) {
+    block_rows_backward_cuda(e.cuda(), e.output_gradient<float>(0), length_, block_, heads_,
+                             e.input_gradient<float>(0), e.input_gradient<float>(1),
+                             e.scratch<float>());
+  }
+
  private:
-  Index length_, block_;
+  Index length_, block_, heads_;
 };
 
 class WithMemory : public TypedOperation<WithMemory> {
@@ -65,11 +79,19 @@ class WithMemory : public TypedOperation<WithMemory> {
                                gradient<T>(e, 1, r));
   }
 
+  void forward_cuda(Execution& e) {
+    with_memory_cuda(e.cuda(), e.input<float>(0), e.input<float>(1), rows_, e.output<float>(0));
+  }
+  void backward_cuda(Execution& e) {
+    with_memory_backward_cuda(e.cuda(), e.output_gradient<float>(0), rows_,
+                              e.input_gradient<float>(0), e.input_gradient<float>(1));
+  }
+
  private:
   Index rows_;
 };
 
-/// The size with the replica's own positions.
+/// The size with the positions of replica r and those behind it.
 SparseSize placed(const SparseSize& size, const Execution& e, Index r, const char* who) {
   SparseSize s = size;
   if (!s.options.at_labels) return s;
@@ -82,13 +104,16 @@ SparseSize placed(const SparseSize& size, const Execution& e, Index r, const cha
 class GroupedAttention : public TypedOperation<GroupedAttention> {
  public:
   GroupedAttention(const Tensor& q, const Tensor& k, const Tensor& v,
-                   const std::optional<Tensor>& chosen, const SparseSize& size)
+                   const std::optional<Tensor>& chosen, const SparseSize& size, Device device)
       : size_(size), chooses_(chosen.has_value()) {
     for (const Tensor& tensor : {q, k, v})
       reads(tensor, InBackward::read);
     if (chosen) reads(*chosen, InBackward::read);
     writes(q.shape, InBackward::unused);
     needs_scratch(grouped_attention_scratch(size_), grouped_attention_scratch(size_));
+    if constexpr (kCudaBuild)
+      if (device == Device::cuda)
+        needs_scratch(0, q.shape.replicas() * q.rows() * size_.options.heads * 2);
   }
   std::string_view name() const override { return "grouped_attention"; }
 
@@ -109,7 +134,20 @@ class GroupedAttention : public TypedOperation<GroupedAttention> {
                                      gradient<T>(e, 1, r), gradient<T>(e, 2, r), e.scratch<T>());
   }
 
+  void forward_cuda(Execution& e) {
+    grouped_attention_cuda(e.cuda(), on_device(e), e.output<float>(0));
+  }
+  void backward_cuda(Execution& e) {
+    grouped_attention_backward_cuda(e.cuda(), on_device(e), e.output_gradient<float>(0),
+                                    e.input_gradient<float>(0), e.input_gradient<float>(1),
+                                    e.input_gradient<float>(2), e.scratch<float>());
+  }
+
  private:
+  SparseInputs on_device(const Execution& e) const {
+    return {placed(size_, e, 0, "grouped_attention"), e.input<float>(0), e.input<float>(1),
+            e.input<float>(2), chooses_ ? e.input<float>(3) : Batched<float>{}};
+  }
   template <class T>
   Matrix<T> chosen(const Execution& e, Index r) const {
     return chooses_ ? e.input<T>(3).replica(r) : Matrix<T>{nullptr, 0, 0, 0};
@@ -137,6 +175,14 @@ class ChooseBlocks : public TypedOperation<ChooseBlocks> {
   }
   template <class T>
   void backward_as(Execution&) {}  // never called: its output has no gradient
+
+  void forward_cuda(Execution& e) {
+    choose_blocks_cuda(
+        e.cuda(),
+        {placed(size_, e, 0, "choose_blocks"), e.input<float>(0), e.input<float>(1), {}, {}},
+        e.output<float>(0));
+  }
+  void backward_cuda(Execution&) {}
 
  private:
   SparseSize size_;
@@ -171,6 +217,21 @@ class CombineBranches : public TypedOperation<CombineBranches> {
                                     dbranches);
     }
   }
+
+  void forward_cuda(Execution& e) {
+    combine_branches_cuda(e.cuda(), e.input<float>(0), branches(e), e.output<float>(0));
+  }
+  void backward_cuda(Execution& e) {
+    combine_branches_backward_cuda(
+        e.cuda(), e.input<float>(0), branches(e), e.output_gradient<float>(0),
+        e.input_gradient<float>(0),
+        {{e.input_gradient<float>(1), e.input_gradient<float>(2), e.input_gradient<float>(3)}});
+  }
+
+ private:
+  static Branches branches(const Execution& e) {
+    return {{e.input<float>(1), e.input<float>(2), e.input<float>(3)}};
+  }
 };
 
 SparseSize size_of(const char* who, const Tensor& q, const Tensor& k,
@@ -190,7 +251,8 @@ Tensor block_rows(Graph& graph, const Tensor& x, const Tensor& places) {
   check(x.shape.rank() == 4 && x.cols() % places.cols() == 0 && places.rows() % heads == 0,
         "block_rows", "expected x [R, B, L, H f] and places [R, H block, f], got {} and {}",
         x.shape.text(), places.shape.text());
-  return graph.add(std::make_unique<BlockRows>(x, places, places.rows() / heads))[0];
+  return graph.add(
+      std::make_unique<BlockRows>(x, places, places.rows() / heads, graph.device()))[0];
 }
 
 Tensor with_memory(Graph& graph, const Tensor& x, const Tensor& memory) {
@@ -215,7 +277,7 @@ Tensor grouped_attention(Graph& graph, const Tensor& q, const Tensor& k, const T
     size.groups = options.choice_groups;
     size.choices = chosen->cols() / size.groups;
   }
-  return graph.add(std::make_unique<GroupedAttention>(q, k, v, chosen, size))[0];
+  return graph.add(std::make_unique<GroupedAttention>(q, k, v, chosen, size, graph.device()))[0];
 }
 
 Tensor choose_blocks(Graph& graph, const Tensor& q, const Tensor& k,

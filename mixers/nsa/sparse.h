@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "kernels/graph/graph.h"
+#include "mixers/nsa/sparse_size.h"
 
 namespace recallbench {
 
@@ -17,22 +18,6 @@ Tensor block_rows(Graph& graph, const Tensor& x, const Tensor& places);
 /// `memory` rows before those of x: [R, H M, f] → rows 0 ... M - 1, x [R, B, W, H f] → the others
 /// of [R, B, M + W, H f].
 Tensor with_memory(Graph& graph, const Tensor& x, const Tensor& memory);
-
-/// What a query of grouped_attention sees.
-enum class Visible {
-  blocks,  ///< the first `memory` keys, and of the others, one a block, those of blocks behind it
-  band,    ///< keys t - back ... t + ahead
-  chosen,  ///< every token of the chosen blocks, and of its own block those up to itself
-};
-
-struct GroupedAttentionOptions {
-  Index heads = 1, kv_heads = 1;  ///< query head h reads key head h / (heads / kv_heads)
-  Visible visible = Visible::band;
-  Index memory = 0, block = 1;
-  Index back = 0, ahead = 0;
-  Index choice_groups = 1;  ///< heads that choose blocks: kv_heads, or heads
-  bool at_labels = false;   ///< query i stands at its labelled position i
-};
 
 /// softmax_j(⟨q_i, k_j⟩ / √f) v_j over visible keys. q [R, B, n, H f]; k, v [R, B, K, Hkv f];
 /// `chosen` [R, B, n, choice_groups · choices] as choose_blocks gives it (Visible::chosen) → as q.

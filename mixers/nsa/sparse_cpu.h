@@ -1,9 +1,7 @@
 #pragma once
 
-#include <cstdint>
-
 #include "kernels/tensor/matrix.h"
-#include "mixers/nsa/sparse.h"
+#include "mixers/nsa/sparse_size.h"
 
 namespace recallbench {
 
@@ -28,16 +26,6 @@ void with_memory_cpu(const Matrix<T>& x, const Matrix<T>& memory, Index rows, co
 template <class T>
 void with_memory_backward_cpu(const Matrix<T>& dy, Index rows, const SparseGradient<T>& dx,
                               const SparseGradient<T>& dmemory);
-
-/// Sizes of an attention, and where its queries stand: at[example · queries + i], or at i.
-struct SparseSize {
-  GroupedAttentionOptions options;
-  Index examples, queries, keys, head_dim;
-  Index choices, groups;  ///< of the chosen blocks
-  const std::int32_t* at;
-
-  Index position(Index row) const { return at == nullptr ? row % queries : at[row]; }
-};
 
 /// scratch holds grouped_attention_scratch numbers; `chosen` may be without data.
 template <class T>

@@ -3,6 +3,7 @@
 #include "kernels/elementwise/elementwise_cpu.h"
 #include "kernels/graph/execution.h"
 #include "mixers/selective_attention/selection_cpu.h"
+#include "mixers/selective_attention/selection_cuda.h"
 
 namespace recallbench {
 namespace {
@@ -35,6 +36,14 @@ class PositionSoftmax : public TypedOperation<PositionSoftmax> {
                                     dz.accumulate, dz.view.replica(r));
   }
 
+  void forward_cuda(Execution& e) {
+    position_softmax_cuda(e.cuda(), e.input<float>(0), length_, causal_, e.output<float>(0));
+  }
+  void backward_cuda(Execution& e) {
+    position_softmax_backward_cuda(e.cuda(), e.output<float>(0), e.output_gradient<float>(0),
+                                   length_, causal_, e.input_gradient<float>(0));
+  }
+
  private:
   Index length_;
   bool causal_;
@@ -42,10 +51,13 @@ class PositionSoftmax : public TypedOperation<PositionSoftmax> {
 
 class TemperedGate : public TypedOperation<TemperedGate> {
  public:
-  TemperedGate(const Tensor& z, const Tensor& temperature) {
+  TemperedGate(const Tensor& z, const Tensor& temperature, Device device) {
     reads(z, InBackward::read);
     reads(temperature, InBackward::read);
     writes(z.shape.with_cols(1), InBackward::read);
+    if constexpr (kCudaBuild)
+      if (device == Device::cuda)
+        needs_scratch(0, tempered_gate_scratch(z.shape.replicas(), z.rows()));
   }
   std::string_view name() const override { return "tempered_gate"; }
 
@@ -64,14 +76,25 @@ class TemperedGate : public TypedOperation<TemperedGate> {
                                  dz.accumulate, wanted(dz, r), dtemperature.accumulate,
                                  wanted(dtemperature, r).data);
   }
+
+  void forward_cuda(Execution& e) {
+    tempered_gate_cuda(e.cuda(), e.input<float>(0), e.input<float>(1), e.output<float>(0));
+  }
+  void backward_cuda(Execution& e) {
+    tempered_gate_backward_cuda(e.cuda(), e.input<float>(0), e.input<float>(1), e.output<float>(0),
+                                e.output_gradient<float>(0), e.input_gradient<float>(0),
+                                e.input_gradient<float>(1), e.scratch<float>());
+  }
 };
 
 class KeepLookups : public TypedOperation<KeepLookups> {
  public:
-  KeepLookups(const Tensor& s, Index k) : length_(s.shape[2]), k_(k) {
+  KeepLookups(const Tensor& s, Index k, Device device) : length_(s.shape[2]), k_(k) {
     reads(s, InBackward::unused);
     writes(s.shape, InBackward::read);
     needs_scratch(s.rows(), 0);
+    if constexpr (kCudaBuild)
+      if (device == Device::cuda) needs_scratch(s.shape.replicas() * s.rows(), 0);
   }
   std::string_view name() const override { return "keep_lookups"; }
 
@@ -94,16 +117,27 @@ class KeepLookups : public TypedOperation<KeepLookups> {
     }
   }
 
+  void forward_cuda(Execution& e) {
+    keep_lookups_cuda(e.cuda(), e.input<float>(0), length_, k_, e.output<float>(0),
+                      reinterpret_cast<std::int32_t*>(e.scratch<float>()));
+  }
+  void backward_cuda(Execution& e) {
+    keep_lookups_backward_cuda(e.cuda(), e.output<float>(0), e.output_gradient<float>(0),
+                               e.input_gradient<float>(0));
+  }
+
  private:
   Index length_, k_;
 };
 
 class LookupPenalty : public TypedOperation<LookupPenalty> {
  public:
-  LookupPenalty(const Tensor& s, double weight, double share)
+  LookupPenalty(const Tensor& s, double weight, double share, Device device)
       : examples_(s.shape[1]), length_(s.shape[2]), weight_(weight), share_(share) {
     reads(s, InBackward::unused);
     writes(Shape{s.shape[0], 1, 1}, InBackward::read);
+    if constexpr (kCudaBuild)
+      if (device == Device::cuda) needs_scratch(0, s.shape.replicas() * examples_);
   }
   std::string_view name() const override { return "lookup_penalty"; }
 
@@ -127,7 +161,18 @@ class LookupPenalty : public TypedOperation<LookupPenalty> {
     }
   }
 
+  void forward_cuda(Execution& e) {
+    lookup_penalty_cuda(e.cuda(), e.input<float>(0), length_, {weights(e, 0), e.batch().labels},
+                        weight_, share_, e.output<float>(0));
+  }
+  void backward_cuda(Execution& e) {
+    lookup_penalty_backward_cuda(e.cuda(), e.output<float>(0), e.output_gradient<float>(0), length_,
+                                 {weights(e, 0), e.batch().labels}, weight_,
+                                 e.input_gradient<float>(0), e.scratch<float>());
+  }
+
  private:
+  /// Of replica r and those behind it.
   const float* weights(const Execution& e, Index r) const {
     const float* all = e.batch().weights;
     return all == nullptr ? nullptr : all + r * examples_ * e.batch().labels;
@@ -163,6 +208,16 @@ class AddScaled : public TypedOperation<AddScaled> {
                               e.output_gradient<T>(0).replica(r), ds.accumulate, wanted(ds, r),
                               da.accumulate, wanted(da, r));
   }
+
+  void forward_cuda(Execution& e) {
+    add_scaled_cuda(e.cuda(), e.input<float>(0), e.input<float>(1), e.input<float>(2),
+                    e.output<float>(0));
+  }
+  void backward_cuda(Execution& e) {
+    add_scaled_backward_cuda(e.cuda(), e.input<float>(1), e.input<float>(2),
+                             e.output_gradient<float>(0), e.input_gradient<float>(0),
+                             e.input_gradient<float>(1), e.input_gradient<float>(2));
+  }
 };
 
 void check_share(const char* who, const Tensor& s, Index cols) {
@@ -181,17 +236,17 @@ Tensor tempered_gate(Graph& graph, const Tensor& z, const Tensor& temperature) {
   check_share("tempered_gate", z, 2);
   check(temperature.shape.per_replica() == 1, "tempered_gate", "expected one temperature, got {}",
         temperature.shape.text());
-  return graph.add(std::make_unique<TemperedGate>(z, temperature))[0];
+  return graph.add(std::make_unique<TemperedGate>(z, temperature, graph.device()))[0];
 }
 
 Tensor keep_lookups(Graph& graph, const Tensor& s, Index k) {
   check_share("keep_lookups", s, 1);
-  return graph.add(std::make_unique<KeepLookups>(s, k))[0];
+  return graph.add(std::make_unique<KeepLookups>(s, k, graph.device()))[0];
 }
 
 Tensor lookup_penalty(Graph& graph, const Tensor& s, double weight, double share) {
   check_share("lookup_penalty", s, 1);
-  return graph.add(std::make_unique<LookupPenalty>(s, weight, share))[0];
+  return graph.add(std::make_unique<LookupPenalty>(s, weight, share, graph.device()))[0];
 }
 
 Tensor add_scaled(Graph& graph, const Tensor& x, const Tensor& s, const Tensor& a) {

@@ -1,0 +1,145 @@
+// Walks back over the tokens with the gradient G of the state in registers, columns apart:
+// dv = Gᵀ k, dr = Gᵀ b; leaves G at the chunks' ends. With r, dr, S and G a chunk is all that the
+// second half needs for the other gradients.
+// Floor: reads q, k, g, κ, a, do and writes dv, dr and G once (B = 256, L = 256, H = 2 heads of 64:
+// 0.40 GB); a token and head takes 5 K V multiply-adds (2.7 G of them), all in registers.
+#include "kernels/generalized_delta_rule/keys.cuh"
+
+namespace recallbench {
+namespace {
+
+/// Rows of keys [16, span] and of values [16, width].
+struct ValueMemory {
+  float *q, *k, *b, *decay, *kappa;
+  float *dy, *removed;  // do, whose places take dv, and dr
+
+  __device__ ValueMemory(float* memory, int span, int width)
+      : q(memory),
+        k(q + kWalkTokens * span),
+        b(k + kWalkTokens * span),
+        decay(b + kWalkTokens * span),
+        kappa(decay + kWalkTokens * span),
+        dy(kappa + kWalkTokens * span),
+        removed(dy + kWalkTokens * width) {}
+  static int numbers(int span, int width) { return kWalkTokens * (5 * span + 2 * width); }
+};
+
+/// One token back: G += q doᵀ, dv = Gᵀ k, dr = Gᵀ b, G ← diag(e) G + κ drᵀ.
+template <int Quads, int Lanes>
+__device__ __forceinline__ void values_step(const ValueMemory& m, const WalkPlace& at, int t,
+                                            float (&g)[kWalkAcross][4 * Quads]) {
+  const int row = t * 4 * Quads * Lanes;
+  float* values = m.dy + t * at.width + at.across;
+  float dy[kWalkAcross], dv[kWalkAcross] = {}, dr[kWalkAcross] = {};
+#pragma unroll
+  for (int h = 0; h < kWalkAcross; ++h)
+    dy[h] = values[h];
+#pragma unroll
+  for (int n = 0; n < Quads; ++n) {
+    const float4 q = walk_quad<Lanes>(m.q + row, n), k = walk_quad<Lanes>(m.k + row, n);
+    const float4 b = walk_quad<Lanes>(m.b + row, n);
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+#pragma unroll
+      for (int h = 0; h < kWalkAcross; ++h) {
+        float& number = g[h][4 * n + i];
+        number += walk_number(q, i) * dy[h];
+        dv[h] += walk_number(k, i) * number;
+        dr[h] += walk_number(b, i) * number;
+      }
+  }
+  walk_sum<Lanes>(dr);
+#pragma unroll
+  for (int n = 0; n < Quads; ++n) {
+    const float4 e = walk_quad<Lanes>(m.decay + row, n), kappa = walk_quad<Lanes>(m.kappa + row, n);
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+#pragma unroll
+      for (int h = 0; h < kWalkAcross; ++h) {
+        float& number = g[h][4 * n + i];
+        number = walk_number(e, i) * number + walk_number(kappa, i) * dr[h];
+      }
+  }
+  walk_sum<Lanes>(dv);
+  __syncwarp();
+  if (!at.writes) return;
+#pragma unroll
+  for (int h = 0; h < kWalkAcross; ++h) {
+    values[h] = dv[h];
+    m.removed[t * at.width + at.across + h] = dr[h];
+  }
+}
+
+template <int Quads, int Lanes>
+__global__ void __launch_bounds__(kWalkThreads, kWalkBlocks)
+    generalized_delta_values(GeneralizedDeltaRulePlan p, WalkShape shape,
+                             GeneralizedDeltaRuleViews<float> in, Batched<float> dy,
+                             Gradient<float> dv, Batched<float> dremoved, Batched<float> dstates,
+                             bool quads) {
+  extern __shared__ float4 memory[];
+  constexpr int kSpan = 4 * Quads * Lanes;
+  const WalkPlace at(p, shape, p.values, Lanes, 1);
+  const ValueMemory m(reinterpret_cast<float*>(memory), kSpan, at.width);
+  const int keys = static_cast<int>(p.keys);
+  const Index key = at.head * p.keys, value = at.head * p.values + at.first;
+  float g[kWalkAcross][4 * Quads] = {};
+  for (int token = at.last_chunk(); token >= 0; token -= kWalkTokens) {
+    if (token + kWalkTokens < at.length)
+      walk_keep<Quads, Lanes>(p, at, g, at.matrix(p, dstates, token / kWalkTokens), quads);
+    walk_load(m.q, kSpan, {in.q, at, token, key, keys, quads});
+    walk_load(m.k, kSpan, {in.k, at, token, key, keys, quads});
+    walk_load(m.b, kSpan, {in.rate, at, token, key, keys, quads});
+    walk_load(m.kappa, kSpan, {in.removal, at, token, key, keys, quads});
+    walk_load_decays(m.decay, kSpan, {in.log_decay, at, token, key, keys, quads});
+    walk_load(m.dy, at.width, {dy, at, token, value, at.count, quads});
+    walk_make_b(m.b, m.kappa, kSpan);
+    __syncthreads();
+    for (int t = at.tokens(token) - 1; t >= 0; --t)
+      values_step<Quads, Lanes>(m, at, t, g);
+    __syncthreads();
+    if (dv.wanted)
+      walk_store(m.dy, at.width, {dv.view, at, token, value, at.count, quads}, dv.accumulate);
+    walk_store(m.removed, at.width, {dremoved, at, token, value, at.count, quads}, false);
+  }
+}
+
+/// [R, rows, cols]; `scratch` moves on beyond it.
+Batched<float> take(Index replicas, Index rows, Index cols, float*& scratch) {
+  const Batched<float> taken{scratch, replicas, rows, cols, cols, rows * cols};
+  scratch += replicas * rows * cols;
+  return taken;
+}
+
+}  // namespace
+
+Index generalized_delta_rule_cuda_scratch(const GeneralizedDeltaRulePlan& plan, Index replicas) {
+  return replicas * plan.items() * plan.values * (plan.length + (plan.chunks() - 1) * plan.keys);
+}
+
+void generalized_delta_rule_backward_cuda(
+    const CudaCall& call, const GeneralizedDeltaRulePlan& plan,
+    const GeneralizedDeltaRuleViews<float>& in, const GeneralizedDeltaRuleKept& kept,
+    const Batched<float>& dy, const GeneralizedDeltaRuleGradients<float>& out, float* scratch) {
+  const Index items = dy.replicas * plan.items();
+  const KeyTensors tensors{
+      dy,
+      kept.removed,
+      take(dy.replicas, plan.examples * plan.length, plan.heads * plan.values, scratch),
+      kept.states,
+      take(dy.replicas, plan.examples * (plan.chunks() - 1), plan.heads * plan.keys * plan.values,
+           scratch),
+      out};
+  const bool quads = walk_in_quads(
+      plan, {in.q, in.k, in.v, in.log_decay, in.removal, in.rate, kept.removed, kept.states, dy,
+             tensors.dremoved, tensors.dstates, out.dq.view, out.dk.view, out.dv.view,
+             out.dlog_decay.view, out.dremoval.view, out.drate.view});
+  walk_dispatch(plan.keys, plan.values, [&](const WalkShape& shape, auto n, auto lanes) {
+    constexpr int kQuads = decltype(n)::value, kLanes = decltype(lanes)::value;
+    walk_launch(call, "generalized_delta_values", generalized_delta_values<kQuads, kLanes>, items,
+                shape, ValueMemory::numbers(4 * kQuads * kLanes, shape.width), plan, shape, in, dy,
+                out.dv, tensors.dremoved, tensors.dstates, quads);
+  });
+  generalized_delta_keys_cuda(call, plan, in, tensors, quads);
+}
+
+}  // namespace recallbench

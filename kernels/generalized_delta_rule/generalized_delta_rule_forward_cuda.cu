@@ -1,0 +1,122 @@
+// Floor: reads q, k, v, g, κ, a and writes o, and in training r and the state after every chunk but
+// the last, once (B = 256, L = 256, H = 2 heads of 64: 0.40 GB); a token and head takes 5 K V
+// multiply-adds (2.7 G of them) of numbers in registers, for which a warp reads 20 pieces of shared
+// memory per 160. No warp waits for another but where rows are exchanged, every chunk.
+#include "kernels/generalized_delta_rule/walk.cuh"
+
+namespace recallbench {
+namespace {
+
+struct Outputs {
+  Batched<float> y;
+  GeneralizedDeltaRuleKept kept;
+};
+
+/// Rows of keys [16, span] and of values [16, width], one after another.
+struct Memory {
+  float *kappa, *decay, *b, *k, *q;
+  float *values, *removed;  // v, whose places take o
+
+  __device__ Memory(float* memory, int span, int width)
+      : kappa(memory),
+        decay(kappa + kWalkTokens * span),
+        b(decay + kWalkTokens * span),
+        k(b + kWalkTokens * span),
+        q(k + kWalkTokens * span),
+        values(q + kWalkTokens * span),
+        removed(values + kWalkTokens * width) {}
+  static int numbers(int span, int width) { return kWalkTokens * (5 * span + 2 * width); }
+};
+
+/// One token: r = Sᵀ κ, S ← diag(e) S + k vᵀ + b rᵀ, then o = Sᵀ q.
+template <int Quads, int Lanes>
+__device__ __forceinline__ void step(const Memory& m, const WalkPlace& at, int t,
+                                     float (&state)[kWalkAcross][4 * Quads]) {
+  const int row = t * 4 * Quads * Lanes;
+  float* values = m.values + t * at.width + at.across;
+  float v[kWalkAcross], r[kWalkAcross] = {}, o[kWalkAcross] = {};
+#pragma unroll
+  for (int h = 0; h < kWalkAcross; ++h)
+    v[h] = values[h];
+#pragma unroll
+  for (int n = 0; n < Quads; ++n) {
+    const float4 kappa = walk_quad<Lanes>(m.kappa + row, n);
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+#pragma unroll
+      for (int h = 0; h < kWalkAcross; ++h)
+        r[h] += walk_number(kappa, i) * state[h][4 * n + i];
+  }
+  walk_sum<Lanes>(r);
+#pragma unroll
+  for (int n = 0; n < Quads; ++n) {
+    const float4 decay = walk_quad<Lanes>(m.decay + row, n), b = walk_quad<Lanes>(m.b + row, n);
+    const float4 k = walk_quad<Lanes>(m.k + row, n), q = walk_quad<Lanes>(m.q + row, n);
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+#pragma unroll
+      for (int h = 0; h < kWalkAcross; ++h) {
+        float& s = state[h][4 * n + i];
+        s = walk_number(decay, i) * s + (walk_number(k, i) * v[h] + walk_number(b, i) * r[h]);
+        o[h] += walk_number(q, i) * s;
+      }
+  }
+  walk_sum<Lanes>(o);
+  __syncwarp();
+  if (!at.writes) return;
+#pragma unroll
+  for (int h = 0; h < kWalkAcross; ++h) {
+    values[h] = o[h];
+    m.removed[t * at.width + at.across + h] = r[h];
+  }
+}
+
+template <int Quads, int Lanes>
+__global__ void __launch_bounds__(kWalkThreads, kWalkBlocks)
+    generalized_delta_forward(GeneralizedDeltaRulePlan p, WalkShape shape,
+                              GeneralizedDeltaRuleViews<float> in, Outputs out, bool quads) {
+  extern __shared__ float4 memory[];
+  constexpr int kSpan = 4 * Quads * Lanes;
+  const WalkPlace at(p, shape, p.values, Lanes, 1);
+  const Memory m(reinterpret_cast<float*>(memory), kSpan, at.width);
+  const int keys = static_cast<int>(p.keys);
+  const Index key = at.head * p.keys, value = at.head * p.values + at.first;
+  float state[kWalkAcross][4 * Quads] = {};
+  for (int token = 0; token < at.length; token += kWalkTokens) {
+    if (token > 0 && out.kept.states.data != nullptr)
+      walk_keep<Quads, Lanes>(p, at, state, at.matrix(p, out.kept.states, token / kWalkTokens - 1),
+                              quads);
+    walk_load(m.kappa, kSpan, {in.removal, at, token, key, keys, quads});
+    walk_load(m.b, kSpan, {in.rate, at, token, key, keys, quads});
+    walk_load_decays(m.decay, kSpan, {in.log_decay, at, token, key, keys, quads});
+    walk_load(m.k, kSpan, {in.k, at, token, key, keys, quads});
+    walk_load(m.q, kSpan, {in.q, at, token, key, keys, quads});
+    walk_load(m.values, at.width, {in.v, at, token, value, at.count, quads});
+    walk_make_b(m.b, m.kappa, kSpan);
+    __syncthreads();
+    for (int t = 0; t < at.tokens(token); ++t)
+      step<Quads, Lanes>(m, at, t, state);
+    __syncthreads();
+    walk_store(m.values, at.width, {out.y, at, token, value, at.count, quads}, false);
+    if (out.kept.removed.data != nullptr)
+      walk_store(m.removed, at.width, {out.kept.removed, at, token, value, at.count, quads}, false);
+  }
+}
+
+}  // namespace
+
+void generalized_delta_rule_forward_cuda(const CudaCall& call, const GeneralizedDeltaRulePlan& plan,
+                                         const GeneralizedDeltaRuleViews<float>& in,
+                                         const Batched<float>& y,
+                                         const GeneralizedDeltaRuleKept& kept) {
+  const bool quads = walk_in_quads(
+      plan, {in.q, in.k, in.v, in.log_decay, in.removal, in.rate, y, kept.removed, kept.states});
+  walk_dispatch(plan.keys, plan.values, [&](const WalkShape& shape, auto n, auto lanes) {
+    constexpr int kQuads = decltype(n)::value, kLanes = decltype(lanes)::value;
+    walk_launch(call, "generalized_delta_forward", generalized_delta_forward<kQuads, kLanes>,
+                y.replicas * plan.items(), shape, Memory::numbers(4 * kQuads * kLanes, shape.width),
+                plan, shape, in, Outputs{y, kept}, quads);
+  });
+}
+
+}  // namespace recallbench

@@ -1,0 +1,205 @@
+// Floor: forward reads x and writes y, backward reads x and dy and writes dx, once each (B = 256,
+// L = 256, D = 128: 67 and 101 MB, 16 and 24 us). A thread has a few columns of eight tokens in a
+// row, so that nine loads are in flight at a time; what a neighbour reads again comes from the
+// cache. Backward leaves the weight's gradient of the tokens of a block for a second, small launch.
+#include "kernels/token_shift/token_shift_cuda.h"
+
+#include "kernels/cuda/elements.cuh"
+#include "kernels/cuda/partial_sums.h"
+
+namespace recallbench {
+namespace {
+
+constexpr int kThreads = 256;
+constexpr int kRun = 8;  // tokens of a thread
+
+/// kWidth threads side by side have kVec columns each.
+template <int Width, int Vec>
+struct ShiftTile {
+  static constexpr int kWidth = Width, kVec = Vec;
+  static constexpr int kCols = Width * Vec;
+  static constexpr int kLanes = kThreads / Width;  // runs of a block
+  static constexpr Index kRows = Index{kLanes} * kRun;
+};
+using QuadTile = ShiftTile<32, 4>;
+using NarrowQuadTile = ShiftTile<16, 4>;
+using SingleTile = ShiftTile<32, 1>;
+
+/// The most blocks' shares of dweight that any tile leaves.
+Index most_chunks(Index rows) {
+  return (rows + QuadTile::kRows - 1) / QuadTile::kRows;
+}
+
+struct Shift {
+  bool of_previous;
+  std::uint32_t length, rows;
+  Index cols;
+};
+
+/// A thread's place: blockIdx is (chunk of rows, tile of columns, replica).
+template <class Tile>
+struct ShiftPlace {
+  int lane, tile_column;
+  std::uint32_t first, t;  // its first row, and that row's token
+  Index column;
+  bool inside;
+
+  __device__ explicit ShiftPlace(const Shift& s)
+      : lane(static_cast<int>(threadIdx.x) / Tile::kWidth),
+        tile_column(static_cast<int>(threadIdx.x) % Tile::kWidth * Tile::kVec) {
+    first = blockIdx.x * static_cast<std::uint32_t>(Tile::kRows) +
+            static_cast<std::uint32_t>(lane * kRun);
+    t = first % s.length;
+    column = blockIdx.y * Index{Tile::kCols} + tile_column;
+    inside = first < s.rows && column < s.cols;
+  }
+  __device__ float* at(const Batched<float>& m, Index row) const {
+    return m.data + blockIdx.z * m.replica_stride + row * m.stride + column;
+  }
+  __device__ bool has(const Shift& s, int i) const { return inside && first + i < s.rows; }
+  /// Rows first - 1 .. first + kRun - 1, where they are.
+  __device__ void read_from_before(const Shift& s, const Batched<float>& m,
+                                   float (&to)[kRun + 1][Tile::kVec]) const {
+    if (inside && t > 0) load_numbers(at(m, Index{first} - 1), to[0]);
+#pragma unroll
+    for (int i = 0; i < kRun; ++i)
+      if (has(s, i)) load_numbers(at(m, Index{first} + i), to[i + 1]);
+  }
+};
+
+/// b + share (a - b)
+__device__ inline float between(float share, float a, float b) {
+  return b + share * (a - b);
+}
+
+template <class Tile>
+__global__ void __launch_bounds__(kThreads)
+    shift_forward(Shift s, Batched<float> x, Batched<float> weight, Batched<float> y) {
+  constexpr int kVec = Tile::kVec;
+  const ShiftPlace<Tile> at(s);
+  if (!at.inside) return;
+  float w[kVec], xs[kRun + 1][kVec] = {};
+  load_numbers(at.at(weight, 0), w);
+  at.read_from_before(s, x, xs);
+  std::uint32_t t = at.t;
+#pragma unroll
+  for (int i = 0; i < kRun; ++i) {
+    if (!at.has(s, i)) return;
+    float ys[kVec];
+#pragma unroll
+    for (int k = 0; k < kVec; ++k) {
+      const float now = xs[i + 1][k], past = t == 0 ? 0.0f : xs[i][k];
+      ys[k] = s.of_previous ? between(w[k], past, now) : between(w[k], now, past);
+    }
+    store_numbers(ys, at.at(y, Index{at.first} + i));
+    t = t + 1 == s.length ? 0 : t + 1;
+  }
+}
+
+/// dx_t = (1 - share) dy_t + share dy_{t+1} with share the previous token's; the block's share of
+/// dweight to parts [R, chunks, D], unless null.
+template <class Tile>
+__global__ void __launch_bounds__(kThreads)
+    shift_backward(Shift s, Batched<float> x, Batched<float> weight, Batched<float> dy,
+                   Gradient<float> dx, float* parts) {
+  __shared__ float lanes[Tile::kLanes][Tile::kCols];
+  constexpr int kVec = Tile::kVec;
+  const ShiftPlace<Tile> at(s);
+  float w[kVec] = {}, xs[kRun + 1][kVec] = {}, ds[kRun + 1][kVec] = {}, sum[kVec] = {};
+  if (at.inside) load_numbers(at.at(weight, 0), w);
+  if (parts != nullptr) at.read_from_before(s, x, xs);
+#pragma unroll
+  for (int i = 0; i <= kRun; ++i)
+    if (at.has(s, i)) load_numbers(at.at(dy, Index{at.first} + i), ds[i]);
+  std::uint32_t t = at.t;
+#pragma unroll
+  for (int i = 0; i < kRun; ++i) {
+    const bool last = t + 1 == s.length;
+    float back[kVec];
+#pragma unroll
+    for (int k = 0; k < kVec; ++k) {
+      const float d = ds[i][k], later = last ? 0.0f : ds[i + 1][k];
+      back[k] = s.of_previous ? between(w[k], later, d) : between(w[k], d, later);
+      const float step = xs[i + 1][k] - (t == 0 ? 0.0f : xs[i][k]);
+      sum[k] += s.of_previous ? -d * step : d * step;
+    }
+    if (dx.wanted && at.has(s, i)) {
+      float* place = at.at(dx.view, Index{at.first} + i);
+      if (dx.accumulate) {
+        float before[kVec];
+        load_numbers(place, before);
+#pragma unroll
+        for (int k = 0; k < kVec; ++k)
+          back[k] += before[k];
+      }
+      store_numbers(back, place);
+    }
+    t = last ? 0 : t + 1;
+  }
+  if (parts == nullptr) return;
+#pragma unroll
+  for (int k = 0; k < kVec; ++k)
+    lanes[at.lane][at.tile_column + k] = sum[k];
+  __syncthreads();
+  const Index column = blockIdx.y * Index{Tile::kCols} + threadIdx.x;
+  if (threadIdx.x >= Tile::kCols || column >= s.cols) return;
+  float total = lanes[0][threadIdx.x];
+#pragma unroll
+  for (int lane = 1; lane < Tile::kLanes; ++lane)
+    total += lanes[lane][threadIdx.x];
+  parts[(Index{blockIdx.z} * gridDim.x + blockIdx.x) * s.cols + column] = total;
+}
+
+Shift shift_of(bool of_previous, Index length, const Batched<float>& x) {
+  check(x.rows < Index{1} << 31, "token_shift", "more tokens than a GPU kernel counts");
+  return {of_previous, static_cast<std::uint32_t>(length), static_cast<std::uint32_t>(x.rows),
+          x.cols};
+}
+
+/// body(tile, blocks)
+template <class Body>
+void with_tile(const Batched<float>& x, bool quads, const Body& body) {
+  const auto run = [&](auto tile) {
+    using Tile = decltype(tile);
+    body(tile, dim3(static_cast<unsigned>((x.rows + Tile::kRows - 1) / Tile::kRows),
+                    static_cast<unsigned>((x.cols + Tile::kCols - 1) / Tile::kCols),
+                    static_cast<unsigned>(x.replicas)));
+  };
+  if (!quads) return run(SingleTile{});
+  x.cols <= NarrowQuadTile::kCols ? run(NarrowQuadTile{}) : run(QuadTile{});
+}
+
+}  // namespace
+
+Index token_shift_cuda_scratch(Index replicas, Index rows, Index cols) {
+  return replicas * most_chunks(rows) * cols;
+}
+
+void token_shift_cuda(const CudaCall& call, bool of_previous, Index length, const Batched<float>& x,
+                      const Batched<float>& weight, const Batched<float>& y) {
+  const Shift s = shift_of(of_previous, length, x);
+  with_tile(x, in_quads(x) && in_quads(weight) && in_quads(y), [&](auto tile, dim3 blocks) {
+    shift_forward<decltype(tile)><<<blocks, kThreads, 0, call.stream>>>(s, x, weight, y);
+  });
+  cuda_check_launch("token_shift_forward");
+}
+
+void token_shift_backward_cuda(const CudaCall& call, bool of_previous, Index length,
+                               const Batched<float>& x, const Batched<float>& weight,
+                               const Batched<float>& dy, const Gradient<float>& dx,
+                               const Gradient<float>& dweight, float* scratch) {
+  if (!dx.wanted && !dweight.wanted) return;
+  const Shift s = shift_of(of_previous, length, x);
+  float* parts = dweight.wanted ? scratch : nullptr;
+  const bool quads = in_quads(x) && in_quads(weight) && in_quads(dy) && in_quads(dx.view);
+  Index chunks = 0;
+  with_tile(x, quads, [&](auto tile, dim3 blocks) {
+    shift_backward<decltype(tile)>
+        <<<blocks, kThreads, 0, call.stream>>>(s, x, weight, dy, dx, parts);
+    chunks = blocks.x;
+  });
+  cuda_check_launch("token_shift_backward");
+  sum_partials_cuda(call, x.replicas, {parts, chunks, x.cols, 0, dweight, {}});
+}
+
+}  // namespace recallbench

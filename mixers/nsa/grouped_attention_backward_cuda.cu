@@ -1,0 +1,188 @@
+// Floor: q, k, v, do read and dq, dk, dv written once: at B = 256, L = 256, d = 128 that is 235 MB,
+// 56 us. Two kernels, both with sums in one order: for queries as forward, which leave the
+// logarithm of their sum and Σ p dp; and for keys, where a block has up to 8 neighbouring keys of a
+// head and its warps take in turn the queries that see any of them. No key is written by two
+// blocks.
+#include "mixers/nsa/visible.cuh"
+
+namespace recallbench {
+namespace {
+
+constexpr int kQueryThreads = 256, kQueryWarps = kQueryThreads / 32;
+constexpr int kKeyThreads = 128, kKeyWarps = kKeyThreads / 32;
+
+/// What the softmax of a query leaves for its keys.
+struct QuerySums {
+  float log_sum, along;  ///< log Σ e^score; Σ p dp
+};
+
+/// dq, and the query's sums.
+template <class Layout>
+__global__ void __launch_bounds__(kQueryThreads)
+    queries_backward(SparseOnDevice s, Index items, Batched<float> d_o, Gradient<float> dq,
+                     QuerySums* sums) {
+  const Index item = blockIdx.x * Index{kQueryWarps} + threadIdx.x / 32;
+  if (item >= items) return;
+  const QueryPlace at(s, item);
+  const int column = at.head * s.head_dim;
+  const float* chosen = s.chosen_by(at.replica, at.row, at.head);
+  RowPart<Layout> q, d;
+  q.load(head_row(s.q, at.replica, at.row, column), s.head_dim);
+  d.load(head_row(d_o, at.replica, at.row, column), s.head_dim);
+
+  float highest = -INFINITY, weights = 0, along = 0;  // of the keys of this row of lanes
+  s.for_visible(at.position, chosen, [&](int first, int count) {
+    for (int start = 0; start < count; start += Layout::kRows) {
+      const bool seen = start + Layout::row() < count;
+      const Index key = at.first_key + first + (seen ? start + Layout::row() : 0);
+      RowPart<Layout> k, v;
+      k.load(head_row(s.k, at.replica, key, at.kv_column), s.head_dim);
+      v.load(head_row(s.v, at.replica, key, at.kv_column), s.head_dim);
+      const float score = s.scale * q.dot(k), dp = d.dot(v);
+      if (!seen) continue;
+      const float higher = fmaxf(highest, score);
+      const float shrink = __expf(highest - higher), weight = __expf(score - higher);
+      weights = weights * shrink + weight;
+      along = along * shrink + weight * dp;
+      highest = higher;
+    }
+  });
+  const float of_all = max_over_rows<Layout>(highest);
+  const float shrink = highest == -INFINITY ? 0 : __expf(highest - of_all);
+  weights = sum_over_rows<Layout>(weights * shrink);
+  along = sum_over_rows<Layout>(along * shrink) / weights;
+  const float log_sum = of_all + logf(weights);
+  if (threadIdx.x % 32 == 0) sums[item] = {log_sum, along};
+  if (!dq.wanted) return;
+
+  RowPart<Layout> to;
+  to.clear();
+  s.for_visible(at.position, chosen, [&](int first, int count) {
+    for (int start = 0; start < count; start += Layout::kRows) {
+      const bool seen = start + Layout::row() < count;
+      const Index key = at.first_key + first + (seen ? start + Layout::row() : 0);
+      RowPart<Layout> k, v;
+      k.load(head_row(s.k, at.replica, key, at.kv_column), s.head_dim);
+      v.load(head_row(s.v, at.replica, key, at.kv_column), s.head_dim);
+      const float score = s.scale * q.dot(k), dp = d.dot(v);
+      if (seen) to.add(s.scale * __expf(score - log_sum) * (dp - along), k);
+    }
+  });
+  to.sum_rows();
+  if (Layout::row() == 0)
+    to.store(head_row(dq.view, at.replica, at.row, column), s.head_dim, dq.accumulate);
+}
+
+/// Which of the `count` keys from `first_key` on the query at `row` sees, one bit a key.
+__device__ unsigned seen_keys(const SparseOnDevice& s, Index replica, Index row, int head,
+                              int first_key, int count) {
+  unsigned bits = 0;
+  s.for_visible(s.position(replica, row), s.chosen_by(replica, row, head),
+                [&](int first, int length) {
+                  const int low = max(first - first_key, 0);
+                  const int high = min(first + length - first_key, count);
+                  if (low < high) bits |= (1u << high) - (1u << low);
+                });
+  return bits;
+}
+
+/// The block's sum of `part`, warp after warp, to the gradient's row of this row of lanes.
+template <class Layout>
+__device__ void add_warps(RowPart<Layout>& part, float (*shared)[Layout::kNumbers][32],
+                          const Gradient<float>& to, float* row, int width, bool exists) {
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  constexpr int kVec = Layout::kVec;
+  __syncthreads();  // after what was read there before
+#pragma unroll
+  for (int n = 0; n < Layout::kNumbers; ++n)
+    shared[warp][n][lane] = part.piece[n / kVec][n % kVec];
+  __syncthreads();
+  if (warp != 0 || !exists || !to.wanted) return;
+#pragma unroll
+  for (int n = 0; n < Layout::kNumbers; ++n)
+    for (int w = 1; w < kKeyWarps; ++w)
+      part.piece[n / kVec][n % kVec] += shared[w][n][lane];
+  part.store(row, width, to.accumulate);
+}
+
+/// dk and dv of kRows neighbouring keys of one (example, key head).
+template <class Layout>
+__global__ void __launch_bounds__(kKeyThreads)
+    keys_backward(SparseOnDevice s, Batched<float> d_o, const QuerySums* sums, Gradient<float> dk,
+                  Gradient<float> dv) {
+  __shared__ float shared[kKeyWarps][Layout::kNumbers][32];
+  const int tiles = (s.keys + Layout::kRows - 1) / Layout::kRows;
+  const Index pair = blockIdx.x / tiles, replica = pair / s.kv_heads / s.examples;
+  const int kv_head = static_cast<int>(pair % s.kv_heads);
+  const Index example = pair / s.kv_heads % s.examples;
+  const int first_key = static_cast<int>(blockIdx.x % tiles) * Layout::kRows;
+  const int count = min(Layout::kRows, s.keys - first_key);
+  const bool exists = Layout::row() < count;
+  const Index key = example * s.keys + first_key + (exists ? Layout::row() : 0);
+  const int kv_column = kv_head * s.head_dim, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+
+  RowPart<Layout> k, v, to_k, to_v;
+  k.load(head_row(s.k, replica, key, kv_column), s.head_dim);
+  v.load(head_row(s.v, replica, key, kv_column), s.head_dim);
+  to_k.clear();
+  to_v.clear();
+  int turn = 0;  // of the warps: counts the queries that see a key of the tile
+  for (int head = kv_head * s.group(); head < (kv_head + 1) * s.group(); ++head) {
+    const QuerySums* of_head =
+        sums + ((replica * s.examples + example) * s.heads + head) * s.queries;
+    for (int start = 0; start < s.queries; start += 32) {
+      const int mine = start + lane;
+      const unsigned bits = mine < s.queries ? seen_keys(s, replica, example * s.queries + mine,
+                                                         head, first_key, count)
+                                             : 0;
+      unsigned some = __ballot_sync(0xffffffffu, bits != 0);
+      for (; some != 0; some &= some - 1) {
+        if (turn++ % kKeyWarps != warp) continue;
+        const int from = __ffs(static_cast<int>(some)) - 1;
+        const bool seen = __shfl_sync(0xffffffffu, bits, from) >> Layout::row() & 1;
+        const Index row = example * s.queries + start + from;
+        RowPart<Layout> q, d;
+        q.load(head_row(s.q, replica, row, head * s.head_dim), s.head_dim);
+        d.load(head_row(d_o, replica, row, head * s.head_dim), s.head_dim);
+        const QuerySums of_query = of_head[start + from];
+        const float score = s.scale * k.dot(q), dp = v.dot(d);
+        if (!seen) continue;
+        const float p = __expf(score - of_query.log_sum);
+        to_k.add(s.scale * p * (dp - of_query.along), q);
+        to_v.add(p, d);
+      }
+    }
+  }
+  add_warps(to_k, shared, dk, head_row(dk.view, replica, key, kv_column), s.head_dim, exists);
+  add_warps(to_v, shared, dv, head_row(dv.view, replica, key, kv_column), s.head_dim, exists);
+}
+
+}  // namespace
+
+void grouped_attention_backward_cuda(const CudaCall& call, const SparseInputs& in,
+                                     const Batched<float>& d_o, const Gradient<float>& dq,
+                                     const Gradient<float>& dk, const Gradient<float>& dv,
+                                     float* scratch) {
+  if (!dq.wanted && !dk.wanted && !dv.wanted) return;
+  const SparseOnDevice device(in);
+  const Index items = d_o.replicas * d_o.rows * device.heads;
+  const unsigned query_blocks = sparse_blocks("grouped_attention", items, kQueryWarps);
+  bool quads = in_quads(in.q) && in_quads(in.k) && in_quads(in.v) && in_quads(d_o);
+  for (const Gradient<float>* to : {&dq, &dk, &dv})
+    quads = quads && in_quads(to->view);
+  QuerySums* sums = reinterpret_cast<QuerySums*>(scratch);
+  with_layout("grouped_attention", device.head_dim, quads, [&](auto layout) {
+    using Layout = decltype(layout);
+    queries_backward<Layout>
+        <<<query_blocks, kQueryThreads, 0, call.stream>>>(device, items, d_o, dq, sums);
+    cuda_check_launch("grouped_attention_queries_backward");
+    if (!dk.wanted && !dv.wanted) return;
+    const Index tiles = (device.keys + Layout::kRows - 1) / Layout::kRows;
+    const unsigned key_blocks = sparse_blocks(
+        "grouped_attention", d_o.replicas * in.size.examples * device.kv_heads * tiles, 1);
+    keys_backward<Layout><<<key_blocks, kKeyThreads, 0, call.stream>>>(device, d_o, sums, dk, dv);
+    cuda_check_launch("grouped_attention_keys_backward");
+  });
+}
+
+}  // namespace recallbench
