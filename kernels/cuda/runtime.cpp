@@ -36,6 +36,11 @@ void cuda_select_device(int index) {
   cuda_check(cudaSetDevice(index), "cudaSetDevice");
 }
 
+void cuda_keep_open(int index) {
+  cuda_select_device(index);
+  cuda_check(cudaFree(nullptr), "cudaFree");  // the first call makes the context
+}
+
 std::string cuda_device_name() {
   int index = 0;
   cuda_check(cudaGetDevice(&index), "cudaGetDevice");

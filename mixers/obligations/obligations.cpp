@@ -126,37 +126,60 @@ Obligation causality(const MadeMixer& made) {
   return result;
 }
 
-/// On a GPU, in fp32, against the CPU in double: outputs and gradients.
-Obligation cuda_is_cpu(const MadeMixer& made, const Sizes& sizes) {
+/// One input run in three ways.
+struct DeviceRuns {
+  std::string where;
+  MixerRun expected, on_cpu, on_gpu;  ///< in double; in float
+};
+
+std::vector<DeviceRuns> run_on_devices(const MadeMixer& made, const Sizes& sizes) {
   const HostParameters p = perturbed_parameters(made.specs, 41, kNoise);
-  Worst worst;
+  std::vector<DeviceRuns> runs;
   for (const auto& [examples, length] : sizes) {
     const MixerInput all = random_input(examples, length, made.context.d_model, 42);
-    for (const MixerInput& input : {all, with_positions(all)}) {
-      const std::string where = fmt::format("B = {}, L = {}{}", examples, length,
-                                            input.positions.empty() ? "" : ", labelled rows");
+    for (const MixerInput& input : {all, with_positions(all)})
       // Dropout masks are the same on both, so training graphs can be compared.
-      const MixerRun expected = run_mixer<double>(made, p, input, true);
-      const MixerRun on_cpu = run_mixer<float>(made, p, input, true);
-      const MixerRun on_gpu = run_mixer<float>(made, p, input, true, Device::cuda);
-      // A gradient that is zero, or next to it, is seen on the scale of the others.
-      double largest = largest_magnitude(expected.dx);
-      for (const auto& [name, gradient] : expected.gradients)
-        largest = std::max(largest, largest_magnitude(gradient));
-      const auto see = [&](const std::vector<double>& gpu, const std::vector<double>& cpu,
-                           const std::vector<double>& truth, const std::string& what) {
-        // Where float itself is far from double, as far again is allowed.
-        const double allowed = std::max(1e-4, 5 * relative_error(cpu, truth, 1e-3 * largest));
-        worst.see(relative_error(gpu, truth, 1e-3 * largest) / allowed, what + " at " + where);
-      };
-      worst.see(relative_error(on_gpu.y, expected.y) /
-                    std::max(1e-4, 5 * relative_error(on_cpu.y, expected.y)),
-                "y at " + where);
-      see(on_gpu.dx, on_cpu.dx, expected.dx, "dx");
-      for (const auto& [name, gradient] : expected.gradients)
-        see(on_gpu.gradients.at(name), on_cpu.gradients.at(name), gradient, "d " + name);
-    }
+      runs.push_back({fmt::format("B = {}, L = {}{}", examples, length,
+                                  input.positions.empty() ? "" : ", labelled rows"),
+                      run_mixer<double>(made, p, input, true),
+                      run_mixer<float>(made, p, input, true),
+                      run_mixer<float>(made, p, input, true, Device::cuda)});
   }
+  return runs;
+}
+
+/// On a GPU, in fp32, against the CPU in double: outputs and gradients. Where float itself is far
+/// from double, at any of the sizes, as far again is allowed.
+Obligation cuda_is_cpu(const MadeMixer& made, const Sizes& sizes) {
+  const std::vector<DeviceRuns> runs = run_on_devices(made, sizes);
+  Worst worst;
+  // of(run): what is compared; floor(expected): on what scale a tensor next to zero is seen.
+  const auto see = [&](const std::string& what, const auto& of, const auto& floor) {
+    double allowed = 1e-4;
+    for (const DeviceRuns& r : runs)
+      allowed =
+          std::max(allowed, 5 * relative_error(of(r.on_cpu), of(r.expected), floor(r.expected)));
+    for (const DeviceRuns& r : runs)
+      worst.see(relative_error(of(r.on_gpu), of(r.expected), floor(r.expected)) / allowed,
+                what + " at " + r.where);
+  };
+  // A gradient that is zero, or next to it, is seen on the scale of the others.
+  const auto of_gradients = [](const MixerRun& run) {
+    double largest = largest_magnitude(run.dx);
+    for (const auto& [name, gradient] : run.gradients)
+      largest = std::max(largest, largest_magnitude(gradient));
+    return 1e-3 * largest;
+  };
+  see(
+      "y", [](const MixerRun& run) -> const auto& { return run.y; },
+      [](const MixerRun&) { return 0.0; });
+  see(
+      "dx", [](const MixerRun& run) -> const auto& { return run.dx; }, of_gradients);
+  for (const auto& [name, gradient] : runs.front().expected.gradients)
+    see(
+        "d " + name,
+        [&, key = name ](const MixerRun& run) -> const auto& { return run.gradients.at(key); },
+        of_gradients);
   return within(
       4, "CUDA = CPU", worst.value, 1,
       "share of the larger of 1e-4 and five times the CPU's float error, worst: " + worst.where);

@@ -215,6 +215,7 @@ void print_report(const SweepArguments& arguments, const CommonOptions& common,
 }
 
 SweepOutcome execute(const SweepRequest& request, const CommonOptions& common) {
+  keep_open(request.driver.gpus);
   Progress progress(choose_progress(common.quiet), choose_color(common.color));
   return run_sweep(request, progress);
 }

@@ -49,4 +49,10 @@ DeviceChoice choose_device(const std::string& text) {
   return choice;
 }
 
+void keep_open([[maybe_unused]] const std::vector<int>& gpus) {
+  if constexpr (kCudaBuild)
+    for (const int gpu : gpus)
+      cuda_keep_open(gpu);
+}
+
 }  // namespace recallbench

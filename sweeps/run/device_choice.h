@@ -17,4 +17,8 @@ struct DeviceChoice {
 /// text, in a build without CUDA and where that GPU is not there, and says what to do.
 DeviceChoice choose_device(const std::string& text);
 
+/// For a process whose children come and go on these GPUs: keeps each open, so that none is shut
+/// down and started again between two of them.
+void keep_open(const std::vector<int>& gpus);
+
 }  // namespace recallbench

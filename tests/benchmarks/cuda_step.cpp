@@ -16,8 +16,8 @@ namespace recallbench {
 namespace {
 
 struct Arguments {
-  std::string recipe, precision = "tf32";
-  std::vector<std::string> models, overrides;
+  std::string recipe, precision = "tf32", models;
+  std::vector<std::string> overrides;
   Index replicas = 1;
   int steps = 200;
 };
@@ -69,9 +69,9 @@ double time_step(const RunConfig& config, const RunData& data, const Arguments& 
 std::vector<RunConfig> distinct_models(const Recipe& recipe, const Arguments& arguments) {
   std::vector<RunConfig> models;
   std::string last;
+  const std::string wanted = "," + arguments.models + ",";
   for (const RunConfig& run : recipe.runs) {
-    if (!arguments.models.empty() && std::find(arguments.models.begin(), arguments.models.end(),
-                                               run.model_name) == arguments.models.end())
+    if (!arguments.models.empty() && wanted.find("," + run.model_name + ",") == std::string::npos)
       continue;
     RunConfig alone = run;
     alone.train = {};
@@ -127,7 +127,7 @@ int main(int argc, char** argv) {
   app.add_option("--precision", arguments.precision);
   app.add_option("--replicas", arguments.replicas)->check(CLI::Range(1, 64));
   app.add_option("--steps", arguments.steps)->check(CLI::Range(1, 100000));
-  app.add_option("--models", arguments.models)->delimiter(',');
+  app.add_option("--models", arguments.models);
   CLI11_PARSE(app, argc, argv);
   if (cuda_device_count() == 0) {
     fmt::print(stderr, "no GPU answers here\n");
