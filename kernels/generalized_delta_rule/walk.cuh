@@ -23,7 +23,7 @@ namespace recallbench {
 constexpr int kWalkChunk = static_cast<int>(GeneralizedDeltaRulePlan::kChunk);
 constexpr int kWalkStage = 8;  // tokens of a walk that lie in shared memory, the next beside them
 static_assert(kWalkChunk % kWalkStage == 0);
-constexpr int kWalkAcross = 2;
+constexpr int kWalkAcross = 2;     // one access of 8 bytes
 constexpr int kWalkThreads = 128;  // at most
 constexpr int kWalkBlocks = 4;  // on a multiprocessor: those of 256 examples of two heads at once
 
@@ -197,19 +197,19 @@ __device__ inline void walk_keep(const GeneralizedDeltaRulePlan& p, const WalkPl
                                  bool quads) {
   if (at.across >= at.count) return;
   const int keys = static_cast<int>(p.keys), stride = static_cast<int>(p.values);
-  int key = static_cast<int>(threadIdx.x) % Lanes * 4;
-  float* place = to + key * stride + at.first + at.across;
 #pragma unroll
-  for (int n = 0; n < 4 * Quads; ++n) {
-    if (key < keys && quads)
-      store_numbers<2>({matrix[0][n], matrix[1][n]}, place);
-    else if (key < keys)
+  for (int n = 0; n < Quads; ++n) {
+    const int key = (n * Lanes + static_cast<int>(threadIdx.x) % Lanes) * 4;
+    if (key >= keys) return;
+    float* place = to + key * stride + at.first + at.across;
 #pragma unroll
-      for (int h = 0; h < kWalkAcross; ++h)
-        if (at.across + h < at.count) place[h] = matrix[h][n];
-    const int next = n % 4 == 3 ? 4 * Lanes - 3 : 1;
-    key += next;
-    place += next * stride;
+    for (int i = 0; i < 4; ++i, place += stride)
+      if (quads) {
+        store_numbers<2>({matrix[0][4 * n + i], matrix[1][4 * n + i]}, place);
+      } else if (key + i < keys) {
+        place[0] = matrix[0][4 * n + i];
+        if (at.across + 1 < at.count) place[1] = matrix[1][4 * n + i];
+      }
   }
 }
 
