@@ -190,9 +190,11 @@ TEST_F(CudaSelection, AttentionOverWhatIsVisible) {
                                                    options_of(h, visible), chosen...)};
     };
     const auto window = [&](Graph& g, const auto& in) { return of_tokens(g, in, Visible::band); };
+    // Twice: the gradients of one are added to those of the other.
     const auto compressed = [&](Graph& g, const auto& in) {
-      return std::vector<Tensor>{
-          grouped_attention(g, in[0], in[1], in[2], options_of(h, Visible::blocks))};
+      const GroupedAttentionOptions o = options_of(h, Visible::blocks);
+      return std::vector<Tensor>{grouped_attention(g, in[0], in[1], in[2], o),
+                                 grouped_attention(g, in[0], in[2], in[1], o)};
     };
     const auto fine = [&](Graph& g, const auto& in) {
       const Tensor chosen =
