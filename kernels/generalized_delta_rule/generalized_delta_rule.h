@@ -20,7 +20,8 @@ struct GeneralizedDeltaRuleInputs {
 ///   o_t = S_tᵀ q_t                                                    → o [R, B, L, H·V].
 /// What is removed is read before the fading. Computed by chunks of tokens, at a cost linear in L;
 /// decays are only ever multiplied. Peng et al., "RWKV-7 Goose with expressive dynamic state
-/// evolution", 2025; the state's matrix is diagonal plus one of rank 1.
+/// evolution", 2025; the state's matrix is diagonal plus one of rank 1. On a GPU forward goes token
+/// by token, for heads of at most 512 keys and values.
 Tensor generalized_delta_rule(Graph& graph, const GeneralizedDeltaRuleInputs& inputs, Index heads);
 
 }  // namespace recallbench

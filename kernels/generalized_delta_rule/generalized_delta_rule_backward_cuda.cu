@@ -8,20 +8,22 @@
 namespace recallbench {
 namespace {
 
-/// Rows of keys [16, span] and of values [16, width].
+/// Rows of keys [8, span] and of values [8, width].
 struct ValueMemory {
   float *q, *k, *b, *decay, *kappa;
   float *dy, *removed;  // do, whose places take dv, and dr
 
   __device__ ValueMemory(float* memory, int span, int width)
       : q(memory),
-        k(q + kWalkTokens * span),
-        b(k + kWalkTokens * span),
-        decay(b + kWalkTokens * span),
-        kappa(decay + kWalkTokens * span),
-        dy(kappa + kWalkTokens * span),
-        removed(dy + kWalkTokens * width) {}
-  static int numbers(int span, int width) { return kWalkTokens * (5 * span + 2 * width); }
+        k(q + kWalkStage * span),
+        b(k + kWalkStage * span),
+        decay(b + kWalkStage * span),
+        kappa(decay + kWalkStage * span),
+        dy(kappa + kWalkStage * span),
+        removed(dy + kWalkStage * width) {}
+  __host__ __device__ static int numbers(int span, int width) {
+    return kWalkStage * (5 * span + 2 * width);
+  }
 };
 
 /// One token back: G += q doᵀ, dv = Gᵀ k, dr = Gᵀ b, G ← diag(e) G + κ drᵀ.
@@ -78,22 +80,39 @@ __global__ void __launch_bounds__(kWalkThreads, kWalkBlocks)
                              bool quads) {
   extern __shared__ float4 memory[];
   constexpr int kSpan = 4 * Quads * Lanes;
-  const WalkPlace at(p, shape, p.values, Lanes, 1);
-  const ValueMemory m(reinterpret_cast<float*>(memory), kSpan, at.width);
+  const WalkPlace at(p, shape, p.values, Lanes, 1, kWalkStage);
+  // Of a token: one of two memories, by turns.
+  const auto memory_of = [&](int token) {
+    const int which = token / kWalkStage % 2;
+    return ValueMemory(
+        reinterpret_cast<float*>(memory) + which * ValueMemory::numbers(kSpan, at.width), kSpan,
+        at.width);
+  };
   const int keys = static_cast<int>(p.keys);
   const Index key = at.head * p.keys, value = at.head * p.values + at.first;
-  float g[kWalkAcross][4 * Quads] = {};
-  for (int token = at.last_chunk(); token >= 0; token -= kWalkTokens) {
-    if (token + kWalkTokens < at.length)
-      walk_keep<Quads, Lanes>(p, at, g, at.matrix(p, dstates, token / kWalkTokens), quads);
+  const auto load = [&](int token) {
+    if (token < 0) return;
+    const ValueMemory m = memory_of(token);
     walk_load(m.q, kSpan, {in.q, at, token, key, keys, quads});
     walk_load(m.k, kSpan, {in.k, at, token, key, keys, quads});
     walk_load(m.b, kSpan, {in.rate, at, token, key, keys, quads});
     walk_load(m.kappa, kSpan, {in.removal, at, token, key, keys, quads});
-    walk_load_decays(m.decay, kSpan, {in.log_decay, at, token, key, keys, quads});
+    walk_load(m.decay, kSpan, {in.log_decay, at, token, key, keys, quads});
     walk_load(m.dy, at.width, {dy, at, token, value, at.count, quads});
-    walk_make_b(m.b, m.kappa, kSpan);
+  };
+  float g[kWalkAcross][4 * Quads] = {};
+  const int last = (at.length - 1) / kWalkStage;
+  load(last * kWalkStage);
+  for (int token = last * kWalkStage; token >= 0; token -= kWalkStage) {
+    const ValueMemory m = memory_of(token);
+    walk_wait();
+    walk_make_decays(m.decay, kWalkStage, kSpan);
+    walk_make_b(m.b, m.kappa, kWalkStage, kSpan);
     __syncthreads();
+    load(token - kWalkStage);
+    const int end = token + kWalkStage;
+    if (end < at.length && end % kWalkChunk == 0)
+      walk_keep<Quads, Lanes>(p, at, g, at.matrix(p, dstates, token / kWalkChunk), quads);
     for (int t = at.tokens(token) - 1; t >= 0; --t)
       values_step<Quads, Lanes>(m, at, t, g);
     __syncthreads();
@@ -136,8 +155,8 @@ void generalized_delta_rule_backward_cuda(
   walk_dispatch(plan.keys, plan.values, [&](const WalkShape& shape, auto n, auto lanes) {
     constexpr int kQuads = decltype(n)::value, kLanes = decltype(lanes)::value;
     walk_launch(call, "generalized_delta_values", generalized_delta_values<kQuads, kLanes>, items,
-                shape, ValueMemory::numbers(4 * kQuads * kLanes, shape.width), plan, shape, in, dy,
-                out.dv, tensors.dremoved, tensors.dstates, quads);
+                shape, 2 * ValueMemory::numbers(4 * kQuads * kLanes, shape.width), plan, shape, in,
+                dy, out.dv, tensors.dremoved, tensors.dstates, quads);
   });
   generalized_delta_keys_cuda(call, plan, in, tensors, quads);
 }

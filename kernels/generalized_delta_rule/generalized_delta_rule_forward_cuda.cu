@@ -1,7 +1,8 @@
 // Floor: reads q, k, v, g, κ, a and writes o, and in training r and the state after every chunk but
 // the last, once (B = 256, L = 256, H = 2 heads of 64: 0.40 GB); a token and head takes 5 K V
 // multiply-adds (2.7 G of them) of numbers in registers, for which a warp reads 20 pieces of shared
-// memory per 160. No warp waits for another but where rows are exchanged, every chunk.
+// memory per 160. No warp waits for another but where rows are exchanged, every 8 tokens, of which
+// the next are on their way meanwhile.
 #include "kernels/generalized_delta_rule/walk.cuh"
 
 namespace recallbench {
@@ -12,20 +13,22 @@ struct Outputs {
   GeneralizedDeltaRuleKept kept;
 };
 
-/// Rows of keys [16, span] and of values [16, width], one after another.
+/// Rows of keys [8, span] and of values [8, width], one after another.
 struct Memory {
   float *kappa, *decay, *b, *k, *q;
   float *values, *removed;  // v, whose places take o
 
   __device__ Memory(float* memory, int span, int width)
       : kappa(memory),
-        decay(kappa + kWalkTokens * span),
-        b(decay + kWalkTokens * span),
-        k(b + kWalkTokens * span),
-        q(k + kWalkTokens * span),
-        values(q + kWalkTokens * span),
-        removed(values + kWalkTokens * width) {}
-  static int numbers(int span, int width) { return kWalkTokens * (5 * span + 2 * width); }
+        decay(kappa + kWalkStage * span),
+        b(decay + kWalkStage * span),
+        k(b + kWalkStage * span),
+        q(k + kWalkStage * span),
+        values(q + kWalkStage * span),
+        removed(values + kWalkStage * width) {}
+  __host__ __device__ static int numbers(int span, int width) {
+    return kWalkStage * (5 * span + 2 * width);
+  }
 };
 
 /// One token: r = Sᵀ κ, S ← diag(e) S + k vᵀ + b rᵀ, then o = Sᵀ q.
@@ -77,23 +80,37 @@ __global__ void __launch_bounds__(kWalkThreads, kWalkBlocks)
                               GeneralizedDeltaRuleViews<float> in, Outputs out, bool quads) {
   extern __shared__ float4 memory[];
   constexpr int kSpan = 4 * Quads * Lanes;
-  const WalkPlace at(p, shape, p.values, Lanes, 1);
-  const Memory m(reinterpret_cast<float*>(memory), kSpan, at.width);
+  const WalkPlace at(p, shape, p.values, Lanes, 1, kWalkStage);
+  // Of a token: one of two memories, by turns.
+  const auto memory_of = [&](int token) {
+    const int which = token / kWalkStage % 2;
+    return Memory(reinterpret_cast<float*>(memory) + which * Memory::numbers(kSpan, at.width),
+                  kSpan, at.width);
+  };
   const int keys = static_cast<int>(p.keys);
   const Index key = at.head * p.keys, value = at.head * p.values + at.first;
-  float state[kWalkAcross][4 * Quads] = {};
-  for (int token = 0; token < at.length; token += kWalkTokens) {
-    if (token > 0 && out.kept.states.data != nullptr)
-      walk_keep<Quads, Lanes>(p, at, state, at.matrix(p, out.kept.states, token / kWalkTokens - 1),
-                              quads);
+  const auto load = [&](int token) {
+    if (token >= at.length) return;
+    const Memory m = memory_of(token);
     walk_load(m.kappa, kSpan, {in.removal, at, token, key, keys, quads});
     walk_load(m.b, kSpan, {in.rate, at, token, key, keys, quads});
-    walk_load_decays(m.decay, kSpan, {in.log_decay, at, token, key, keys, quads});
+    walk_load(m.decay, kSpan, {in.log_decay, at, token, key, keys, quads});
     walk_load(m.k, kSpan, {in.k, at, token, key, keys, quads});
     walk_load(m.q, kSpan, {in.q, at, token, key, keys, quads});
     walk_load(m.values, at.width, {in.v, at, token, value, at.count, quads});
-    walk_make_b(m.b, m.kappa, kSpan);
+  };
+  float state[kWalkAcross][4 * Quads] = {};
+  load(0);
+  for (int token = 0; token < at.length; token += kWalkStage) {
+    const Memory m = memory_of(token);
+    walk_wait();
+    walk_make_decays(m.decay, kWalkStage, kSpan);
+    walk_make_b(m.b, m.kappa, kWalkStage, kSpan);
     __syncthreads();
+    load(token + kWalkStage);
+    if (token > 0 && token % kWalkChunk == 0 && out.kept.states.data != nullptr)
+      walk_keep<Quads, Lanes>(p, at, state, at.matrix(p, out.kept.states, token / kWalkChunk - 1),
+                              quads);
     for (int t = 0; t < at.tokens(token); ++t)
       step<Quads, Lanes>(m, at, t, state);
     __syncthreads();
@@ -114,8 +131,9 @@ void generalized_delta_rule_forward_cuda(const CudaCall& call, const Generalized
   walk_dispatch(plan.keys, plan.values, [&](const WalkShape& shape, auto n, auto lanes) {
     constexpr int kQuads = decltype(n)::value, kLanes = decltype(lanes)::value;
     walk_launch(call, "generalized_delta_forward", generalized_delta_forward<kQuads, kLanes>,
-                y.replicas * plan.items(), shape, Memory::numbers(4 * kQuads * kLanes, shape.width),
-                plan, shape, in, Outputs{y, kept}, quads);
+                y.replicas * plan.items(), shape,
+                2 * Memory::numbers(4 * kQuads * kLanes, shape.width), plan, shape, in,
+                Outputs{y, kept}, quads);
   });
 }
 

@@ -4,7 +4,8 @@
 // and what the chunk's tokens write and read of each other there. As on the CPU, decays are only
 // multiplied, and a decay's gradient is a sum over what passes its token, no difference of sums.
 // Floor: reads q, k, v, g, κ, a, r, dr, do, S, G and writes five gradients once (B = 256, L = 256,
-// H = 2 heads of 64: 0.75 GB); a token and head takes 5 K V + 7 C (K + V) multiply-adds, C = 16.
+// H = 2 heads of 64: 0.72 GB); a token and head takes 4 K V + 4 C (2 K + V) multiply-adds, C = 16
+// (3.8 G of them).
 #include "kernels/generalized_delta_rule/keys.cuh"
 
 namespace recallbench {
@@ -20,19 +21,19 @@ struct KeyMemory {
   float *dq, *dkappa, *dk, *db;
 
   __device__ KeyMemory(float* memory, int span, int width) : stride(span + 4), v(memory) {
-    removed = v + kWalkTokens * stride;
-    dy = removed + kWalkTokens * stride;
-    dremoved = dy + kWalkTokens * stride;
-    weights = dremoved + kWalkTokens * stride;
-    passing = weights + 4 * kWalkTokens * kWalkTokens;
+    removed = v + kWalkChunk * stride;
+    dy = removed + kWalkChunk * stride;
+    dremoved = dy + kWalkChunk * stride;
+    weights = dremoved + kWalkChunk * stride;
+    passing = weights + 4 * kWalkChunk * kWalkChunk;
     float* next = passing + width;
     for (float** rows : {&q, &k, &decay, &kappa, &rate, &dq, &dkappa, &dk, &db}) {
       *rows = next;
-      next += kWalkTokens * width;
+      next += kWalkChunk * width;
     }
   }
   static int numbers(int span, int width) {
-    return kWalkTokens * (4 * (span + 4) + 4 * kWalkTokens + 9 * width) + width;
+    return kWalkChunk * (4 * (span + 4) + 4 * kWalkChunk + 9 * width) + width;
   }
 };
 
@@ -48,8 +49,8 @@ __device__ inline void load_matrix(const GeneralizedDeltaRulePlan& p, const Walk
     for (int n = 0; n < Quads; ++n) {
       float x[4] = {};
       const int column = 4 * (n * Lanes + lane);
-      const float* place = from + (at.first + at.across + h) * p.values + column;
       if (from != nullptr && at.across + h < at.count) {
+        const float* place = from + (at.first + at.across + h) * p.values + column;
         if (quads) {
           if (column < values) load_numbers<4>(place, x);
         } else {
@@ -79,7 +80,7 @@ __device__ __forceinline__ void through_states(const KeyMemory& m, const WalkPla
 #pragma unroll
   for (int h = 0; h < kWalkAcross; ++h)
     if (at.writes) m.passing[at.across + h] = passing[h];
-  for (int t = 0; t < kWalkTokens; ++t) {
+  for (int t = 0; t < kWalkChunk; ++t) {
     const int row = t * m.stride;
     float dq[kWalkAcross] = {}, dkappa[kWalkAcross] = {}, dk[kWalkAcross] = {};
     float db[kWalkAcross] = {};
@@ -116,9 +117,9 @@ __device__ __forceinline__ void through_states(const KeyMemory& m, const WalkPla
 /// do_i · v_j, do_i · r_j, dr_i · v_j, dr_i · r_j.
 template <int Span>
 __device__ __forceinline__ void make_weights(const KeyMemory& m) {
-  constexpr int kPairs = kWalkTokens * kWalkTokens;
+  constexpr int kPairs = kWalkChunk * kWalkChunk;
   for (int pair = static_cast<int>(threadIdx.x); pair < kPairs; pair += blockDim.x) {
-    const int i = pair / kWalkTokens * m.stride, j = pair % kWalkTokens * m.stride;
+    const int i = pair / kWalkChunk * m.stride, j = pair % kWalkChunk * m.stride;
     float sums[4] = {};
 #pragma unroll 4
     for (int n = 0; n < Span / 4; ++n) {
@@ -141,27 +142,27 @@ enum class Reader { query, removal };
 
 /// What one reader, q or κ, has of the gradients of one key of a chunk.
 struct KeyShare {
-  float dk[kWalkTokens], db[kWalkTokens], dg[kWalkTokens];
+  float dk[kWalkChunk], db[kWalkChunk], dg[kWalkChunk];
 };
 
 /// By way of S before the chunk, where the reader is of weight dreader, and of G after it, where
 /// queries take what k writes, removals what b does.
 template <Reader kReader>
 __device__ __forceinline__ void key_through_states(const KeyMemory& m, int width, int key,
-                                                   const float (&e)[kWalkTokens],
+                                                   const float (&e)[kWalkChunk],
                                                    const float* reader, float* dreader,
-                                                   const float (&writer)[kWalkTokens],
-                                                   const float* dwriter, float (&d)[kWalkTokens],
-                                                   float (&dg)[kWalkTokens]) {
+                                                   const float (&writer)[kWalkChunk],
+                                                   const float* dwriter, float (&d)[kWalkChunk],
+                                                   float (&dg)[kWalkChunk]) {
   float faded = 1, sum = 0;
 #pragma unroll
-  for (int t = 0; t < kWalkTokens; ++t) {
+  for (int t = 0; t < kWalkChunk; ++t) {
     if constexpr (kReader == Reader::query) faded *= e[t];
     dreader[t * width + key] *= faded;
     if constexpr (kReader == Reader::removal) faded *= e[t];
   }
 #pragma unroll
-  for (int t = kWalkTokens - 1; t >= 0; --t) {
+  for (int t = kWalkChunk - 1; t >= 0; --t) {
     const float product = reader[t * width + key] * dreader[t * width + key];
     dg[t] = kReader == Reader::query ? sum + product : sum;
     sum += product;
@@ -169,12 +170,12 @@ __device__ __forceinline__ void key_through_states(const KeyMemory& m, int width
   sum = kReader == Reader::query ? faded * m.passing[key] : 0.0f;
   faded = 1;
 #pragma unroll
-  for (int t = kWalkTokens - 1; t >= 0; --t) {
+  for (int t = kWalkChunk - 1; t >= 0; --t) {
     d[t] = dwriter[t * width + key] * faded;
     faded *= e[t];
   }
 #pragma unroll
-  for (int t = 0; t < kWalkTokens; ++t) {
+  for (int t = 0; t < kWalkChunk; ++t) {
     dg[t] += sum;
     sum += writer[t] * d[t];
   }
@@ -188,10 +189,10 @@ __device__ __forceinline__ void key_gradients(const KeyMemory& m, int width, int
   constexpr int kLag = kQuery ? 0 : 1;
   const float* reader = kQuery ? m.q : m.kappa;
   float* dreader = kQuery ? m.dq : m.dkappa;
-  const float* weights = m.weights + (kQuery ? 0 : 2 * kWalkTokens * kWalkTokens);
-  float e[kWalkTokens], k[kWalkTokens], b[kWalkTokens];
+  const float* weights = m.weights + (kQuery ? 0 : 2 * kWalkChunk * kWalkChunk);
+  float e[kWalkChunk], k[kWalkChunk], b[kWalkChunk];
 #pragma unroll
-  for (int t = 0; t < kWalkTokens; ++t) {
+  for (int t = 0; t < kWalkChunk; ++t) {
     const int place = t * width + key;
     e[t] = m.decay[place];
     k[t] = m.k[place];
@@ -204,8 +205,8 @@ __device__ __forceinline__ void key_gradients(const KeyMemory& m, int width, int
   else
     key_through_states<kReader>(m, width, key, e, reader, dreader, b, m.db, share.db, share.dg);
 #pragma unroll
-  for (int i = kLag; i < kWalkTokens; ++i) {
-    float path[kWalkTokens],
+  for (int i = kLag; i < kWalkChunk; ++i) {
+    float path[kWalkChunk],
         sum = 0;  // the reader faded back to j; what it reads of those before j
     path[i - kLag] = reader[i * width + key];
 #pragma unroll
@@ -214,7 +215,7 @@ __device__ __forceinline__ void key_gradients(const KeyMemory& m, int width, int
 #pragma unroll
     for (int j = 0; j <= i - kLag; ++j) {
       float w[2];
-      load_numbers<2>(weights + 2 * (i * kWalkTokens + j), w);
+      load_numbers<2>(weights + 2 * (i * kWalkChunk + j), w);
       const float faded = sum * e[j];
       share.dg[j] += path[j] * faded;
       share.dk[j] += w[0] * path[j];
@@ -238,7 +239,7 @@ __device__ __forceinline__ void all_keys(const KeyMemory& m, int width) {
   __syncthreads();
   if (key < width && !queries)
 #pragma unroll
-    for (int t = 0; t < kWalkTokens; ++t) {
+    for (int t = 0; t < kWalkChunk; ++t) {
       const int place = t * width + key;
       m.dk[place] = share.dk[t];
       m.db[place] = share.db[t];
@@ -247,7 +248,7 @@ __device__ __forceinline__ void all_keys(const KeyMemory& m, int width) {
   __syncthreads();
   if (key < width && queries)
 #pragma unroll
-    for (int t = 0; t < kWalkTokens; ++t) {
+    for (int t = 0; t < kWalkChunk; ++t) {
       const int place = t * width + key;
       const float db = m.db[place] + share.db[t];
       m.dk[place] += share.dk[t];
@@ -259,36 +260,38 @@ __device__ __forceinline__ void all_keys(const KeyMemory& m, int width) {
 }
 
 template <int Quads, int Lanes>
-__global__ void __launch_bounds__(kWalkThreads)
+__global__ void __launch_bounds__(kWalkThreads, 3)
     generalized_delta_keys(GeneralizedDeltaRulePlan p, WalkShape shape,
                            GeneralizedDeltaRuleViews<float> in, KeyTensors x, bool quads) {
   extern __shared__ float4 memory[];
   constexpr int kSpan = 4 * Quads * Lanes;
-  const WalkPlace at(p, shape, p.keys, Lanes, (p.length - 1) / kWalkTokens + 1);
+  const WalkPlace at(p, shape, p.keys, Lanes, (p.length - 1) / kWalkChunk + 1, kWalkChunk);
   const KeyMemory m(reinterpret_cast<float*>(memory), kSpan, at.width);
-  const int token = at.chunk * kWalkTokens;
+  const int token = at.chunk * kWalkChunk;
   const auto of_keys = [&](const Batched<float>& tensor) {
     return WalkRows(tensor, at, token, at.head * p.keys + at.first, at.count, quads);
   };
   const auto load_values = [&](float* to, const Batched<float>& tensor) {
     walk_load(to, m.stride, kSpan,
-              WalkRows(tensor, at, token, at.head * p.values, static_cast<int>(p.values), quads),
-              [](float number) { return number; });
+              {tensor, at, token, at.head * p.values, static_cast<int>(p.values), quads});
   };
   float state[kWalkAcross][4 * Quads], g[kWalkAcross][4 * Quads];
   const float* before = at.chunk == 0 ? nullptr : at.matrix(p, x.states, at.chunk - 1);
-  const float* after = token == at.last_chunk() ? nullptr : at.matrix(p, x.dstates, at.chunk);
-  load_matrix<Quads, Lanes>(p, at, before, state, quads);
-  load_matrix<Quads, Lanes>(p, at, after, g, quads);
+  const float* after =
+      token + kWalkChunk >= at.length ? nullptr : at.matrix(p, x.dstates, at.chunk);
   load_values(m.v, in.v);
   load_values(m.removed, x.removed);
   load_values(m.dy, x.dy);
   load_values(m.dremoved, x.dremoved);
   walk_load(m.q, at.width, of_keys(in.q));
   walk_load(m.k, at.width, of_keys(in.k));
-  walk_load_decays(m.decay, at.width, of_keys(in.log_decay));
+  walk_load(m.decay, at.width, of_keys(in.log_decay));
   walk_load(m.kappa, at.width, of_keys(in.removal));
   walk_load(m.rate, at.width, of_keys(in.rate));
+  load_matrix<Quads, Lanes>(p, at, before, state, quads);
+  load_matrix<Quads, Lanes>(p, at, after, g, quads);
+  walk_wait();
+  walk_make_decays(m.decay, kWalkChunk, at.width);
   __syncthreads();
   through_states<Quads, Lanes>(m, at, state, g);
   make_weights<kSpan>(m);

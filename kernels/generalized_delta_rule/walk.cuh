@@ -6,8 +6,10 @@
 // head) and a matrix [keys, values] in registers: all numbers along one of its dimensions, and
 // `width` places across, which do not meet. `Lanes` neighbouring lanes share the numbers along,
 // 4 · Quads each, and have kWalkAcross places across, so that a sum along is one over registers and
-// then over lanes. Rows of tokens lie in shared memory, a chunk at a time; numbers beyond a
-// tensor's are 0 there.
+// then over lanes. Rows of tokens lie in shared memory, `stage` at a time; numbers beyond a
+// tensor's are 0 there, decays 1.
+
+#include <cuda_pipeline_primitives.h>
 
 #include <initializer_list>
 #include <type_traits>
@@ -18,8 +20,10 @@
 
 namespace recallbench {
 
-constexpr int kWalkTokens = static_cast<int>(GeneralizedDeltaRulePlan::kChunk);
-constexpr int kWalkAcross = 2;
+constexpr int kWalkChunk = static_cast<int>(GeneralizedDeltaRulePlan::kChunk);
+constexpr int kWalkStage = 8;  // tokens of a walk that lie in shared memory, the next beside them
+static_assert(kWalkChunk % kWalkStage == 0);
+constexpr int kWalkAcross = 2;     // one access of 8 bytes
 constexpr int kWalkThreads = 128;  // at most
 constexpr int kWalkBlocks = 4;  // on a multiprocessor: those of 256 examples of two heads at once
 
@@ -57,17 +61,18 @@ void walk_dispatch(Index along, Index across, const Launch& launch) {
 /// part of its places: one that walks, or one a chunk.
 struct WalkPlace {
   Index replica, example, row;  ///< `row`: the example's first token
-  int head, first, count, width, across, length, chunk;
+  int head, first, count, width, across, length, chunk, stage;
   bool writes;  ///< for its places across: one lane of those that share them
 
   __device__ WalkPlace(const GeneralizedDeltaRulePlan& p, const WalkShape& shape, Index places,
-                       int lanes, Index chunks)
+                       int lanes, Index chunks, int stage)
       : first(static_cast<int>(blockIdx.x % shape.tiles) * shape.width),
         count(min(shape.width, static_cast<int>(places) - first)),
         width(shape.width),
         across(static_cast<int>(threadIdx.x) / lanes * kWalkAcross),
         length(static_cast<int>(p.length)),
         chunk(static_cast<int>(blockIdx.x / shape.tiles % chunks)),
+        stage(stage),
         writes(static_cast<int>(threadIdx.x) % lanes == 0) {
     const Index item = blockIdx.x / shape.tiles / chunks, pair = item / p.heads;
     head = static_cast<int>(item % p.heads);
@@ -76,14 +81,12 @@ struct WalkPlace {
     row = example * p.length;
   }
 
-  __device__ int tokens(int token) const { return min(kWalkTokens, length - token); }
-  /// The first token of the last chunk.
-  __device__ int last_chunk() const { return (length - 1) / kWalkTokens * kWalkTokens; }
+  __device__ int tokens(int token) const { return min(stage, length - token); }
   /// The head's matrix after `chunk`, of m [R, B·(chunks - 1), H·K·V].
   __device__ float* matrix(const GeneralizedDeltaRulePlan& p, const Batched<float>& m,
                            int chunk) const {
     return m.data + replica * m.replica_stride +
-           (example * ((length - 1) / kWalkTokens) + chunk) * m.stride + head * p.keys * p.values;
+           (example * ((length - 1) / kWalkChunk) + chunk) * m.stride + head * p.keys * p.values;
   }
 };
 
@@ -91,57 +94,62 @@ struct WalkPlace {
 struct WalkRows {
   float* data;
   Index stride;
-  int tokens, cols;
+  int stage, tokens, cols;
   bool quads;  ///< whether they are read in pieces of four numbers
 
   __device__ WalkRows(const Batched<float>& m, const WalkPlace& at, int token, Index first,
                       int cols, bool quads)
       : data(m.data + at.replica * m.replica_stride + (at.row + token) * m.stride + first),
         stride(m.stride),
+        stage(at.stage),
         tokens(at.tokens(token)),
         cols(cols),
         quads(quads) {}
 };
 
-/// body(row, column) for the first of every four numbers of kWalkTokens rows that are this
-/// thread's; the same for rows of the same width.
+/// body(row, column) for the first of every four numbers of `stage` rows that are this thread's;
+/// the same for rows of the same width.
 template <class Body>
-__device__ inline void walk_quads(int width, const Body& body) {
+__device__ inline void walk_quads(int stage, int width, const Body& body) {
   const int per_row = width / 4, rows = static_cast<int>(blockDim.x) / per_row;
   const int column = static_cast<int>(threadIdx.x) % per_row * 4;
-  for (int i = static_cast<int>(threadIdx.x) / per_row; i < kWalkTokens; i += rows)
+  for (int i = static_cast<int>(threadIdx.x) / per_row; i < stage; i += rows)
     body(i, column);
 }
 
-/// to [kWalkTokens, width] = f(from), 0 beyond it; its rows begin `stride` apart.
-template <class F>
-__device__ inline void walk_load(float* to, int stride, int width, const WalkRows& from,
-                                 const F& f) {
-  walk_quads(width, [&](int i, int j) {
-    float x[4] = {};
-    const float* place = from.data + i * from.stride + j;
-    if (i < from.tokens && from.quads) {
-      if (j < from.cols) load_numbers<4>(place, x);
-    } else if (i < from.tokens) {
-      for (int n = 0; n < 4 && j + n < from.cols; ++n)
-        x[n] = place[n];
-    }
+/// to [stage, width] = from, 0 beyond it; its rows begin `stride` apart. The thread has its numbers
+/// after walk_wait.
+__device__ inline void walk_load(float* to, int stride, int width, const WalkRows& from) {
+  walk_quads(from.stage, width, [&](int i, int j) {
+    float* place = to + i * stride + j;
+    const int count = i < from.tokens ? from.cols - j : 0;
+    if (count > 0 && from.quads) {
+      __pipeline_memcpy_async(place, from.data + i * from.stride + j, 16);
+    } else {
 #pragma unroll
-    for (int n = 0; n < 4; ++n)
-      x[n] = i < from.tokens && j + n < from.cols ? f(x[n]) : 0.0f;
-    store_numbers<4>(x, to + i * stride + j);
+      for (int n = 0; n < 4; ++n)
+        place[n] = n < count ? from.data[i * from.stride + j + n] : 0.0f;
+    }
   });
 }
 __device__ inline void walk_load(float* to, int width, const WalkRows& from) {
-  walk_load(to, width, width, from, [](float x) { return x; });
+  walk_load(to, width, width, from);
 }
-__device__ inline void walk_load_decays(float* to, int width, const WalkRows& from) {
-  walk_load(to, width, width, from, [](float x) { return expf(x); });
+__device__ inline void walk_wait() {
+  __pipeline_commit();
+  __pipeline_wait_prior(0);
 }
 
-/// b = -κ ⊙ a, of a in its place; both are numbers that this thread loaded.
-__device__ inline void walk_make_b(float* b, const float* kappa, int width) {
-  walk_quads(width, [&](int i, int j) {
+/// Of numbers that this thread has: e^g in place of g; b = -κ ⊙ a in place of a.
+__device__ inline void walk_make_decays(float* decay, int stage, int width) {
+  walk_quads(stage, width, [&](int i, int j) {
+#pragma unroll
+    for (int n = 0; n < 4; ++n)
+      decay[i * width + j + n] = expf(decay[i * width + j + n]);
+  });
+}
+__device__ inline void walk_make_b(float* b, const float* kappa, int stage, int width) {
+  walk_quads(stage, width, [&](int i, int j) {
 #pragma unroll
     for (int n = 0; n < 4; ++n)
       b[i * width + j + n] *= -kappa[i * width + j + n];
@@ -151,7 +159,7 @@ __device__ inline void walk_make_b(float* b, const float* kappa, int width) {
 /// to = from, or += that.
 __device__ inline void walk_store(const float* from, int width, const WalkRows& to,
                                   bool accumulate) {
-  walk_quads(width, [&](int i, int j) {
+  walk_quads(to.stage, width, [&](int i, int j) {
     if (i >= to.tokens || j >= to.cols) return;
     float x[4], before[4];
     load_numbers<4>(from + i * width + j, x);
@@ -189,19 +197,19 @@ __device__ inline void walk_keep(const GeneralizedDeltaRulePlan& p, const WalkPl
                                  bool quads) {
   if (at.across >= at.count) return;
   const int keys = static_cast<int>(p.keys), stride = static_cast<int>(p.values);
-  int key = static_cast<int>(threadIdx.x) % Lanes * 4;
-  float* place = to + key * stride + at.first + at.across;
 #pragma unroll
-  for (int n = 0; n < 4 * Quads; ++n) {
-    if (key < keys && quads)
-      store_numbers<2>({matrix[0][n], matrix[1][n]}, place);
-    else if (key < keys)
+  for (int n = 0; n < Quads; ++n) {
+    const int key = (n * Lanes + static_cast<int>(threadIdx.x) % Lanes) * 4;
+    if (key >= keys) return;
+    float* place = to + key * stride + at.first + at.across;
 #pragma unroll
-      for (int h = 0; h < kWalkAcross; ++h)
-        if (at.across + h < at.count) place[h] = matrix[h][n];
-    const int next = n % 4 == 3 ? 4 * Lanes - 3 : 1;
-    key += next;
-    place += next * stride;
+    for (int i = 0; i < 4; ++i, place += stride)
+      if (quads) {
+        store_numbers<2>({matrix[0][4 * n + i], matrix[1][4 * n + i]}, place);
+      } else if (key + i < keys) {
+        place[0] = matrix[0][4 * n + i];
+        if (at.across + 1 < at.count) place[1] = matrix[1][4 * n + i];
+      }
   }
 }
 

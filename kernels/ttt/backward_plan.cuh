@@ -36,6 +36,8 @@ struct BackwardPlan : Plan {
     global = placing.global_numbers();
   }
 
+  bool in_shared() const { return global == 0 && holds_model; }
+
   Place q, k, v, d_o, normed, answer, dr, dq, dk;  // [rows, f]; Z and Z̄, then normalised
   Place tau, eta, dtau, deta, last, inverse;       // `last`: what is subtracted from dτ_last
   Place norm, norm_bias, dnorm, dnorm_bias, dstep, dm, weights, dweights;

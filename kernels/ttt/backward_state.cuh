@@ -9,12 +9,15 @@ namespace recallbench::ttt_block {
 
 /// One item of backward at one mini-batch. A phase is what lies between two __syncthreads; notation
 /// and formulas as in dual_cpu.cpp.
-template <Product P, bool Deep>
+template <Product P, bool Deep, bool Shared>
 class BackwardState {
  protected:
   static constexpr int kTop = Deep ? 1 : 0;
+  // Fragments of 8 columns that a warp computes of a layer's inputs and outputs.
+  static constexpr int in_fragments(int l) { return l == 1 ? 2 : 1; }
+  static constexpr int out_fragments(int l) { return Deep && l == 0 ? 2 : 1; }
 
-  __device__ BackwardState(const BackwardPlan& plan, const Memory& memory)
+  __device__ BackwardState(const BackwardPlan& plan, const Memory<Shared>& memory)
       : p_(plan), m_(memory), dmodel_(memory.at(plan.dweights)) {}
 
   /// The mini-batch that begins at token `first`, and the model before it.
@@ -22,13 +25,11 @@ class BackwardState {
                        const Batched<float>& d_o, int chunk) {
     const int first = chunk * p_.mini_batch;
     count_ = min(p_.mini_batch, static_cast<int>(p_.length) - first);
-    load_rows(p_, item, tile(p_.q), in.all[0], first, count_);
-    load_rows(p_, item, tile(p_.k), in.all[1], first, count_);
-    load_rows(p_, item, tile(p_.v), in.all[2], first, count_);
-    load_rows(p_, item, tile(p_.d_o), d_o, first, count_);
+    load_tokens(p_, item, {tile(p_.q), tile(p_.k), tile(p_.v), tile(p_.d_o)},
+                {in.all[0], in.all[1], in.all[2], d_o}, first, count_);
     load_steps(p_, item, in, first, count_, m_.at(p_.tau), m_.at(p_.eta));
     model_ = item.kept(p_, models, chunk);
-    if (p_.holds_model) {
+    if (Shared || p_.holds_model) {
       copy_model(p_, model_, m_.at(p_.weights));
       model_ = m_.at(p_.weights);
     }
@@ -50,14 +51,14 @@ class BackwardState {
       Turns turns;
       const float* b = model_ + p_.model.b[0].offset;
       const Tile z = tile(Deep ? p_.z : p_.normed), x = tile(p_.layers[1].in_k);
-      apply<Deep ? 2 : 1>(turns, 0, tile(p_.k), weight(0), [&](int i, int j, float value) {
+      apply<0>(turns, tile(p_.k), weight(0), [&](int i, int j, float value) {
         z(i, j) = value + b[j];
         if constexpr (Deep) x(i, j) = gelu(value + b[j]).value();
       });
       const Tile z_bar = tile(Deep ? p_.z_bar : p_.answer);
-      apply<Deep ? 2 : 1>(turns, 0, tile(p_.q), weight(0),
-                          [&](int i, int j, float value) { z_bar(i, j) = value + b[j]; });
-      spread(turns, 0);
+      apply<0>(turns, tile(p_.q), weight(0),
+               [&](int i, int j, float value) { z_bar(i, j) = value + b[j]; });
+      spread<0>(turns);
       mix(turns, 0);
     }
     __syncthreads();
@@ -65,9 +66,9 @@ class BackwardState {
       Turns turns;
       const float* b = model_ + p_.model.b[1].offset;
       const Tile z = tile(p_.normed);
-      apply<1>(turns, 1, tile(p_.layers[1].in_k), weight(1),
+      apply<1>(turns, tile(p_.layers[1].in_k), weight(1),
                [&](int i, int j, float value) { z(i, j) = value + b[j]; });
-      spread(turns, 1);
+      spread<1>(turns);
       __syncthreads();
     }
     loss_gradients();
@@ -76,8 +77,8 @@ class BackwardState {
     {
       Turns turns;
       const Tile answer = tile(p_.answer);
-      subtract_mixed<1>(turns, kTop, [&](int i, int j, float x) { answer(i, j) -= x; });
-      if constexpr (!Deep) keys_through_step(turns, 0, tile(p_.dk));
+      subtract_mixed<kTop>(turns, [&](int i, int j, float x) { answer(i, j) -= x; });
+      if constexpr (!Deep) keys_through_step<0>(turns, tile(p_.dk));
     }
     __syncthreads();
     norm_back();
@@ -89,52 +90,52 @@ class BackwardState {
     {
       Turns turns;
       const Tile g = tile(p_.layers[0].g), z = tile(p_.z);
-      back_through<2>(turns, tile(p_.layers[1].g),
-                      [&](int i, int j, float x) { g(i, j) = x * gelu(z(i, j)).first(); });
-      keys_through_step(turns, 1, tile(p_.dhidden_k));
+      back_through(turns, tile(p_.layers[1].g),
+                   [&](int i, int j, float x) { g(i, j) = x * gelu(z(i, j)).first(); });
+      keys_through_step<1>(turns, tile(p_.dhidden_k));
     }
     __syncthreads();
     {
       Turns turns;
       const Tile z_bar = tile(p_.z_bar), x = tile(p_.layers[1].in_q);
-      subtract_mixed<2>(turns, 0, [&](int i, int j, float value) {
+      subtract_mixed<0>(turns, [&](int i, int j, float value) {
         const float now = z_bar(i, j) - value;
         z_bar(i, j) = now;
         x(i, j) = gelu(now).value();
       });
-      keys_through_step(turns, 0, tile(p_.dk));
-      turns.deal(p_.rows, [&](int i) { step_back(0, i); });
+      keys_through_step<0>(turns, tile(p_.dk));
+      rows(turns, p_.rows, [&](int i) { step_back(0, i); });
     }
     __syncthreads();
     Turns turns;
     const float* b = model_ + p_.model.b[1].offset;
     const Tile answer = tile(p_.answer);
-    apply<1>(turns, 1, tile(p_.layers[1].in_q), weight(1),
+    apply<1>(turns, tile(p_.layers[1].in_q), weight(1),
              [&](int i, int j, float value) { answer(i, j) = value + b[j]; });
     mix(turns, 1);
     __syncthreads();
   }
 
-  /// x W of layer l.
-  template <int N, class Store>
-  __device__ void apply(Turns& turns, int l, const Tile& x, const Tile& w,
-                        const Store& store) const {
-    product<N>(
-        turns, p_.rows, p_.out_padded[l],
-        [&](auto& c, const Spot& s) { add_ab<P>(c, s, x, w, p_.in_padded[l]); }, store);
+  /// x W of layer L.
+  template <int L, class Store>
+  __device__ void apply(Turns& turns, const Tile& x, const Tile& w, const Store& store) const {
+    product<out_fragments(L)>(
+        turns, p_.rows, p_.out_padded[L],
+        [&](auto& c, const Spot& s) { add_ab<P>(c, s, x, w, p_.in_padded[L]); }, store);
   }
   /// d W2ᵀ.
-  template <int N, class Store>
+  template <class Store>
   __device__ void back_through(Turns& turns, const Tile& d, const Store& store) const {
     const Tile w = weight(1);
-    product<N>(
+    product<in_fragments(1)>(
         turns, p_.rows, p_.in_padded[1],
         [&](auto& c, const Spot& s) { add_abt<P>(c, s, d, w, p_.out_padded[1]); }, store);
   }
-  __device__ void spread(Turns& turns, int l) const {
-    const float* db = dmodel_ + p_.model.b[l].offset;
-    const Tile dg = tile(p_.layers[l].dg);
-    apply<1>(turns, l, tile(p_.layers[l].in_k), dweight(l),
+  template <int L>
+  __device__ void spread(Turns& turns) const {
+    const float* db = dmodel_ + p_.model.b[L].offset;
+    const Tile dg = tile(p_.layers[L].dg);
+    apply<L>(turns, tile(p_.layers[L].in_k), dweight(L),
              [&](int i, int j, float x) { dg(i, j) = x + db[j]; });
   }
   /// A and M.
@@ -148,19 +149,20 @@ class BackwardState {
                      });
   }
   /// store(M G).
-  template <int N, class Store>
-  __device__ void subtract_mixed(Turns& turns, int l, const Store& store) const {
-    const Tile m = tile(p_.layers[l].m), g = tile(p_.layers[l].g);
-    product<N>(
-        turns, p_.rows, p_.out_padded[l],
+  template <int L, class Store>
+  __device__ void subtract_mixed(Turns& turns, const Store& store) const {
+    const Tile m = tile(p_.layers[L].m), g = tile(p_.layers[L].g);
+    product<out_fragments(L)>(
+        turns, p_.rows, p_.out_padded[L],
         [&](auto& c, const Spot& s) { add_ab<P>(c, s, m, g, s.row + 16); }, store);
   }
   /// to = -τ_last η ⊙ G dWᵀ: from W_end = W - Xᵀ (τ_last η ⊙ G).
-  __device__ void keys_through_step(Turns& turns, int l, const Tile& to) const {
-    const Tile g = tile(p_.layers[l].g), dw = dweight(l);
-    product<1>(
-        turns, p_.rows, p_.in_padded[l],
-        [&](auto& c, const Spot& s) { add_abt<P>(c, s, g, dw, p_.out_padded[l]); },
+  template <int L>
+  __device__ void keys_through_step(Turns& turns, const Tile& to) const {
+    const Tile g = tile(p_.layers[L].g), dw = dweight(L);
+    product<in_fragments(L)>(
+        turns, p_.rows, p_.in_padded[L],
+        [&](auto& c, const Spot& s) { add_abt<P>(c, s, g, dw, p_.out_padded[L]); },
         [&](int i, int j, float x) { to(i, j) = -tau_last_ * eta_[i] * x; });
   }
   /// The same for row i of G, of which dG holds X dW + db, for τ_last and for η.
@@ -171,8 +173,8 @@ class BackwardState {
       along += dg[j] * g[j];
       dg[j] *= -tau_last_ * eta_[i];
     });
-    along = warp_sum(along);
-    if (threadIdx.x % 32 != 0) return;
+    along = row_sum(along);
+    if (row_lane() != 0) return;
     float &deta = m_.at(p_.deta)[i], &last = m_.at(p_.last)[i];
     deta = (l == kTop ? 0.0f : deta) - along * tau_last_;
     last = (l == kTop ? 0.0f : last) + along * eta_[i];
@@ -185,12 +187,12 @@ class BackwardState {
   __device__ void loss_gradients() const {
     const int f = p_.in[0];
     Turns turns;
-    turns.deal(p_.rows, [&](int i) {
+    rows(turns, p_.rows, [&](int i) {
       float *z = tile(p_.normed).row(i), *g = tile(p_.layers[kTop].g).row(i);
       const RowNorm normed(z, f);
       const LossRow loss = loss_row(i);
       lanes(f, [&](int j) { z[j] = normed(z[j]); });
-      if (threadIdx.x % 32 == 0) m_.at(p_.inverse)[i] = normed.inverse;
+      if (row_lane() == 0) m_.at(p_.inverse)[i] = normed.inverse;
       project(
           f, p_.in_padded[0], normed.inverse,
           [&](int j) { return loss.residual(j, z[j]) * loss.norm[j]; }, [&](int j) { return z[j]; },
@@ -203,7 +205,7 @@ class BackwardState {
     const int f = p_.in[0];
     const float* norm = m_.at(p_.norm);
     Turns turns;
-    turns.deal(p_.rows, [&](int i) {
+    rows(turns, p_.rows, [&](int i) {
       float *z = tile(p_.answer).row(i), *dz = tile(p_.layers[kTop].dz_bar).row(i);
       const float* d = tile(p_.d_o).row(i);
       const RowNorm normed(z, f);
@@ -215,7 +217,7 @@ class BackwardState {
   }
 
   const BackwardPlan& p_;
-  Memory m_;
+  Memory<Shared> m_;
   float *dmodel_, *model_ = nullptr, *tau_ = nullptr, *eta_ = nullptr;
   float tau_last_ = 0;
   int count_ = 0;

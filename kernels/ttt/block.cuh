@@ -15,6 +15,8 @@ namespace recallbench::ttt_block {
 
 constexpr int kThreads = kDeltaThreads;
 constexpr int kWarps = kThreads / 32;
+/// Of a multiprocessor, where one layer fits in shared memory: latency decides there.
+constexpr int kBlocks = 4;
 constexpr Index kMostBlocks = 1024;  ///< where blocks have global memory of their own
 
 inline int padded(Index n) {
@@ -109,9 +111,12 @@ struct Tile {
   __device__ float& operator()(int i, int j) const { return data[i * stride + j]; }
 };
 
+/// Of a block; `Shared`: all of it is shared memory, which the compiler then knows.
+template <bool Shared>
 struct Memory {
   float *shared, *global;
   __device__ float* at(const Place& p) const {
+    if constexpr (Shared) return shared + p.offset;
     return p.offset >= 0 ? shared + p.offset : global + (-1 - p.offset);
   }
   __device__ Tile tile(const Place& p) const { return {at(p), p.stride}; }
@@ -212,11 +217,34 @@ __device__ inline TanhGelu<float> gelu(float x) {
   return {x, tanhf(F::kScale * (x + F::kCubic * x * x * x))};
 }
 
-/// body(i) of the lane's numbers of a row of `count`.
+/// What is done row by row is done by half warps: 16 rows are then one for each of a block's.
+constexpr int kRowLanes = 16;
+
+/// body(i) for every i < count, a multiple of 2, by a half warp each.
+template <class Body>
+__device__ inline void rows(Turns& turns, int count, const Body& body) {
+  turns.deal(count / 2,
+             [&](int pair) { body(2 * pair + static_cast<int>(threadIdx.x) % 32 / kRowLanes); });
+}
+/// body(j) for every j < count, by a thread each.
+template <class Body>
+__device__ inline void columns(Turns& turns, int count, const Body& body) {
+  turns.deal((count + 31) / 32, [&](int group) {
+    const int j = group * 32 + static_cast<int>(threadIdx.x) % 32;
+    if (j < count) body(j);
+  });
+}
+__device__ inline int row_lane() {
+  return static_cast<int>(threadIdx.x) % kRowLanes;
+}
+/// body(j) of the lane's numbers of a row of `count`, and a sum over the row's lanes.
 template <class Body>
 __device__ inline void lanes(int count, const Body& body) {
-  for (int i = static_cast<int>(threadIdx.x) % 32; i < count; i += 32)
-    body(i);
+  for (int j = row_lane(); j < count; j += kRowLanes)
+    body(j);
+}
+__device__ inline float row_sum(float x) {
+  return warp_sum<kRowLanes>(x);
 }
 /// body(i) of the thread's numbers of `count`.
 template <class Body>
@@ -232,10 +260,10 @@ struct RowNorm {
   __device__ RowNorm(const float* z, int n) {
     float sum = 0, square = 0;
     lanes(n, [&](int j) { sum += z[j]; });
-    mean = warp_sum(sum) / static_cast<float>(n);
+    mean = row_sum(sum) / static_cast<float>(n);
     lanes(n, [&](int j) { square += (z[j] - mean) * (z[j] - mean); });
     inverse =
-        1.0f / sqrtf(warp_sum(square) / static_cast<float>(n) + static_cast<float>(kTttNormEps));
+        1.0f / sqrtf(row_sum(square) / static_cast<float>(n) + static_cast<float>(kTttNormEps));
   }
   __device__ float operator()(float z) const { return (z - mean) * inverse; }
 };
@@ -251,8 +279,8 @@ __device__ inline void project(int n, int width, float inverse, const D& d, cons
     mean += x;
     along += x * normed(j);
   });
-  mean = warp_sum(mean) / static_cast<float>(n);
-  along = warp_sum(along) / static_cast<float>(n);
+  mean = row_sum(mean) / static_cast<float>(n);
+  along = row_sum(along) / static_cast<float>(n);
   lanes(width,
         [&](int j) { store(j, j < n ? inverse * (d(j) - mean - normed(j) * along) : 0.0f); });
 }
@@ -265,11 +293,31 @@ struct LossRow {
   }
 };
 
-/// Rows of one head of a tensor of tokens, from token `first` on; zero beyond `count`.
-__device__ inline void load_rows(const Plan& p, const Item& item, const Tile& to,
-                                 const Batched<float>& from, int first, int count) {
-  delta_load(to.data, to.stride, p.rows, p.in_padded[0],
-             item.at(from, first, Index{item.head} * p.in[0]), from.stride, count, p.in[0]);
+/// Rows of one head of N tensors of tokens, from token `first` on; zero beyond `count`. All loads
+/// of a round are under way before the first number is stored.
+template <int N>
+__device__ inline void load_tokens(const Plan& p, const Item& item, const Tile (&to)[N],
+                                   const Batched<float> (&from)[N], int first, int count) {
+  constexpr int kRows = 2;  // of a warp in a round
+  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+  for (int i = warp; i < p.rows; i += kRows * kWarps)
+    for (int j = lane; j < p.in_padded[0]; j += 32) {
+      float numbers[kRows][N];
+#pragma unroll
+      for (int row = 0; row < kRows; ++row)
+#pragma unroll
+        for (int n = 0; n < N; ++n) {
+          const int token = i + row * kWarps;
+          numbers[row][n] = token < count && j < p.in[0]
+                                ? *item.at(from[n], first + token, Index{item.head} * p.in[0] + j)
+                                : 0.0f;
+        }
+#pragma unroll
+      for (int row = 0; row < kRows; ++row)
+#pragma unroll
+        for (int n = 0; n < N; ++n)
+          to[n](i + row * kWarps, j) = numbers[row][n];
+    }
 }
 
 /// γ and β.
@@ -291,11 +339,21 @@ __device__ inline void load_steps(const Plan& p, const Item& item, const TttView
   });
 }
 
-/// Copies a model; both addresses are aligned to 16 bytes.
+/// Copies a model; both addresses are aligned to 16 bytes. Eight loads are under way at a time.
 __device__ inline void copy_model(const Plan& p, const float* from, float* to) {
-  threads(p.model.numbers / 4, [&](int i) {
-    reinterpret_cast<float4*>(to)[i] = reinterpret_cast<const float4*>(from)[i];
-  });
+  constexpr int kBatch = 8;
+  const int count = p.model.numbers / 4;
+  for (int begin = static_cast<int>(threadIdx.x); begin < count; begin += kBatch * kThreads) {
+    float4 numbers[kBatch];
+#pragma unroll
+    for (int k = 0; k < kBatch; ++k)
+      if (const int i = begin + k * kThreads; i < count)
+        numbers[k] = reinterpret_cast<const float4*>(from)[i];
+#pragma unroll
+    for (int k = 0; k < kBatch; ++k)
+      if (const int i = begin + k * kThreads; i < count)
+        reinterpret_cast<float4*>(to)[i] = numbers[k];
+  }
 }
 
 }  // namespace recallbench::ttt_block

@@ -1,8 +1,9 @@
 // Floor: reads q, k, v, rates, the answers' gradient and the kept models, writes four gradients and
-// each item's share of the parameters'; a token needs about 3.5 times the FLOPs of forward: at
-// B = 256, L = 256, two heads of f = 32, 4 GFLOP with one layer and 30 with two of m = 128, 0.5 ms
-// in float32. Mini-batches go from the last to the first with the gradient of the model in shared
-// memory; what is not kept of a mini-batch is computed again. A second kernel adds the shares.
+// each item's share of the parameters'. At B = 256, L = 256, two heads of f = 32 that is 4 GFLOP
+// and 0.17 GB with one layer, 0.07 ms; with two, m = 128, 30 GFLOP and 0.45 GB, 0.5 ms in float32.
+// Mini-batches go from the last to the first with the gradient of the model in shared memory; what
+// is not kept of a mini-batch is computed again, which is a third of the work. Sums over examples
+// are taken by further kernels, one for each layer, for γ and β, and for the steps.
 #include "kernels/cuda/partial_sums.h"
 #include "kernels/ttt/backward_state.cuh"
 
@@ -10,23 +11,26 @@ namespace recallbench {
 namespace ttt_block {
 
 /// The gradients of one item, mini-batch after mini-batch.
-template <Product P, bool Deep>
-class BackwardBlock : BackwardState<P, Deep> {
-  using State = BackwardState<P, Deep>;
+template <Product P, bool Deep, bool Shared>
+class BackwardBlock : BackwardState<P, Deep, Shared> {
+  using State = BackwardState<P, Deep, Shared>;
   using State::count_;
   using State::dmodel_;
   using State::dweight;
   using State::eta_;
+  using State::in_fragments;
   using State::kTop;
   using State::loss_row;
   using State::m_;
+  using State::out_fragments;
   using State::p_;
   using State::tau_;
   using State::tile;
   using State::weight;
 
  public:
-  __device__ BackwardBlock(const BackwardPlan& plan, const Memory& memory) : State(plan, memory) {}
+  __device__ BackwardBlock(const BackwardPlan& plan, const Memory<Shared>& memory)
+      : State(plan, memory) {}
 
   __device__ void run(const Item& item, const TttViews<float>& in, const Batched<float>& models,
                       const Batched<float>& d_o, const TttGradients<float>& out,
@@ -51,16 +55,16 @@ class BackwardBlock : BackwardState<P, Deep> {
     const Tile dk = tile(p_.dk), dq = tile(p_.dq), d_o = tile(p_.d_o);
     if constexpr (Deep) {
       const Tile dx = tile(p_.layers[0].dz_bar), z_bar = tile(p_.z_bar);
-      layer_back(1, [&](int i, int j, float x) { dx(i, j) = x; });
-      inputs_back(
-          1, tile(p_.dhidden_k),
+      layer_back<1>([&](int i, int j, float x) { dx(i, j) = x; });
+      inputs_back<1>(
+          tile(p_.dhidden_k),
           [&](int i, int j, float x) { dx(i, j) = (dx(i, j) + x) * gelu(z_bar(i, j)).first(); },
           [](Turns&) {});
       __syncthreads();
     }
-    layer_back(0, [&](int i, int j, float x) { dq(i, j) = d_o(i, j) + x; });
-    inputs_back(
-        0, dk, [&](int i, int j, float x) { dq(i, j) += x; },
+    layer_back<0>([&](int i, int j, float x) { dq(i, j) = d_o(i, j) + x; });
+    inputs_back<0>(
+        dk, [&](int i, int j, float x) { dq(i, j) += x; },
         [&](Turns& turns) { Deep ? hidden_gradient_back(turns) : loss_back(turns); });
     __syncthreads();
     if constexpr (Deep) hidden_layer_back();
@@ -86,20 +90,20 @@ class BackwardBlock : BackwardState<P, Deep> {
   }
 
   /// From dZ̄ = through Z̄ = X W + b - M G: dM, dM ⊙ A, dG and, by store_dx, dZ̄ Wᵀ.
-  template <class Store>
-  __device__ void layer_back(int l, const Store& store_dx) const {
-    const LayerPlaces& at = p_.layers[l];
+  template <int L, class Store>
+  __device__ void layer_back(const Store& store_dx) const {
+    const LayerPlaces& at = p_.layers[L];
     const Tile dz_bar = tile(at.dz_bar), a = tile(at.a), m = tile(at.m), dm = tile(p_.dm);
-    const Tile w = weight(l), dg = tile(at.dg);
+    const Tile w = weight(L), dg = tile(at.dg);
     Turns turns;
-    product<1>(
-        turns, p_.rows, p_.in_padded[l],
-        [&](auto& c, const Spot& s) { add_abt<P>(c, s, dz_bar, w, p_.out_padded[l]); }, store_dx);
-    product<1>(
-        turns, p_.rows, p_.out_padded[l],
+    product<in_fragments(L)>(
+        turns, p_.rows, p_.in_padded[L],
+        [&](auto& c, const Spot& s) { add_abt<P>(c, s, dz_bar, w, p_.out_padded[L]); }, store_dx);
+    product<out_fragments(L)>(
+        turns, p_.rows, p_.out_padded[L],
         [&](auto& c, const Spot& s) { add_atb<P>(c, s, m, dz_bar, p_.rows); },
         [&](int i, int j, float x) { dg(i, j) -= x; });
-    lower_product<P>(turns, p_.rows, dz_bar, tile(at.g), p_.out_padded[l],
+    lower_product<P>(turns, p_.rows, dz_bar, tile(at.g), p_.out_padded[L],
                      [&](int i, int j, float x) {
                        a(i, j) = j <= i ? -x * a(i, j) : 0.0f;
                        dm(i, j) = j <= i ? -x * tau_[i] * eta_[j] : 0.0f;
@@ -107,31 +111,30 @@ class BackwardBlock : BackwardState<P, Deep> {
     __syncthreads();
   }
   /// From dM to both inputs: dX += dMᵀ X by query, store_dq(dM X); dτ and dη; and `rest`.
-  template <class Store, class Rest>
-  __device__ void inputs_back(int l, const Tile& dx, const Store& store_dq,
-                              const Rest& rest) const {
-    const LayerPlaces& at = p_.layers[l];
+  template <int L, class Store, class Rest>
+  __device__ void inputs_back(const Tile& dx, const Store& store_dq, const Rest& rest) const {
+    const LayerPlaces& at = p_.layers[L];
     const Tile dm = tile(p_.dm), in_k = tile(at.in_k), in_q = tile(at.in_q), a = tile(at.a);
     Turns turns;
-    product<1>(
-        turns, p_.rows, p_.in_padded[l],
+    product<in_fragments(L)>(
+        turns, p_.rows, p_.in_padded[L],
         [&](auto& c, const Spot& s) { add_ab<P>(c, s, dm, in_k, s.row + 16); }, store_dq);
-    product<1>(
-        turns, p_.rows, p_.in_padded[l],
+    product<in_fragments(L)>(
+        turns, p_.rows, p_.in_padded[L],
         [&](auto& c, const Spot& s) { add_atb<P>(c, s, dm, in_q, p_.rows); },
         [&](int i, int j, float x) { dx(i, j) += x; });
     rest(turns);
     float *dtau = m_.at(p_.dtau), *deta = m_.at(p_.deta);
-    turns.deal(count_, [&](int i) {
+    rows(turns, p_.rows, [&](int i) {
       float of_tau = 0, of_eta = 0;
       lanes(count_, [&](int j) {
         of_tau += a(i, j) * eta_[j];
         of_eta += a(j, i) * tau_[j];
       });
-      of_tau = warp_sum(of_tau);
-      of_eta = warp_sum(of_eta);
-      if (threadIdx.x % 32 != 0) return;
-      dtau[i] = (l == kTop ? 0.0f : dtau[i]) + of_tau;
+      of_tau = row_sum(of_tau);
+      of_eta = row_sum(of_eta);
+      if (row_lane() != 0) return;
+      dtau[i] = (L == kTop ? 0.0f : dtau[i]) + of_tau;
       deta[i] += of_eta;
     });
   }
@@ -139,7 +142,7 @@ class BackwardBlock : BackwardState<P, Deep> {
   /// Through G1 = (G2 W2ᵀ) ⊙ GELU'(Z1): a part of dZ1; dG1 ⊙ GELU'(Z1) takes the place of dG1.
   __device__ void hidden_gradient_back(Turns& turns) const {
     const Tile dg = tile(p_.layers[0].dg), dz = tile(p_.layers[0].dz), z = tile(p_.z);
-    this->template back_through<2>(turns, tile(p_.layers[kTop].g), [&](int i, int j, float x) {
+    this->back_through(turns, tile(p_.layers[kTop].g), [&](int i, int j, float x) {
       const TanhGelu<float> at = gelu(z(i, j));
       dz(i, j) = dg(i, j) * x * at.second();
       dg(i, j) *= at.first();
@@ -148,7 +151,7 @@ class BackwardBlock : BackwardState<P, Deep> {
   /// From the last layer's dG to its dZ and to the gradient of the residuals.
   __device__ void loss_back(Turns& turns) const {
     const int f = p_.in[0];
-    turns.deal(p_.rows, [&](int i) {
+    rows(turns, p_.rows, [&](int i) {
       const LossRow loss = loss_row(i);
       const float *z = tile(p_.normed).row(i), *g = tile(p_.layers[kTop].g).row(i);
       const float *dg = tile(p_.layers[kTop].dg).row(i), inverse = m_.at(p_.inverse)[i];
@@ -159,9 +162,9 @@ class BackwardBlock : BackwardState<P, Deep> {
         of_dg += dg[j] * z[j];
         along += dg[j] * g[j];
       });
-      of_r = warp_sum(of_r) / static_cast<float>(f);
-      of_dg = warp_sum(of_dg) / static_cast<float>(f);
-      along = warp_sum(along) / static_cast<float>(f);
+      of_r = row_sum(of_r) / static_cast<float>(f);
+      of_dg = row_sum(of_dg) / static_cast<float>(f);
+      along = row_sum(along) / static_cast<float>(f);
       const auto normed = [&](int j) { return z[j]; };
       project(
           f, p_.in_padded[0], inverse, [&](int j) { return dg[j]; }, normed,
@@ -180,7 +183,7 @@ class BackwardBlock : BackwardState<P, Deep> {
     const Tile dz = tile(at.dz), z = tile(p_.z), dx = tile(p_.dhidden_k), e = tile(at.dg);
     const Tile g = tile(top.g), dz_top = tile(top.dz);
     Turns turns;
-    this->template back_through<2>(turns, dz_top, [&](int i, int j, float x) {
+    this->back_through(turns, dz_top, [&](int i, int j, float x) {
       dz(i, j) += (dx(i, j) + x) * gelu(z(i, j)).first();
     });
     add_to_dmodel(turns, kTop, [&](auto& c, const Spot& s) { add_atb<P>(c, s, e, g, p_.rows); });
@@ -200,7 +203,7 @@ class BackwardBlock : BackwardState<P, Deep> {
         },
         [&](int i, int j, float x) { dw(i, j) += x; });
     float* db = dmodel_ + p_.model.b[l].offset;
-    threads(p_.out_padded[l], [&](int j) {
+    columns(turns, p_.out_padded[l], [&](int j) {
       float sum = 0;
       for (int i = 0; i < count_; ++i)
         sum += dz_bar(i, j) + dz(i, j);
@@ -228,20 +231,21 @@ class BackwardBlock : BackwardState<P, Deep> {
         [&](int i, int j, float x) {
           if (i < count_ && j < f) put(out.all[1], i, j, dk(i, j) + dr(i, j) * norm[j] + x);
         });
-    turns.deal(count_, [&](int i) {
+    rows(turns, p_.rows, [&](int i) {
+      if (i >= count_) return;
       lanes(f, [&](int j) {
         put(out.all[0], i, j, dq(i, j));
         put(out.all[2], i, j, -dr(i, j) * norm[j]);
       });
     });
-    add_to_norms();
-    add_to_steps(item, in, first, out.all[3]);
+    add_to_norms(turns);
+    add_to_steps(turns, item, in, first, out.all[3]);
   }
-  __device__ void add_to_norms() const {
+  __device__ void add_to_norms(Turns& turns) const {
     const float *norm = m_.at(p_.norm), *norm_bias = m_.at(p_.norm_bias);
     const Tile d_o = tile(p_.d_o), answer = tile(p_.answer), normed = tile(p_.normed);
     const Tile dr = tile(p_.dr), k = tile(p_.k), v = tile(p_.v);
-    threads(p_.in[0], [&](int j) {
+    columns(turns, p_.in[0], [&](int j) {
       float of_norm = 0, of_bias = 0;
       for (int i = 0; i < count_; ++i) {
         const float z = normed(i, j), scaled = norm[j] * z;
@@ -254,11 +258,11 @@ class BackwardBlock : BackwardState<P, Deep> {
     });
   }
   /// τ is max(1 / (i + 1) + step, 0).
-  __device__ void add_to_steps(const Item& item, const TttViews<float>& in, int first,
+  __device__ void add_to_steps(Turns& turns, const Item& item, const TttViews<float>& in, int first,
                                const Gradient<float>& drate) const {
     const float* step = in.all[4].data + item.replica * in.all[4].replica_stride;
     const float* last = m_.at(p_.last);
-    threads(count_, [&](int i) {
+    columns(turns, count_, [&](int i) {
       float sum = m_.at(p_.dtau)[i];
       if (i == count_ - 1)
         for (int j = 0; j < count_; ++j)
@@ -285,30 +289,30 @@ class BackwardBlock : BackwardState<P, Deep> {
       float* to = shares.layer[l] + example * (numbers + p_.heads * out);
       const Tile dw = dweight(l);
       const float* db = dmodel_ + p_.model.b[l].offset;
-      for (int i = static_cast<int>(threadIdx.x) / 32; i < p_.in[l]; i += kWarps)
+      for (int i = static_cast<int>(threadIdx.x) / kRowLanes; i < p_.in[l]; i += 2 * kWarps)
         lanes(p_.out[l], [&](int j) { to[(item.head * in + i) * out + j] = dw(i, j); });
       threads(p_.out[l], [&](int j) { to[numbers + item.head * out + j] = db[j]; });
     }
   }
 };
 
-template <Product P, bool Deep>
-__global__ void __launch_bounds__(kThreads)
+template <Product P, bool Deep, bool Shared>
+__global__ void __launch_bounds__(kThreads, Deep || !Shared ? 1 : kBlocks)
     ttt_backward(const __grid_constant__ BackwardPlan plan, TttViews<float> in,
                  Batched<float> models, Batched<float> d_o,
                  const __grid_constant__ TttGradients<float> out, Shares shares, float* scratch) {
   extern __shared__ float4 memory[];
-  BackwardBlock<P, Deep> block(
+  BackwardBlock<P, Deep, Shared> block(
       plan, {reinterpret_cast<float*>(memory), scratch + blockIdx.x * plan.global});
   for (Index item = blockIdx.x; item < plan.items; item += gridDim.x)
     block.run(Item(plan, item), in, models, d_o, out, shares);
 }
 
-template <Product P, bool Deep>
+template <Product P, bool Deep, bool Shared>
 void launch(const CudaCall& call, const BackwardPlan& plan, const TttViews<float>& in,
             const Batched<float>& models, const Batched<float>& d_o, const TttGradients<float>& out,
             const Shares& shares, float* scratch) {
-  const auto kernel = ttt_backward<P, Deep>;
+  const auto kernel = ttt_backward<P, Deep, Shared>;
   cuda_check(
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, plan.shared_bytes),
       "cudaFuncSetAttribute");
@@ -317,16 +321,23 @@ void launch(const CudaCall& call, const BackwardPlan& plan, const TttViews<float
   cuda_check_launch("ttt_backward");
 }
 
-template <bool Deep, class... Args>
-void launch_of(const CudaCall& call, const Args&... args) {
+template <bool Deep, bool Shared, class... Args>
+void launch_in(const CudaCall& call, const Args&... args) {
   switch (product_of(call.precision)) {
     case Product::tf32:
-      return launch<Product::tf32, Deep>(call, args...);
+      return launch<Product::tf32, Deep, Shared>(call, args...);
     case Product::bf16:
-      return launch<Product::bf16, Deep>(call, args...);
+      return launch<Product::bf16, Deep, Shared>(call, args...);
     default:
-      return launch<Product::fp32, Deep>(call, args...);
+      return launch<Product::fp32, Deep, Shared>(call, args...);
   }
+}
+template <bool Deep, class... Args>
+void launch_of(const CudaCall& call, const BackwardPlan& plan, const Args&... args) {
+  if (plan.in_shared())
+    launch_in<Deep, true>(call, plan, args...);
+  else
+    launch_in<Deep, false>(call, plan, args...);
 }
 
 /// Numbers of an example's shares of W and b of a layer.

@@ -1,8 +1,10 @@
 // Floor: reads q, k, v, rates and writes o and the kept models once; a token needs about 6 f² FLOPs
-// a head with one layer, 7 · 2 f m with two. At B = 256, L = 256, two heads of f = 32 that is 1
-// GFLOP and 0.2 GB with one layer, 0.05 ms; with two, m = 128, 8 GFLOP and 1.3 GB, 0.3 ms. The
-// model stays in shared memory from mini-batch to mini-batch; all else than LayerNorm are products
-// of warps, on tensor cores where the precision allows.
+// a head with one layer, 14 f m with two, and the products within a mini-batch. At B = 256, L =
+// 256, two heads of f = 32 that is 1 GFLOP and 0.11 GB with one layer, 0.03 ms; with two, m = 128,
+// 8 GFLOP and 0.36 GB, 0.15 ms in float32. The model stays in shared memory from mini-batch to
+// mini-batch; all but LayerNorm is products of warps, on tensor cores where the precision allows.
+// With one layer the five phases of a mini-batch are short, and what hides their latency is other
+// blocks.
 #include "kernels/ttt/block.cuh"
 
 namespace recallbench {
@@ -26,18 +28,22 @@ struct ForwardPlan : Plan {
     global = placing.global_numbers();
   }
 
+  bool in_shared() const { return global == 0; }
+
   Place q, k, v, gradient, step, answer;  // [rows, f]: Z and then G, τ_last η ⊙ G, Z̄
   Place norm, norm_bias, tau, eta, mixing, weights;
   Place hidden_k, hidden_q, hidden_gradient;  // X, X by query, and G of the layer between
   int shared_bytes;
 };
 
-template <Product P, bool Deep>
+template <Product P, bool Deep, bool Shared>
 class ForwardBlock {
   static constexpr int kTop = Deep ? 1 : 0;
+  // Fragments of 8 columns that a warp computes of the first layer's outputs.
+  static constexpr int kFirst = Deep ? 2 : 1;
 
  public:
-  __device__ ForwardBlock(const ForwardPlan& plan, const Memory& memory)
+  __device__ ForwardBlock(const ForwardPlan& plan, const Memory<Shared>& memory)
       : p_(plan),
         q_(memory.tile(plan.q)),
         k_(memory.tile(plan.k)),
@@ -68,9 +74,7 @@ class ForwardBlock {
     for (int chunk = 0; chunk < p_.chunks; ++chunk) {
       const int first = chunk * p_.mini_batch;
       count_ = min(p_.mini_batch, static_cast<int>(p_.length) - first);
-      load_rows(p_, item, q_, in.all[0], first, count_);
-      load_rows(p_, item, k_, in.all[1], first, count_);
-      load_rows(p_, item, v_, in.all[2], first, count_);
+      load_tokens(p_, item, {q_, k_, v_}, {in.all[0], in.all[1], in.all[2]}, first, count_);
       load_steps(p_, item, in, first, count_, tau_, eta_);
       __syncthreads();
       if (models.data != nullptr) copy_model(p_, model_, item.kept(p_, models, chunk));
@@ -91,31 +95,32 @@ class ForwardBlock {
   __device__ void mini_batch() {
     {
       Turns turns;
-      Deep ? hidden_inputs(turns) : apply(turns, 0, k_, gradient_);
-      apply(turns, 0, q_, Deep ? hidden_q_ : answer_);
+      Deep ? hidden_inputs(turns) : apply<1>(turns, 0, k_, gradient_);
+      apply<kFirst>(turns, 0, q_, Deep ? hidden_q_ : answer_);
       mix(turns, q_, k_, p_.in_padded[0]);
     }
     __syncthreads();
     if constexpr (Deep) {
       Turns turns;
-      apply(turns, 1, hidden_k_, gradient_);
+      apply<1>(turns, 1, hidden_k_, gradient_);
       __syncthreads();
     }
     loss_gradients();
     __syncthreads();
     if constexpr (Deep) hidden_layer();
     Turns turns;
-    subtract_mixed(turns, kTop, gradient_, [&](int i, int j, float x) { answer_(i, j) -= x; });
+    subtract_mixed<1>(turns, kTop, gradient_, [&](int i, int j, float x) { answer_(i, j) -= x; });
     advance(turns, kTop, Deep ? hidden_k_ : k_, step_);
     if constexpr (Deep) advance(turns, 0, k_, hidden_gradient_);
     __syncthreads();
   }
 
   /// to = x W + b.
+  template <int N>
   __device__ void apply(Turns& turns, int l, const Tile& x, const Tile& to) const {
     const Tile w = weight(l);
     const float* b = bias(l);
-    product<1>(
+    product<N>(
         turns, p_.rows, p_.out_padded[l],
         [&](auto& c, const Spot& s) { add_ab<P>(c, s, x, w, p_.in_padded[l]); },
         [&](int i, int j, float x) { to(i, j) = x + b[j]; });
@@ -139,9 +144,9 @@ class ForwardBlock {
       mixing_(i, j) = j <= i ? tau_[i] * eta_[j] * (x + 1.0f) : 0.0f;
     });
   }
-  template <class Store>
+  template <int N, class Store>
   __device__ void subtract_mixed(Turns& turns, int l, const Tile& g, const Store& store) const {
-    product<Deep ? 2 : 1>(
+    product<N>(
         turns, p_.rows, p_.out_padded[l],
         [&](auto& c, const Spot& s) { add_ab<P>(c, s, mixing_, g, s.row + 16); }, store);
   }
@@ -149,7 +154,7 @@ class ForwardBlock {
   /// Z of the last layer becomes G.
   __device__ void loss_gradients() const {
     Turns turns;
-    turns.deal(p_.rows, [&](int i) {
+    rows(turns, p_.rows, [&](int i) {
       float* g = gradient_.row(i);
       const RowNorm normed(g, p_.in[0]);
       const LossRow loss{norm_, norm_bias_, k_.row(i), v_.row(i)};
@@ -177,15 +182,15 @@ class ForwardBlock {
     __syncthreads();
     {
       Turns turns;
-      subtract_mixed(turns, 0, hidden_gradient_, [&](int i, int j, float x) {
+      subtract_mixed<kFirst>(turns, 0, hidden_gradient_, [&](int i, int j, float x) {
         hidden_q_(i, j) = gelu(hidden_q_(i, j) - x).value();
       });
     }
     __syncthreads();
     Turns turns;
-    apply(turns, 1, hidden_q_, answer_);
+    apply<1>(turns, 1, hidden_q_, answer_);
     mix(turns, hidden_q_, hidden_k_, p_.out_padded[0]);
-    turns.deal(p_.rows, [&](int i) {
+    rows(turns, p_.rows, [&](int i) {
       lanes(p_.out_padded[0], [&](int j) { hidden_gradient_(i, j) *= last_step(i); });
     });
     __syncthreads();
@@ -199,7 +204,7 @@ class ForwardBlock {
         turns, p_.in_padded[l], p_.out_padded[l],
         [&](auto& c, const Spot& spot) { add_atb<P>(c, spot, x, s, p_.rows); },
         [&](int i, int j, float x) { w(i, j) -= x; });
-    threads(p_.out_padded[l], [&](int j) {
+    columns(turns, p_.out_padded[l], [&](int j) {
       float sum = 0;
       for (int i = 0; i < count_; ++i)
         sum += s(i, j);
@@ -210,10 +215,11 @@ class ForwardBlock {
   /// o = q + LN(Z̄).
   __device__ void write_answers(const Item& item, int first, const Batched<float>& o) const {
     Turns turns;
-    turns.deal(count_, [&](int i) {
+    rows(turns, p_.rows, [&](int i) {
       const float* z = answer_.row(i);
       const RowNorm normed(z, p_.in[0]);
       float* to = item.at(o, first + i, Index{item.head} * p_.in[0]);
+      if (i >= count_) return;
       lanes(p_.in[0], [&](int j) { to[j] = q_(i, j) + norm_[j] * normed(z[j]) + norm_bias_[j]; });
     });
   }
@@ -224,21 +230,21 @@ class ForwardBlock {
   int count_ = 0;
 };
 
-template <Product P, bool Deep>
-__global__ void __launch_bounds__(kThreads)
+template <Product P, bool Deep, bool Shared>
+__global__ void __launch_bounds__(kThreads, Deep || !Shared ? 1 : kBlocks)
     ttt_forward(const __grid_constant__ ForwardPlan plan, TttViews<float> in, Batched<float> models,
                 Batched<float> o, float* scratch) {
   extern __shared__ float4 memory[];
-  ForwardBlock<P, Deep> block(
+  ForwardBlock<P, Deep, Shared> block(
       plan, {reinterpret_cast<float*>(memory), scratch + blockIdx.x * plan.global});
   for (Index item = blockIdx.x; item < plan.items; item += gridDim.x)
     block.run(Item(plan, item), in, models, o);
 }
 
-template <Product P, bool Deep>
+template <Product P, bool Deep, bool Shared>
 void launch(const CudaCall& call, const ForwardPlan& plan, const TttViews<float>& in,
             const Batched<float>& models, const Batched<float>& o, float* scratch) {
-  const auto kernel = ttt_forward<P, Deep>;
+  const auto kernel = ttt_forward<P, Deep, Shared>;
   cuda_check(
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, plan.shared_bytes),
       "cudaFuncSetAttribute");
@@ -247,16 +253,23 @@ void launch(const CudaCall& call, const ForwardPlan& plan, const TttViews<float>
   cuda_check_launch("ttt_forward");
 }
 
-template <bool Deep, class... Args>
-void launch_of(const CudaCall& call, const Args&... args) {
+template <bool Deep, bool Shared, class... Args>
+void launch_in(const CudaCall& call, const Args&... args) {
   switch (product_of(call.precision)) {
     case Product::tf32:
-      return launch<Product::tf32, Deep>(call, args...);
+      return launch<Product::tf32, Deep, Shared>(call, args...);
     case Product::bf16:
-      return launch<Product::bf16, Deep>(call, args...);
+      return launch<Product::bf16, Deep, Shared>(call, args...);
     default:
-      return launch<Product::fp32, Deep>(call, args...);
+      return launch<Product::fp32, Deep, Shared>(call, args...);
   }
+}
+template <bool Deep, class... Args>
+void launch_of(const CudaCall& call, const ForwardPlan& plan, const Args&... args) {
+  if (plan.in_shared())
+    launch_in<Deep, true>(call, plan, args...);
+  else
+    launch_in<Deep, false>(call, plan, args...);
 }
 
 }  // namespace ttt_block

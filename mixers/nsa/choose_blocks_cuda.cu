@@ -27,7 +27,7 @@ __device__ float score_blocks(const SparseOnDevice& s, Index replica, Index row,
     k.load(head_row(s.k, replica, first_key + block, kv_head * s.head_dim), s.head_dim);
     float score = 0;
     for (int h = group * averaged; h < (group + 1) * averaged; ++h) {
-      q.load(head_row(s.q, replica, row, h * s.head_dim), s.head_dim);
+      q.load_any_behind(head_row(s.q, replica, row, h * s.head_dim), s.head_dim);
       score += scale * q.dot(k);
     }
     if (!exists) continue;

@@ -8,7 +8,7 @@
 namespace recallbench {
 namespace {
 
-constexpr int kQueryThreads = 256, kQueryWarps = kQueryThreads / 32;
+constexpr int kQueryThreads = 128, kQueryWarps = kQueryThreads / 32;
 constexpr int kKeyThreads = 128, kKeyWarps = kKeyThreads / 32;
 
 /// What the softmax of a query leaves for its keys.
@@ -25,52 +25,45 @@ __global__ void __launch_bounds__(kQueryThreads)
   if (item >= items) return;
   const QueryPlace at(s, item);
   const int column = at.head * s.head_dim;
-  const float* chosen = s.chosen_by(at.replica, at.row, at.head);
   RowPart<Layout> q, d;
   q.load(head_row(s.q, at.replica, at.row, column), s.head_dim);
   d.load(head_row(d_o, at.replica, at.row, column), s.head_dim);
 
-  float highest = -INFINITY, weights = 0, along = 0;  // of the keys of this row of lanes
-  s.for_visible(at.position, chosen, [&](int first, int count) {
+  // dq = scale (Σ p dp k - along Σ p k), along = Σ p dp: both sums in one walk.
+  RowPart<Layout> with_dp, with_p;
+  with_dp.clear();
+  with_p.clear();
+  float along = 0;
+  RunningSoftmax softmax;
+  const auto shrink = [&](float factor) {
+    with_dp.scale(factor);
+    with_p.scale(factor);
+    along *= factor;
+  };
+  s.for_visible(at.position, s.chosen_by(at.replica, at.row, at.head), [&](int first, int count) {
     for (int start = 0; start < count; start += Layout::kRows) {
       const bool seen = start + Layout::row() < count;
       const Index key = at.first_key + first + (seen ? start + Layout::row() : 0);
       RowPart<Layout> k, v;
-      k.load(head_row(s.k, at.replica, key, at.kv_column), s.head_dim);
-      v.load(head_row(s.v, at.replica, key, at.kv_column), s.head_dim);
+      k.load_any_behind(head_row(s.k, at.replica, key, at.kv_column), s.head_dim);
+      v.load_any_behind(head_row(s.v, at.replica, key, at.kv_column), s.head_dim);
       const float score = s.scale * q.dot(k), dp = d.dot(v);
       if (!seen) continue;
-      const float higher = fmaxf(highest, score);
-      const float shrink = __expf(highest - higher), weight = __expf(score - higher);
-      weights = weights * shrink + weight;
-      along = along * shrink + weight * dp;
-      highest = higher;
+      const float weight = softmax.weight(score, shrink);
+      with_dp.add(weight * dp, k);
+      with_p.add(weight, k);
+      along += weight * dp;
     }
   });
-  const float of_all = max_over_rows<Layout>(highest);
-  const float shrink = highest == -INFINITY ? 0 : __expf(highest - of_all);
-  weights = sum_over_rows<Layout>(weights * shrink);
-  along = sum_over_rows<Layout>(along * shrink) / weights;
-  const float log_sum = of_all + logf(weights);
-  if (threadIdx.x % 32 == 0) sums[item] = {log_sum, along};
+  const float share = softmax.finish<Layout>();
+  along = sum_over_rows<Layout>(along * share);
+  if (threadIdx.x % 32 == 0) sums[item] = {softmax.highest + logf(softmax.sum), along};
   if (!dq.wanted) return;
-
-  RowPart<Layout> to;
-  to.clear();
-  s.for_visible(at.position, chosen, [&](int first, int count) {
-    for (int start = 0; start < count; start += Layout::kRows) {
-      const bool seen = start + Layout::row() < count;
-      const Index key = at.first_key + first + (seen ? start + Layout::row() : 0);
-      RowPart<Layout> k, v;
-      k.load(head_row(s.k, at.replica, key, at.kv_column), s.head_dim);
-      v.load(head_row(s.v, at.replica, key, at.kv_column), s.head_dim);
-      const float score = s.scale * q.dot(k), dp = d.dot(v);
-      if (seen) to.add(s.scale * __expf(score - log_sum) * (dp - along), k);
-    }
-  });
-  to.sum_rows();
+  with_dp.add(-along, with_p);
+  with_dp.scale(s.scale * share);
+  with_dp.sum_rows();
   if (Layout::row() == 0)
-    to.store(head_row(dq.view, at.replica, at.row, column), s.head_dim, dq.accumulate);
+    with_dp.store(head_row(dq.view, at.replica, at.row, column), s.head_dim, dq.accumulate);
 }
 
 /// Which of the `count` keys from `first_key` on the query at `row` sees, one bit a key.
@@ -111,6 +104,7 @@ __global__ void __launch_bounds__(kKeyThreads)
     keys_backward(SparseOnDevice s, Batched<float> d_o, const QuerySums* sums, Gradient<float> dk,
                   Gradient<float> dv) {
   __shared__ float shared[kKeyWarps][Layout::kNumbers][32];
+  __shared__ unsigned bits[kKeyThreads], some[kKeyWarps];  // what queries see; which see anything
   const int tiles = (s.keys + Layout::kRows - 1) / Layout::kRows;
   const Index pair = blockIdx.x / tiles, replica = pair / s.kv_heads / s.examples;
   const int kv_head = static_cast<int>(pair % s.kv_heads);
@@ -130,27 +124,31 @@ __global__ void __launch_bounds__(kKeyThreads)
   for (int head = kv_head * s.group(); head < (kv_head + 1) * s.group(); ++head) {
     const QuerySums* of_head =
         sums + ((replica * s.examples + example) * s.heads + head) * s.queries;
-    for (int start = 0; start < s.queries; start += 32) {
-      const int mine = start + lane;
-      const unsigned bits = mine < s.queries ? seen_keys(s, replica, example * s.queries + mine,
-                                                         head, first_key, count)
-                                             : 0;
-      unsigned some = __ballot_sync(0xffffffffu, bits != 0);
-      for (; some != 0; some &= some - 1) {
-        if (turn++ % kKeyWarps != warp) continue;
-        const int from = __ffs(static_cast<int>(some)) - 1;
-        const bool seen = __shfl_sync(0xffffffffu, bits, from) >> Layout::row() & 1;
-        const Index row = example * s.queries + start + from;
-        RowPart<Layout> q, d;
-        q.load(head_row(s.q, replica, row, head * s.head_dim), s.head_dim);
-        d.load(head_row(d_o, replica, row, head * s.head_dim), s.head_dim);
-        const QuerySums of_query = of_head[start + from];
-        const float score = s.scale * k.dot(q), dp = v.dot(d);
-        if (!seen) continue;
-        const float p = __expf(score - of_query.log_sum);
-        to_k.add(s.scale * p * (dp - of_query.along), q);
-        to_v.add(p, d);
-      }
+    for (int start = 0; start < s.queries; start += kKeyThreads) {
+      const int mine = start + static_cast<int>(threadIdx.x);
+      const Index row_of_mine = example * s.queries + mine;
+      const unsigned own =
+          mine < s.queries ? seen_keys(s, replica, row_of_mine, head, first_key, count) : 0;
+      const unsigned queries_of_warp = __ballot_sync(0xffffffffu, own != 0);
+      __syncthreads();  // after the queries before
+      bits[threadIdx.x] = own;
+      if (lane == 0) some[warp] = queries_of_warp;
+      __syncthreads();
+      for (int w = 0; w < kKeyWarps; ++w)
+        for (unsigned left = some[w]; left != 0; left &= left - 1) {
+          if (turn++ % kKeyWarps != warp) continue;
+          const int from = 32 * w + __ffs(static_cast<int>(left)) - 1;
+          const Index row = example * s.queries + start + from;
+          RowPart<Layout> q, d;
+          q.load_any_behind(head_row(s.q, replica, row, head * s.head_dim), s.head_dim);
+          d.load_any_behind(head_row(d_o, replica, row, head * s.head_dim), s.head_dim);
+          const QuerySums of_query = of_head[start + from];
+          const float score = s.scale * k.dot(q), dp = v.dot(d);
+          if ((bits[from] >> Layout::row() & 1) == 0) continue;
+          const float p = __expf(score - of_query.log_sum);
+          to_k.add(s.scale * p * (dp - of_query.along), q);
+          to_v.add(p, d);
+        }
     }
   }
   add_warps(to_k, shared, dk, head_row(dk.view, replica, key, kv_column), s.head_dim, exists);

@@ -9,7 +9,7 @@
 namespace recallbench {
 namespace {
 
-constexpr int kThreads = 256, kWarps = kThreads / 32;
+constexpr int kThreads = 128, kWarps = kThreads / 32;
 
 template <class Layout>
 __global__ void __launch_bounds__(kThreads)
@@ -20,29 +20,19 @@ __global__ void __launch_bounds__(kThreads)
   RowPart<Layout> q, sum;
   q.load(head_row(s.q, at.replica, at.row, at.head * s.head_dim), s.head_dim);
   sum.clear();
-  float highest = -INFINITY, weights = 0;  // of the keys of this row of lanes
+  RunningSoftmax softmax;
   s.for_visible(at.position, s.chosen_by(at.replica, at.row, at.head), [&](int first, int count) {
     for (int start = 0; start < count; start += Layout::kRows) {
       const bool seen = start + Layout::row() < count;
       const Index key = at.first_key + first + (seen ? start + Layout::row() : 0);
       RowPart<Layout> k, v;
-      k.load(head_row(s.k, at.replica, key, at.kv_column), s.head_dim);
-      v.load(head_row(s.v, at.replica, key, at.kv_column), s.head_dim);
+      k.load_any_behind(head_row(s.k, at.replica, key, at.kv_column), s.head_dim);
+      v.load_any_behind(head_row(s.v, at.replica, key, at.kv_column), s.head_dim);
       const float score = s.scale * q.dot(k);
-      if (!seen) continue;
-      const float higher = fmaxf(highest, score);
-      const float shrink = __expf(highest - higher), weight = __expf(score - higher);
-      sum.scale(shrink);
-      sum.add(weight, v);
-      weights = weights * shrink + weight;
-      highest = higher;
+      if (seen) sum.add(softmax.weight(score, [&](float factor) { sum.scale(factor); }), v);
     }
   });
-  const float of_all = max_over_rows<Layout>(highest);
-  const float shrink = highest == -INFINITY ? 0 : __expf(highest - of_all);
-  weights = sum_over_rows<Layout>(weights * shrink);
-  // A query that sees no key gives zeros.
-  sum.scale(of_all == -INFINITY ? 0 : shrink / weights);
+  sum.scale(softmax.finish<Layout>());  // zeros where the query sees no key
   sum.sum_rows();
   if (Layout::row() == 0)
     sum.store(head_row(o, at.replica, at.row, at.head * s.head_dim), s.head_dim, false);

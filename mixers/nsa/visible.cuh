@@ -122,6 +122,12 @@ struct RowPart {
     for (int p = 0; p < kPieces; ++p)
       if (Layout::column(p) < width) load_numbers(row + Layout::column(p), piece[p]);
   }
+  /// The same with numbers of the row itself behind it: for what meets zeros there.
+  __device__ void load_any_behind(const float* row, int width) {
+#pragma unroll
+    for (int p = 0; p < kPieces; ++p)
+      load_numbers(row + (Layout::column(p) < width ? Layout::column(p) : 0), piece[p]);
+  }
   __device__ void scale(float factor) {
 #pragma unroll
     for (int p = 0; p < kPieces; ++p)
@@ -184,6 +190,37 @@ __device__ inline float max_over_rows(float x) {
     x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, offset));
   return x;
 }
+
+/// Softmax over the keys of a row of lanes as they come (Milakov and Gimelshein 2018, "Online
+/// normalizer calculation for softmax"), the rows put together in the end.
+struct RunningSoftmax {
+  float highest = -INFINITY, sum = 0;
+
+  /// The weight of a key. shrink(factor) is called before it, where it is the highest so far, for
+  /// what was summed with weights.
+  template <class Shrink>
+  __device__ float weight(float score, const Shrink& shrink) {
+    if (score > highest) {
+      const float factor = __expf(highest - score);
+      shrink(factor);
+      sum *= factor;
+      highest = score;
+    }
+    const float own = __expf(score - highest);
+    sum += own;
+    return own;
+  }
+  /// The factor that turns the row's weights into probabilities; 0 where the warp saw no key.
+  /// Afterwards `highest` and `sum` are those of all rows.
+  template <class Layout>
+  __device__ float finish() {
+    const float of_row = highest;
+    highest = max_over_rows<Layout>(of_row);
+    const float factor = of_row == -INFINITY ? 0 : __expf(of_row - highest);
+    sum = sum_over_rows<Layout>(sum * factor);
+    return highest == -INFINITY ? 0 : factor / sum;
+  }
+};
 
 /// Calls body(WarpLayout) for the layout of heads of this width; `quads`: whether all rows can be
 /// read in pieces of four.
