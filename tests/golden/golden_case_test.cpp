@@ -114,7 +114,7 @@ TEST_F(SpoiltCase, NoComparisonIsNoPass) {
 }
 
 TEST(GoldenCases, ThoseOfAMixerAreThoseWithALayerOfIt) {
-  EXPECT_EQ(golden_cases(kFolder).size(), 41u);
+  EXPECT_GE(golden_cases(kFolder).size(), 41u);
   EXPECT_EQ(golden_cases_of("attention", kFolder),
             (Names{"attention", "attention_base_conv", "attention_glu", "attention_mlp",
                    "cycle_base_conv_attention"}));
