@@ -1,8 +1,10 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "kernels/base/registry.h"
+#include "mixers/deviation.h"
 #include "mixers/mixer.h"
 
 namespace recallbench {
@@ -11,6 +13,9 @@ namespace recallbench {
 struct MixerEntry {
   std::string summary;  ///< one line: what it is, and the paper
   MixerFactory make;
+  /// Known differences from the paper; `list mixers` and `check` print them, mixers/README.md
+  /// tables them, and a test keeps the three alike.
+  std::vector<Deviation> deviations = {};
   std::string block = "transformer";  ///< the block that it stands in by itself
   std::string origin = "built in";    ///< or the plugin's file
 };

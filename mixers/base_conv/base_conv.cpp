@@ -138,7 +138,11 @@ void register_base_conv(MixerRegistry& registry) {
                 [](const MixerContext& context, Options& options, ParameterDeclarer& declarer) {
                   return std::make_unique<BaseConv>(context, read_options(context, options),
                                                     declarer);
-                }});
+                },
+                {deviations::kFilterStartsNearZero,
+                 deviations::kOneBandOfPositions,
+                 {"Q17", "an explicit filter longer than the sequence wraps around and looks ahead",
+                  "its taps from L on are ignored"}}});
 }
 
 }  // namespace recallbench

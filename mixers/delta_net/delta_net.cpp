@@ -59,7 +59,8 @@ void register_delta_net(MixerRegistry& registry) {
   registry.add("delta_net",
                {"The delta rule: what a key recalls is replaced by its new value (Schlag et al. "
                 "2021; Yang et al. 2024).",
-                make});
+                make,
+                {deviations::kOutputStartsUnscaled, deviations::kRoundedToBfloat16}});
 }
 
 }  // namespace recallbench

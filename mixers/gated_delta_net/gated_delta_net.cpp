@@ -18,10 +18,14 @@ std::unique_ptr<SequenceMixer> make(const MixerContext& context, Options& o,
 }  // namespace
 
 void register_gated_delta_net(MixerRegistry& registry) {
-  registry.add("gated_delta_net",
-               {"The delta rule on a state that decays, by how much depends on the token (Yang, "
-                "Kautz and Hatamizadeh 2024).",
-                make});
+  registry.add(
+      "gated_delta_net",
+      {"The delta rule on a state that decays, by how much depends on the token (Yang, "
+       "Kautz and Hatamizadeh 2024).",
+       make,
+       {deviations::kOutputStartsUnscaled,
+        deviations::kRoundedToBfloat16,
+        {"", "`gated_delta_net` has a parameter `D` that nothing reads", "it is not there"}}});
 }
 
 }  // namespace recallbench

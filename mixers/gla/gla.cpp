@@ -212,7 +212,8 @@ MixerFactory gla_factory(HeadDecay decay) {
 void register_gla(MixerRegistry& registry) {
   registry.add("gla", {"Linear attention whose state forgets by a decay of each token and key "
                        "(Yang et al. 2023).",
-                       gla_factory(HeadDecay::gate)});
+                       gla_factory(HeadDecay::gate),
+                       {deviations::kOutputStartsUnscaled}});
 }
 
 }  // namespace recallbench

@@ -139,7 +139,10 @@ void register_h3(MixerRegistry& registry) {
                 "2023).",
                 [](const MixerContext& context, Options& options, ParameterDeclarer& d) {
                   return std::make_unique<H3>(context, read_options(context, options), d);
-                }});
+                },
+                {deviations::kOutputStartsUnscaled,
+                 {"Q19", "H3's output channels run over the heads first, its inputs' within a head",
+                  "the same: an order of columns"}}});
 }
 
 }  // namespace recallbench

@@ -99,7 +99,13 @@ void register_hgrn2(MixerRegistry& registry) {
                 "takes in (Qin et al. 2024).",
                 [](const MixerContext& context, Options& options, ParameterDeclarer& d) {
                   return std::make_unique<Hgrn2>(context, options, d);
-                }});
+                },
+                {deviations::kOutputStartsUnscaled,
+                 {"", "HGRN2 takes `norm_eps` and uses 1e-5", "it acts"},
+                 {"",
+                  "HGRN2's `lower_bound` is a number of the configuration; in the paper lower "
+                  "bounds are learned, one a layer and channel, growing with depth",
+                  kSameUnderCompat}}});
 }
 
 }  // namespace recallbench

@@ -171,7 +171,13 @@ void register_hyena(MixerRegistry& registry) {
                 "al. 2023).",
                 [](const MixerContext& context, Options& options, ParameterDeclarer& d) {
                   return std::make_unique<Hyena>(context, read_options(context, options), d);
-                }});
+                },
+                {deviations::kFilterStartsNearZero,
+                 deviations::kOneBandOfPositions,
+                 {"Q18",
+                  "Hyena's position features are trained; rows beyond the training length only "
+                  "decay",
+                  "they are fixed"}}});
 }
 
 }  // namespace recallbench

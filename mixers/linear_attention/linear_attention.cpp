@@ -89,10 +89,20 @@ MixerFactory linear_attention_factory(const std::string& default_map) {
 }
 
 void register_linear_attention(MixerRegistry& registry) {
-  registry.add("linear_attention",
-               {"Causal normalised linear attention with a choice of feature maps (Katharopoulos "
-                "et al. 2020; Qin et al. 2022; Choromanski et al. 2021; Zhang et al. 2024).",
-                linear_attention_factory("pos_elu")});
+  registry.add(
+      "linear_attention",
+      {"Causal normalised linear attention with a choice of feature maps (Katharopoulos "
+       "et al. 2020; Qin et al. 2022; Choromanski et al. 2021; Zhang et al. 2024).",
+       linear_attention_factory("pos_elu"),
+       {deviations::kOutputStartsUnscaled,
+        {"Q12", "the state size of maps that expand counts f, not F",
+         "reported as published; the measured state counts F"},
+        {"Q14", "Performer's random rows have length 1/√(m/f), which divides ⟨q, k⟩ by about m",
+         "the length of a Gaussian vector of f numbers"},
+        {"Q15",
+         "CosFormer's angles depend on the length of the sequence at hand, and are rounded "
+         "to float32",
+         "on `max_length`, which is required"}}});
 }
 
 }  // namespace recallbench

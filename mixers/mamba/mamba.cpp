@@ -141,6 +141,14 @@ void register_mamba(MixerRegistry& registry) {
        [](const MixerContext& context, Options& options, ParameterDeclarer& d) {
          return std::make_unique<Mamba>(context, options, d);
        },
+       {deviations::kNoDropoutInMambaBlocks,
+        {"Q4",
+         "the initialisation of a transformer block overrides a mixer's own: Mamba's `dt_proj` "
+         "in a hybrid starts at N(0, 0.02²), bias 0",
+         "it keeps its own"},
+        deviations::kDecayOnEverything,
+        {"Q11", "a model of Mamba blocks reports no state size",
+         "the layer's formula, as in the papers; under compat too, but for `recallbench forward`"}},
        "mamba"});
 }
 

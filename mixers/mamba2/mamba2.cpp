@@ -168,6 +168,7 @@ void register_mamba2(MixerRegistry& registry) {
        [](const MixerContext& context, Options& options, ParameterDeclarer& d) {
          return std::make_unique<Mamba2>(context, options, d);
        },
+       {deviations::kNoDropoutInMambaBlocks, deviations::kDecayOnEverything},
        "mamba2"});
 }
 

@@ -179,12 +179,30 @@ class Nsa : public SequenceMixer {
 }  // namespace
 
 void register_nsa(MixerRegistry& registry) {
-  registry.add("nsa",
-               {"Native sparse attention: compressed blocks, chosen blocks and a window (Yuan et "
-                "al. 2025).",
-                [](const MixerContext& context, Options& options, ParameterDeclarer& d) {
-                  return std::make_unique<Nsa>(context, read_options(context, options), d);
-                }});
+  registry.add(
+      "nsa", {"Native sparse attention: compressed blocks, chosen blocks and a window (Yuan et "
+              "al. 2025).",
+              [](const MixerContext& context, Options& options, ParameterDeclarer& d) {
+                return std::make_unique<Nsa>(context, read_options(context, options), d);
+              },
+              {{"T1",
+                "the sliding window of sparse attention looks as far ahead as back, unless "
+                "`causal` is set, and shows W tokens besides one's own",
+                "it looks back, W tokens, one's own included"},
+               {"T2",
+                "the initialisation of a transformer block overrides the gates' own, which prefer "
+                "the window",
+                "zero weights, biases (-2, -2, 2)"},
+               {"T3",
+                "the state size of sparse attention counts the chosen blocks alone, though a later "
+                "token may choose others",
+                "reported as published; the measured state holds all keys and values"},
+               deviations::kOutputStartsUnscaled,
+               {"",
+                "sparse attention's compression blocks do not overlap, are the blocks of the "
+                "selection too, "
+                "and the window has no keys of its own; in the paper otherwise",
+                kSameUnderCompat}}});
 }
 
 }  // namespace recallbench

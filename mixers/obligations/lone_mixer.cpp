@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "kernels/graph/batch_copy.h"
 
@@ -130,7 +131,8 @@ std::vector<double> fold_decoder(const MadeMixer& made, const HostParameters& pa
                                  const MixerInput& input, Index* state_numbers) {
   const std::unique_ptr<Decoder> decoder = made.mixer->decoder(parameters, input.length);
   const auto d = static_cast<std::size_t>(made.context.d_model);
-  std::vector<double> y(input.x.size());
+  // A decoder writes y, and adds nothing to what is there.
+  std::vector<double> y(input.x.size(), std::numeric_limits<double>::quiet_NaN());
   for (Index b = 0; b < input.examples; ++b) {
     State state = decoder->start();
     for (Index t = 0; t < input.length; ++t) {

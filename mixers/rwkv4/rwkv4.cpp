@@ -111,7 +111,11 @@ void register_rwkv4(MixerRegistry& registry) {
        "and fading (Peng et al. 2023).",
        [](const MixerContext& context, Options& options, ParameterDeclarer& d) {
          return std::make_unique<Rwkv4>(context, options, d);
-       }});
+       },
+       {{"Q8", "the initialisation of the model does not reach the matrices of RWKV-4: U(±1/√d)",
+         "N(0, 0.02²), the output scaled with the depth"},
+        {"Q21", "RWKV-4's schedule of initial values is that of 12 layers",
+         "of the layers there are"}}});
 }
 
 }  // namespace recallbench

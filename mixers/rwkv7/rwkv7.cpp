@@ -170,12 +170,23 @@ class Rwkv7 : public SequenceMixer {
 }  // namespace
 
 void register_rwkv7(MixerRegistry& registry) {
-  registry.add("rwkv7",
-               {"RWKV-7 time mixing: a state that fades, forgets along one key and writes along "
-                "another, all by the token (Peng et al. 2025).",
-                [](const MixerContext& context, Options& options, ParameterDeclarer& d) {
-                  return std::make_unique<Rwkv7>(context, options, d);
-                }});
+  registry.add(
+      "rwkv7",
+      {"RWKV-7 time mixing: a state that fades, forgets along one key and writes along "
+       "another, all by the token (Peng et al. 2025).",
+       [](const MixerContext& context, Options& options, ParameterDeclarer& d) {
+         return std::make_unique<Rwkv7>(context, options, d);
+       },
+       {deviations::kOutputStartsUnscaled,
+        {"Q23",
+         "RWKV-7's `k_k` starts at 0, where its gradient is 0: it never removes anything "
+         "from its state",
+         "it starts as in the paper, and so do the other vectors"},
+        {"",
+         "RWKV-7's matrices start as every other mixer's; in the paper orthogonal, LoRAs and the "
+         "output at 0",
+         kSameUnderCompat},
+        {"Q24", "RWKV-7 declares a `v_lora` beyond the first layer that nothing reads", "none"}}});
 }
 
 }  // namespace recallbench

@@ -104,13 +104,17 @@ class SelectiveAttention : public CachedAttention {
 }  // namespace
 
 void register_selective_attention(MixerRegistry& registry) {
-  registry.add("selective_attention",
-               {"Softmax attention for the tokens that ask for it, the others pass (Arora et al. "
-                "2023; Ren et al. 2023).",
-                [](const MixerContext& context, Options& options, ParameterDeclarer& d) {
-                  return std::make_unique<SelectiveAttention>(context,
-                                                              read_options(context, options), d);
-                }});
+  registry.add(
+      "selective_attention",
+      {"Softmax attention for the tokens that ask for it, the others pass (Arora et al. "
+       "2023; Ren et al. 2023).",
+       [](const MixerContext& context, Options& options, ParameterDeclarer& d) {
+         return std::make_unique<SelectiveAttention>(context, read_options(context, options), d);
+       },
+       {{"T4",
+         "selective attention is evaluated at the √L largest shares of the whole sequence, "
+         "and its `softmax` runs over all positions",
+         "at shares above 1/2; over the positions up to t"}}});
 }
 
 }  // namespace recallbench

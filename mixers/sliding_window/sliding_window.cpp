@@ -44,7 +44,9 @@ void register_sliding_window(MixerRegistry& registry) {
   registry.add(
       "sliding_window",
       {"Softmax attention over the last block_size tokens, one head (Beltagy et al. 2020).",
-       make_sliding_window});
+       make_sliding_window,
+       {{"Q13", "a window of W shows W keys besides the query's own",
+         "W keys, its own included"}}});
 }
 
 }  // namespace recallbench

@@ -7,7 +7,8 @@ void register_ttt_linear(MixerRegistry& registry) {
   registry.add("ttt_linear",
                {"Test-time training: the state is a linear model that every token trains (Sun et "
                 "al. 2024).",
-                ttt_factory(false)});
+                ttt_factory(false),
+                {deviations::kOutputStartsUnscaled}});
 }
 
 }  // namespace recallbench

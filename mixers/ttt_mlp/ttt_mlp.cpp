@@ -7,7 +7,8 @@ void register_ttt_mlp(MixerRegistry& registry) {
   registry.add("ttt_mlp",
                {"Test-time training: the state is a network of two layers that every token trains "
                 "(Sun et al. 2024).",
-                ttt_factory(true)});
+                ttt_factory(true),
+                {deviations::kOutputStartsUnscaled}});
 }
 
 }  // namespace recallbench

@@ -6,6 +6,7 @@
 
 #include "kernels/base/io/json.h"
 #include "sweeps/cli/cli.h"
+#include "sweeps/cli/deviations.h"
 #include "sweeps/config/describe.h"
 #include "sweeps/config/recipe.h"
 
@@ -42,6 +43,8 @@ void print_descriptions(const std::vector<Description>& all) {
                       parameter.default_value.empty() ? "required" : parameter.default_value,
                       parameter.type, parameter.help});
     print_rows(rows, "    ");
+    for (const Deviation& deviation : one.deviations)
+      fmt::print("{}\n", deviation_text(deviation));
   }
 }
 
@@ -62,6 +65,7 @@ Json to_json(const std::vector<Description>& all) {
       parameters.push_back(std::move(parameter));
     }
     entry["parameters"] = std::move(parameters);
+    if (!one.deviations.empty()) entry["deviations"] = to_json(one.deviations);
     list.push_back(std::move(entry));
   }
   return list;

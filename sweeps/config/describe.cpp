@@ -30,9 +30,9 @@ std::vector<Description> describe_mixers() {
     context.transformer_block = entry.block == "transformer";
     DeclareOnly declared;
     all.push_back({name, entry.summary, entry.origin,
-                   parameters_of("mixer '" + name + "'", [&](Options& options) {
-                     entry.make(context, options, declared);
-                   })});
+                   parameters_of("mixer '" + name + "'",
+                                 [&](Options& options) { entry.make(context, options, declared); }),
+                   entry.deviations});
   }
   return all;
 }

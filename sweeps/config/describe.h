@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "kernels/base/options.h"
+#include "mixers/deviation.h"
 
 namespace recallbench {
 
@@ -12,6 +13,7 @@ struct Description {
   std::string name, summary;
   std::string origin;  ///< mixers: "built in", or the plugin's file; tasks: empty
   std::vector<OptionInfo> parameters;
+  std::vector<Deviation> deviations = {};  ///< mixers: from the paper
 };
 
 /// Every registered mixer with its parameters and their defaults, in alphabetical order. Mixers

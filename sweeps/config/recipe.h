@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,10 @@ struct RecipeInfo {
   std::string name, path, description;
 };
 std::vector<RecipeInfo> known_recipes();
+
+/// `<name>.expected.csv` beside the recipe that load_recipe knows by this name: the accuracies that
+/// its models should reach (analysis/expected.h). None where there is no such recipe or file.
+std::optional<std::string> expected_file(const std::string& recipe);
 
 /// `model.toml` of `recallbench forward`: a lone `[model]` table (compat inside it).
 ModelConfig parse_model_config(const std::string& toml, const std::string& source);

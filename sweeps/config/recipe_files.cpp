@@ -88,6 +88,15 @@ Recipe load_recipe(const std::string& path_or_name, const std::vector<std::strin
        hint_for(path_or_name, names));
 }
 
+std::optional<std::string> expected_file(const std::string& recipe) {
+  for (const RecipeInfo& known : known_recipes()) {
+    if (known.name != recipe) continue;
+    const std::string path = fs::path(known.path).replace_extension(".expected.csv").string();
+    if (path_exists(path)) return path;
+  }
+  return std::nullopt;
+}
+
 ModelConfig load_model_config(const std::string& path) {
   return parse_model_config(read_recipe_file(path), path);
 }

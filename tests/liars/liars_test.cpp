@@ -17,7 +17,8 @@ struct Fault {
   bool wrong_gradient = false, forgets_to_accumulate = false, peeks_ahead = false;
   bool reads_unwritten = false, depends_on_replica = false, depends_on_threads = false;
   bool decoder_differs = false, hides_state = false, lies_about_growth = false;
-  bool swallows_options = false, rows_differ = false, lies_about_accuracy = false;
+  bool adds_to_outputs = false, swallows_options = false, rows_differ = false,
+       lies_about_accuracy = false;
 };
 
 class FaultyDouble : public TypedOperation<FaultyDouble> {
@@ -69,7 +70,7 @@ class FaultyDecoder : public Decoder {
   void step(std::span<const double> x, State& state, std::span<double> y) const override {
     // 2x of the mixer, and x once more of the sum around it.
     for (std::size_t j = 0; j < x.size(); ++j)
-      y[j] = 3 * x[j];
+      y[j] = 3 * x[j] + (fault_.adds_to_outputs ? y[j] : 0);
     if (fault_.decoder_differs) y[0] *= 1 + 1e-6;
     if (fault_.lies_about_growth) state.numbers.push_back(x[0]);
     if (fault_.hides_state) {
@@ -149,6 +150,7 @@ TEST_P(Liars, IsCaughtByTheObligationForIt) {
 INSTANTIATE_TEST_SUITE_P(
     All, Liars,
     ::testing::Values(Liar{"DecoderDiffers", {.decoder_differs = true}, 1},
+                      Liar{"AddsToOutputs", {.adds_to_outputs = true}, 1},
                       Liar{"RowsDiffer", {.rows_differ = true}, 1},
                       Liar{"WrongGradient", {.wrong_gradient = true}, 2},
                       Liar{"ForgetsToAccumulate", {.forgets_to_accumulate = true}, 2},

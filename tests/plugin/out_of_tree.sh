@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs a build, moves the installation, builds leaky_average/ against it with nothing else, and
-# lists, checks, sweeps and plots its mixer; so too the mixer that mixers/README.md shows:
+# lists, checks, sweeps and plots its mixer; so too the mixer that mixers/ADDING.md shows:
 #   out_of_tree.sh CMAKE BUILD_FOLDER COMPILER LIB_FOLDER
 set -euo pipefail
 
@@ -44,9 +44,9 @@ figure=$(find swept -name '*.svg' -print -quit)
 [[ -n $figure ]] || fail 'there is no figure'
 grep -q 'leaky average' "$figure" || fail 'the figure does not name it'
 
-# What mixers/README.md shows: the first block of C++, the first of CMake, and the line that makes
+# What mixers/ADDING.md shows: the first block of C++, the first of CMake, and the line that makes
 # a plugin of them.
-shown() { awk -v fence="\`\`\`$1" '$0 == fence { on = 1; next } /^```/ { if (on) exit } on' "$here/../../mixers/README.md"; }
+shown() { awk -v fence="\`\`\`$1" '$0 == fence { on = 1; next } /^```/ { if (on) exit } on' "$here/../../mixers/ADDING.md"; }
 mkdir "$scratch/gated_shift"
 shown cmake >"$scratch/gated_shift/CMakeLists.txt"
 {

@@ -2,6 +2,8 @@
 
 #include <vector>
 
+#include "sweeps/train/run_data.h"
+
 namespace recallbench {
 
 std::int64_t distance_to_key(std::span<const std::int32_t> tokens, std::int64_t query) {
@@ -32,6 +34,20 @@ double share_within_reach(const Dataset& data, std::int64_t window, std::int64_t
     sum += reached / asked;
   }
   return sum / static_cast<double>(data.size());
+}
+
+double share_within_reach_of(const RunConfig& run) {
+  const std::vector<LayerConfig>& layers = run.model.layers;
+  const auto window = std::get<std::int64_t>(layers.at(1).options.at("block_size"));
+  const Value& kernels = layers.at(0).options.at("kernel_size");  // a list: one for each layer
+  const std::int64_t taps = std::get<std::vector<std::int64_t>>(kernels).at(0);
+  double sum = 0, examples = 0;
+  for (const RunSegment& segment : make_run_data(run, 1).test) {
+    const auto n = static_cast<double>(segment.data.size());
+    sum += n * share_within_reach(segment.data, window, taps);
+    examples += n;
+  }
+  return sum / examples;
 }
 
 }  // namespace recallbench

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <span>
 
+#include "sweeps/config/run_config.h"
 #include "tasks/dataset.h"
 
 namespace recallbench {
@@ -20,5 +21,9 @@ bool within_reach(std::int64_t distance, std::int64_t window, std::int64_t taps)
 /// The mean over examples of the share of queries within reach of their key, in [0, 1]: the
 /// accuracy of a window that answers all it can see and never guesses right.
 double share_within_reach(const Dataset& data, std::int64_t window, std::int64_t taps);
+
+/// The same over all test examples of a run whose layers are a short convolution and a sliding
+/// window.
+double share_within_reach_of(const RunConfig& run);
 
 }  // namespace recallbench

@@ -12,7 +12,6 @@
 #include "analysis/summary.h"
 #include "sweeps/config/recipe.h"
 #include "sweeps/store/labels.h"
-#include "sweeps/train/run_data.h"
 
 namespace recallbench {
 namespace {
@@ -76,32 +75,11 @@ std::map<std::string, MeasuredRun> measured_runs() {
   return runs;
 }
 
-/// Mean over all test examples.
-double overall_share(const std::vector<RunSegment>& segments, std::int64_t window,
-                     std::int64_t taps) {
-  double sum = 0, examples = 0;
-  for (const RunSegment& segment : segments) {
-    const auto n = static_cast<double>(segment.data.size());
-    sum += n * share_within_reach(segment.data, window, taps);
-    examples += n;
-  }
-  return sum / examples;
-}
-
-/// What this window can see of its own test data.
-double share_of(const MeasuredRun& run) {
-  const std::vector<LayerConfig>& layers = run.config.model.layers;
-  const Value& window = layers.at(1).options.at("block_size");
-  const Value& taps = layers.at(0).options.at("kernel_size");  // a list: one for each layer
-  return overall_share(make_run_data(run.config, 1).test, std::get<std::int64_t>(window),
-                       std::get<std::vector<std::int64_t>>(taps).at(0));
-}
-
 TEST(MeasuredSmallRecipe, AWindowRecallsTheShareWithinItsReach) {
   int compared = 0;
   for (const auto& [label, run] : measured_runs()) {
     if (run.config.model_name != "sliding_window") continue;
-    const double share = share_of(run);
+    const double share = share_within_reach_of(run.config);
     fmt::print("{}: {:.4f} within reach, accuracy {:.4f}\n", label, share, run.row.test_accuracy);
     if (share < 0.5) continue;
     const double error = std::abs(run.row.test_accuracy - share);
@@ -125,7 +103,8 @@ TEST(MeasuredSmallRecipe, BasedLiesAboveTheWindowAndAttentionOnTopAtTheRight) {
   for (const auto& [label, run] : measured_runs()) {
     ASSERT_EQ(run.row.status, kStatusDone) << label << ": " << run.row.reason;
     // A window counts as if it answered all that it sees, however far its training came.
-    const double floor = run.config.model_name == "sliding_window" ? share_of(run) : 0;
+    const double floor =
+        run.config.model_name == "sliding_window" ? share_within_reach_of(run.config) : 0;
     families[run.row.model_name][static_cast<double>(run.row.state_bytes.value())] =
         std::max(run.row.test_accuracy, floor);
   }

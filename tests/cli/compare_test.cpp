@@ -1,0 +1,116 @@
+// `recallbench compare` against the accuracies that are expected of a recipe.
+#include <gtest/gtest.h>
+
+#include <sstream>
+
+#include "kernels/base/io/json.h"
+#include "tests/process/process.h"
+
+namespace recallbench {
+namespace {
+
+const std::string kMeasured = std::string(RECALLBENCH_SOURCE_DIR) + "/results/measured/";
+
+Ended compare(std::vector<std::string> words) {
+  words.insert(words.begin(), {RECALLBENCH_BINARY, "compare"});
+  return run_program(words);
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+/// The demo's measured results in a folder, each line passed through `change` (which may empty it).
+class DemoResults {
+ public:
+  template <class Change>
+  explicit DemoResults(Change change) {
+    std::istringstream lines(file_text(kMeasured + "demo/summary.csv"));
+    std::string text;
+    for (std::string line; std::getline(lines, line);)
+      if (const std::string changed = change(line); !changed.empty()) text += changed + "\n";
+    write_text(folder_ / "summary.csv", text);
+  }
+  const std::string& path() const { return folder_.path(); }
+
+ private:
+  TemporaryFolder folder_;
+};
+
+TEST(Compare, MeasuredResultsHold) {
+  for (const char* sweep : {"demo", "based-figure2-small"}) {
+    const Ended ended = compare({kMeasured + sweep});
+    EXPECT_EQ(ended.code, 0) << ended.out << ended.err;
+    EXPECT_TRUE(contains(ended.err, "0 below, 0 missing")) << ended.err;
+    EXPECT_TRUE(contains(ended.out, "holds")) << ended.out;
+  }
+}
+
+TEST(Compare, MissingPointsAreNamedAndNotCountedAsHeld) {
+  const Ended ended = compare({kMeasured + "based-figure2", "--json"});
+  EXPECT_EQ(ended.code, 0) << ended.out;
+  int held = 0, missing = 0;
+  const Json rows = parse_json(ended.out, "compare", ErrorKind::io);
+  for (const Json& row : rows.as_array()) {
+    const std::string& verdict = row.at("verdict").as_string();
+    held += verdict == "holds" || verdict == "above";
+    missing += verdict == "missing" && row.at("measured").is_null();
+  }
+  EXPECT_EQ(held, 19);     // attention, BASED and the windows are measured
+  EXPECT_EQ(missing, 16);  // Mamba, Mamba-2, Hyena and H3 are not
+  EXPECT_TRUE(contains(ended.err, "19 of 35 expected points hold")) << ended.err;
+  EXPECT_TRUE(contains(ended.err, "16 missing")) << ended.err;
+}
+
+TEST(Compare, NothingMeasuredIsNotHeld) {
+  const DemoResults others([](std::string line) {
+    for (std::size_t at; (at = line.find("d_model=64")) != std::string::npos;)
+      line.replace(at, 10, "d_model=96");
+    for (std::size_t at; (at = line.find("input_seq_len=256")) != std::string::npos;)
+      line.replace(at, 17, "input_seq_len=255");
+    return line;
+  });
+  const Ended ended = compare({others.path()});
+  EXPECT_EQ(ended.code, 1) << ended.out;
+  EXPECT_TRUE(contains(ended.err, "12 missing; 12 runs on other data are left out")) << ended.err;
+}
+
+TEST(Compare, APointBelowItsToleranceFails) {
+  const DemoResults worse([](std::string line) {
+    const std::size_t at = line.find("0.9777777777777777");  // test accuracy of BASED, f = 8
+    return at == std::string::npos ? line : line.replace(at, 18, "0.85");
+  });
+  const Ended ended = compare({worse.path()});
+  EXPECT_EQ(ended.code, 1) << ended.out;
+  EXPECT_TRUE(contains(ended.err, "11 of 12 expected points hold (0 above), 1 below, 0 missing"))
+      << ended.err;
+  EXPECT_EQ(compare({worse.path(), "--tolerance", "0.2"}).code, 0);
+}
+
+TEST(Compare, PointsThatAreNotThereAreMissing) {
+  const DemoResults part(
+      [](const std::string& line) { return contains(line, "mamba") ? std::string() : line; });
+  const Ended ended = compare({part.path()});
+  EXPECT_EQ(ended.code, 0) << ended.out;
+  EXPECT_TRUE(contains(ended.err, "10 of 12 expected points hold")) << ended.err;
+  EXPECT_TRUE(contains(ended.err, "2 missing")) << ended.err;
+}
+
+TEST(Compare, AFileOfOnesOwnAndThePublishedPointsAreStillThere) {
+  const TemporaryFolder folder;
+  write_text(folder / "mine.csv",
+             "model.name,model.d_model,state_length,state_size,accuracy,tolerance,source\n"
+             "based,64,256,12468,0.5,0.1,a guess\n");
+  const Ended own = compare({kMeasured + "demo", "--expected", folder / "mine.csv"});
+  EXPECT_EQ(own.code, 0) << own.err;
+  EXPECT_TRUE(contains(own.out, "above")) << own.out;
+  const std::string published =
+      std::string(RECALLBENCH_SOURCE_DIR) + "/results/published/recall-memory-tradeoff.csv";
+  const Ended against = compare({kMeasured + "based-figure2", "--published", published});
+  EXPECT_EQ(against.code, 0) << against.err;
+  EXPECT_TRUE(contains(against.err, "16 of 16 points are within 0.03")) << against.err;
+  EXPECT_EQ(compare({kMeasured + "demo", "--expected", "a", "--published", "b"}).code, 2);
+}
+
+}  // namespace
+}  // namespace recallbench

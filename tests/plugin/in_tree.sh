@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# The folder that mixers/ADDING.md shows, put into a copy of the tree in which nothing else changes:
+# the build registers the mixer and compiles it with all warnings:
+#   in_tree.sh CMAKE SOURCE_FOLDER COMPILER
+set -euo pipefail
+
+cmake=$1
+source=$2
+compiler=$3
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+fail() {
+  printf 'FAILED %s\n' "$*"
+  exit 1
+}
+
+shown() { awk -v fence="\`\`\`$1" '$0 == fence { on = 1; next } /^```/ { if (on) exit } on' "$source/mixers/ADDING.md"; }
+
+mkdir -p "$scratch/tree/results"
+cp -r "$source"/{CMakeLists.txt,kernels,mixers,tasks,analysis,sweeps} "$scratch/tree"
+cp -r "$source/results/published" "$scratch/tree/results"
+mkdir "$scratch/tree/mixers/gated_shift"
+shown cpp >"$scratch/tree/mixers/gated_shift/gated_shift.cpp"
+shown markdown >"$scratch/tree/mixers/gated_shift/README.md"
+grep -q '^# gated_shift' "$scratch/tree/mixers/gated_shift/README.md" || fail 'the page shows no README'
+
+build=$scratch/build
+"$cmake" -S "$scratch/tree" -B "$build" -G Ninja -DCMAKE_CXX_COMPILER="$compiler" \
+  -DRECALLBENCH_TESTS=OFF >"$scratch/log" || fail "$(cat "$scratch/log")"
+grep -q 'register_gated_shift(registry);' "$build/mixers/register_all.cpp" || fail 'it is not registered'
+"$cmake" --build "$build" -j 1 \
+  --target mixers/CMakeFiles/recallbench_mixers.dir/gated_shift/gated_shift.cpp.o
