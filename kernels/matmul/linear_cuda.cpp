@@ -4,6 +4,7 @@
 
 #include "kernels/cuda/column_sums.h"
 #include "kernels/matmul/gemm_cuda.h"
+#include "kernels/matmul/weight_gradient_cuda.h"
 
 namespace recallbench {
 namespace {
@@ -27,8 +28,9 @@ Index slices_of(Index rows, Index out, Index in) {
 }  // namespace
 
 Index linear_cuda_scratch(Index replicas, Index rows, Index out, Index in) {
-  return std::max(replicas * slices_of(rows, out, in) * out * in,
-                  column_sums_scratch(replicas, rows, out));
+  return std::max({replicas * slices_of(rows, out, in) * out * in,
+                   column_sums_scratch(replicas, rows, out),
+                   weight_gradient_scratch(replicas, rows, out, in)});
 }
 
 void linear_forward_cuda(const CudaCall& call, const Batched<float>& x,
@@ -57,6 +59,8 @@ void linear_backward_cuda(const CudaCall& call, const Batched<float>& x,
                      .c_stride = dx.view.stride,
                      .c_batch_stride = dx.view.replica_stride,
                      .batch = dy.replicas});
+  if (dweight.wanted && weight_gradient_fits(call, x, dy))
+    return weight_gradient_cuda(call, x, dy, dweight, dbias, scratch);
   if (dweight.wanted) {
     const Index out = dy.cols, in = x.cols, slices = slices_of(x.rows, out, in);
     // A batch of R · slices needs one stride: each replica's slices go in a call of their own.
