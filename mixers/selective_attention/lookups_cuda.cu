@@ -1,10 +1,9 @@
 // Which tokens attend, and the price of too many: numbers of a token each, 0.3 MB for 65,536, so
 // that latency decides. To keep the k largest is evaluation alone: one thread a sequence runs the
-// very algorithm of the CPU, as many sequences at a time as the GPU holds warps.
-#include <algorithm>
-
+// code of the CPU, as many sequences at a time as the GPU holds warps.
 #include "kernels/cuda/elements.cuh"
 #include "kernels/cuda/reduce.cuh"
+#include "mixers/selective_attention/largest_first.h"
 #include "mixers/selective_attention/selection_cuda.h"
 #include "mixers/selective_attention/shares.cuh"
 
@@ -33,27 +32,19 @@ struct WhereKept {
   }
 };
 
-/// A warp has a sequence. The calls of keep_lookups_cpu, whose choice among equal shares is that of
-/// the standard library's algorithms; they compare the same float32 numbers here.
+/// A warp has a sequence, one thread of it the choice.
 __global__ void __launch_bounds__(32)
-    keep_largest(Batched<float> s, Index length, Index k, Batched<float> kept, std::int32_t* all) {
+    keep_lookups(Batched<float> s, Index length, Index k, Batched<float> kept, std::int32_t* all) {
   const Index replica = blockIdx.y, first = blockIdx.x * length;
-  std::int32_t *const begin = all + replica * s.rows + first, *const end = begin + length;
+  std::int32_t* const order = all + replica * s.rows + first;
   for (Index i = threadIdx.x; i < length; i += 32)
-    begin[i] = static_cast<std::int32_t>(i);
+    order[i] = static_cast<std::int32_t>(i);
   __syncwarp();
-  if (threadIdx.x == 0) {
-    const auto larger = [&](std::int32_t a, std::int32_t b) {
-      return *number_of(s, replica, first + a) > *number_of(s, replica, first + b);
-    };
-    if (64 * k <= length)
-      std::partial_sort(begin, begin + k, end, larger);
-    else
-      std::nth_element(begin, begin + k - 1, end, larger);
-  }
+  if (threadIdx.x == 0)
+    LargestFirst<float>(number_of(s, replica, first), s.stride, order).select(length, k);
   __syncwarp();
   for (Index i = threadIdx.x; i < length; i += 32) {
-    const Index row = first + begin[i];
+    const Index row = first + order[i];
     *number_of(kept, replica, row) = i < k ? *number_of(s, replica, row) : 0;
   }
 }
@@ -126,7 +117,7 @@ void keep_lookups_cuda(const CudaCall& call, const Batched<float>& s, Index leng
   if (k == 0)
     return map_elements_cuda(call, "keep_lookups", s, {}, {kept, true, false}, AboveOneHalf{});
   const dim3 blocks = blocks_for("keep_lookups", s.rows / length, 1, s.replicas);
-  keep_largest<<<blocks, 32, 0, call.stream>>>(s, length, k, kept, order);
+  keep_lookups<<<blocks, 32, 0, call.stream>>>(s, length, k, kept, order);
   cuda_check_launch("keep_lookups");
 }
 

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "kernels/tensor/parallel.h"
+#include "mixers/selective_attention/largest_first.h"
 
 namespace recallbench {
 namespace {
@@ -118,23 +119,16 @@ template <class T>
 void keep_lookups_cpu(const Matrix<T>& s, Index length, Index k, const Matrix<T>& kept,
                       std::int32_t* order) {
   for_sequences(s.rows, length, [&](Index first) {
-    const auto share = [&](std::int32_t t) { return *s.row(first + t); };
     if (k == 0) {
       for (Index t = first; t < first + length; ++t)
         *kept.row(t) = *s.row(t) > T(0.5) ? *s.row(t) : T(0);
       return;
     }
-    // Which of equal shares are kept is the library's choice, in the reference as here: the same
-    // calls make the same one (PyTorch's topk on a CPU).
-    std::int32_t *const begin = order + first, *const end = begin + length;
-    const auto larger = [&](std::int32_t a, std::int32_t b) { return share(a) > share(b); };
-    std::iota(begin, end, 0);
-    if (64 * k <= length)
-      std::partial_sort(begin, begin + k, end, larger);
-    else
-      std::nth_element(begin, begin + k - 1, end, larger);
+    std::int32_t* const begin = order + first;
+    std::iota(begin, begin + length, 0);
+    LargestFirst<T>(s.row(first), s.stride, begin).select(length, k);
     for (Index i = 0; i < length; ++i)
-      *kept.row(first + begin[i]) = i < k ? share(begin[i]) : T(0);
+      *kept.row(first + begin[i]) = i < k ? *s.row(first + begin[i]) : T(0);
   });
 }
 
