@@ -1,12 +1,14 @@
-// Floor: each part read once, from L2 where they were just written: 512 slices of 256 numbers are
-// 0.5 MB. Latency decides, so 32 warps read different slices of the same 32 columns.
+// Floor: each part read once, from L2 where they were just written. 512 slices of 256 numbers are
+// 0.5 MB: latency decides, so 32 warps read different slices of the same 32 columns. 44 slices of
+// 49,536 numbers are 8.7 MB a replica: bandwidth decides, so threads read four columns at a time,
+// and only 8 warps share them.
+#include "kernels/cuda/elements.cuh"
 #include "kernels/cuda/partial_sums.h"
 
 namespace recallbench {
 namespace {
 
-constexpr int kColumns = 32;  // of a block: one a lane
-constexpr int kWarps = 32;
+constexpr Index kManyColumns = 4096;
 
 __device__ void store(const Gradient<float>& to, Index replica, Index j, float sum) {
   if (!to.wanted) return;
@@ -15,28 +17,47 @@ __device__ void store(const Gradient<float>& to, Index replica, Index j, float s
   *place = to.accumulate ? *place + sum : sum;
 }
 
-__global__ void __launch_bounds__(kColumns* kWarps) sum_partials(PartialSums p) {
-  __shared__ float warps[kWarps][kColumns];
+/// A block has 32 · kVec columns: warp w adds slices w, w + kWarps, ..., then the warps in order.
+template <int kVec, int kWarps>
+__global__ void __launch_bounds__(32 * kWarps) sum_partials(PartialSums p) {
+  __shared__ float warps[kWarps][32 * kVec];
   const int lane = threadIdx.x, warp = threadIdx.y;
   const Index count = p.first_count + p.second_count, replica = blockIdx.y;
-  const Index j = blockIdx.x * Index{kColumns} + lane;
-  float sum = 0;
+  const Index j = (blockIdx.x * Index{32} + lane) * kVec;
+  float sum[kVec] = {};
   if (j < count) {
     const float* from = p.parts + replica * p.slices * count + j;
 #pragma unroll 8
-    for (Index s = warp; s < p.slices; s += kWarps)
-      sum += from[s * count];
+    for (Index s = warp; s < p.slices; s += kWarps) {
+      float numbers[kVec];
+      load_numbers(from + s * count, numbers);
+#pragma unroll
+      for (int k = 0; k < kVec; ++k)
+        sum[k] += numbers[k];
+    }
   }
-  warps[warp][lane] = sum;
+  store_numbers(sum, &warps[warp][lane * kVec]);
   __syncthreads();
-  if (warp != 0 || j >= count) return;
+  const int mine = warp * 32 + lane;  // the column that this thread adds up
+  const Index column = blockIdx.x * Index{32 * kVec} + mine;
+  if (mine >= 32 * kVec || column >= count) return;
+  float total = warps[0][mine];
 #pragma unroll
   for (int k = 1; k < kWarps; ++k)
-    sum += warps[k][lane];
-  if (j < p.first_count)
-    store(p.first, replica, j, sum);
+    total += warps[k][mine];
+  if (column < p.first_count)
+    store(p.first, replica, column, total);
   else
-    store(p.second, replica, j - p.first_count, sum);
+    store(p.second, replica, column - p.first_count, total);
+}
+
+template <int kVec, int kWarps>
+void launch(const CudaCall& call, Index replicas, const PartialSums& sums) {
+  const Index count = sums.first_count + sums.second_count;
+  const dim3 blocks(static_cast<unsigned>((count + 32 * kVec - 1) / (32 * kVec)),
+                    static_cast<unsigned>(replicas));
+  sum_partials<kVec, kWarps><<<blocks, dim3(32, kWarps), 0, call.stream>>>(sums);
+  cuda_check_launch("sum_partials");
 }
 
 }  // namespace
@@ -44,10 +65,11 @@ __global__ void __launch_bounds__(kColumns* kWarps) sum_partials(PartialSums p) 
 void sum_partials_cuda(const CudaCall& call, Index replicas, const PartialSums& sums) {
   if (!sums.first.wanted && !sums.second.wanted) return;
   const Index count = sums.first_count + sums.second_count;
-  const dim3 blocks(static_cast<unsigned>((count + kColumns - 1) / kColumns),
-                    static_cast<unsigned>(replicas));
-  sum_partials<<<blocks, dim3(kColumns, kWarps), 0, call.stream>>>(sums);
-  cuda_check_launch("sum_partials");
+  const bool quads = count % 4 == 0 && reinterpret_cast<std::uintptr_t>(sums.parts) % 16 == 0;
+  if (quads && count >= kManyColumns)
+    launch<4, 8>(call, replicas, sums);
+  else
+    launch<1, 32>(call, replicas, sums);
 }
 
 }  // namespace recallbench

@@ -21,7 +21,7 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kStep = 16;             // rows that a block multiplies at a time
 constexpr int kStages = 4;            // steps that have room in shared memory
-constexpr Index kBlocks = 264;        // wanted of a replica: two for each multiprocessor
+constexpr Index kBlocks = 132;        // wanted of a replica: one for each multiprocessor
 constexpr Index kShortestSlice = 64;  // rows
 
 /// kOut x kIn of dweight for a block; of it a warp, one of 2 x 4, has kTall x kWide fragments.
