@@ -2,6 +2,8 @@
 // 0.5 MB. Latency decides, so 32 warps read different slices of the same 32 columns.
 #include "kernels/cuda/partial_sums.h"
 
+#include <functional>
+
 namespace recallbench {
 namespace {
 
@@ -39,15 +41,34 @@ __global__ void __launch_bounds__(kColumns* kWarps) sum_partials(PartialSums p) 
     store(p.second, replica, j - p.first_count, sum);
 }
 
-}  // namespace
+/// Whether both lie in the same memory: an operation has read one tensor twice.
+bool meet(const Gradient<float>& a, const Gradient<float>& b) {
+  if (!a.wanted || !b.wanted) return false;
+  const auto begins_within = [](const Batched<float>& x, const Batched<float>& y) {
+    const float* end = y.data + (y.rows - 1) * y.stride + y.cols;
+    return std::less_equal<>{}(y.data, x.data) && std::less<>{}(x.data, end);
+  };
+  return begins_within(a.view, b.view) || begins_within(b.view, a.view);
+}
 
-void sum_partials_cuda(const CudaCall& call, Index replicas, const PartialSums& sums) {
-  if (!sums.first.wanted && !sums.second.wanted) return;
+void launch(const CudaCall& call, Index replicas, const PartialSums& sums) {
   const Index count = sums.first_count + sums.second_count;
   const dim3 blocks(static_cast<unsigned>((count + kColumns - 1) / kColumns),
                     static_cast<unsigned>(replicas));
   sum_partials<<<blocks, dim3(kColumns, kWarps), 0, call.stream>>>(sums);
   cuda_check_launch("sum_partials");
+}
+
+}  // namespace
+
+void sum_partials_cuda(const CudaCall& call, Index replicas, const PartialSums& sums) {
+  if (!sums.first.wanted && !sums.second.wanted) return;
+  if (!meet(sums.first, sums.second)) return launch(call, replicas, sums);
+  PartialSums first = sums, second = sums;
+  first.second = {};
+  second.first = {};
+  launch(call, replicas, first);
+  launch(call, replicas, second);
 }
 
 }  // namespace recallbench
