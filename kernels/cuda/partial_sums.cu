@@ -5,6 +5,8 @@
 #include "kernels/cuda/elements.cuh"
 #include "kernels/cuda/partial_sums.h"
 
+#include <functional>
+
 namespace recallbench {
 namespace {
 
@@ -60,16 +62,35 @@ void launch(const CudaCall& call, Index replicas, const PartialSums& sums) {
   cuda_check_launch("sum_partials");
 }
 
-}  // namespace
+/// Whether both lie in the same memory: an operation has read one tensor twice.
+bool meet(const Gradient<float>& a, const Gradient<float>& b) {
+  if (!a.wanted || !b.wanted) return false;
+  const auto begins_within = [](const Batched<float>& x, const Batched<float>& y) {
+    const float* end = y.data + (y.rows - 1) * y.stride + y.cols;
+    return std::less_equal<>{}(y.data, x.data) && std::less<>{}(x.data, end);
+  };
+  return begins_within(a.view, b.view) || begins_within(b.view, a.view);
+}
 
-void sum_partials_cuda(const CudaCall& call, Index replicas, const PartialSums& sums) {
-  if (!sums.first.wanted && !sums.second.wanted) return;
+void launch(const CudaCall& call, Index replicas, const PartialSums& sums) {
   const Index count = sums.first_count + sums.second_count;
   const bool quads = count % 4 == 0 && reinterpret_cast<std::uintptr_t>(sums.parts) % 16 == 0;
   if (quads && count >= kManyColumns)
     launch<4, 8>(call, replicas, sums);
   else
     launch<1, 32>(call, replicas, sums);
+}
+
+}  // namespace
+
+void sum_partials_cuda(const CudaCall& call, Index replicas, const PartialSums& sums) {
+  if (!sums.first.wanted && !sums.second.wanted) return;
+  if (!meet(sums.first, sums.second)) return launch(call, replicas, sums);
+  PartialSums first = sums, second = sums;
+  first.second = {};
+  second.first = {};
+  launch(call, replicas, first);
+  launch(call, replicas, second);
 }
 
 }  // namespace recallbench
