@@ -13,10 +13,10 @@ struct PartialSums {
   Gradient<float> first, second;
 };
 
-/// first and second = Σ over the slices, or += that, in one kernel: for hundreds of slices, which
-/// sum_slices_cuda would walk one by one. Warp w of a block adds slices w, w + 32, ... and the 32
-/// sums are then added in order. Where both are gradients of one tensor, a kernel each, `first`
-/// first: the one adds to what the other wrote.
+/// first and second = Σ over the slices, or += that, in one kernel and in an order that the numbers
+/// of columns and slices fix: the warps of a block share the slices, and their sums are then added
+/// in order. Where both are gradients of one tensor, a kernel each, `first` first: the one adds to
+/// what the other wrote.
 void sum_partials_cuda(const CudaCall& call, Index replicas, const PartialSums& sums);
 
 }  // namespace recallbench

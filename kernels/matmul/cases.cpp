@@ -26,7 +26,7 @@ void append_matmul_cases(std::vector<OpCase>& cases) {
   add(513, 5, 1, false, true, false);  // a block of one row
   add(7, 5, 3, false, true, false);
   add(33, 17, 20, true, true, false);
-  add(5000, 6, 4, true, true, false);  // more rows than one partial sum takes
+  add(5000, 6, 4, true, true, false);    // more rows than one partial sum takes
   add(70, 100, 64, false, true, false);  // sizes around the tiles of weight gradients on a GPU
   add(129, 260, 200, true, true, false);
   add(515, 128, 384, true, true, false);
