@@ -18,12 +18,12 @@
 namespace {
 std::atomic<bool> counting{false};
 std::atomic<int> allocations{0};
-void count() {
-  if (counting) ++allocations;
-}
 }  // namespace
 
 #if RECALLBENCH_COUNTS
+static void count() {
+  if (counting) ++allocations;
+}
 // glibc's own functions under other names; these here stand before them for the whole process.
 extern "C" {
 void* __libc_malloc(std::size_t);
