@@ -37,6 +37,23 @@ __device__ inline void store_numbers(const float (&from)[kVec], float* to) {
   }
 }
 
+/// The same, or added to what is there.
+template <int kVec>
+__device__ inline void write_numbers(const float (&from)[kVec], bool accumulate, float* to) {
+  if (!accumulate) return store_numbers(from, to);
+  float sum[kVec];
+  load_numbers(to, sum);
+#pragma unroll
+  for (int k = 0; k < kVec; ++k)
+    sum[k] += from[k];
+  store_numbers(sum, to);
+}
+
+/// Where `kVec` numbers of a view begin.
+__device__ inline float* place_of(const Batched<float>& v, Index replica, Index row, Index col) {
+  return v.data + replica * v.replica_stride + row * v.stride + col;
+}
+
 /// Whether every row of the view can be read in pieces of four numbers. An empty view can.
 inline bool in_quads(const Batched<float>& v) {
   return v.data == nullptr || (reinterpret_cast<std::uintptr_t>(v.data) % 16 == 0 &&
@@ -62,19 +79,10 @@ __global__ void map_elements(Batched<float> a, Batched<float> b, Batched<float> 
   const Index replica = blockIdx.y;
   const Index row = i / per_row, col = Index{i % per_row} * kVec;
   float as[kVec], bs[kVec] = {}, ys[kVec];
-  load_numbers(a.data + replica * a.replica_stride + row * a.stride + col, as);
-  if (b.data != nullptr)
-    load_numbers(b.data + replica * b.replica_stride + row * b.stride + col, bs);
+  load_numbers(place_of(a, replica, row, col), as);
+  if (b.data != nullptr) load_numbers(place_of(b, replica, row, col), bs);
   f(static_cast<int>(replica), Index{i} * kVec, as, bs, ys);
-  float* place = y.data + replica * y.replica_stride + row * y.stride + col;
-  if (accumulate) {
-    float before[kVec];
-    load_numbers(place, before);
-#pragma unroll
-    for (int k = 0; k < kVec; ++k)
-      ys[k] += before[k];
-  }
-  store_numbers(ys, place);
+  write_numbers(ys, accumulate, place_of(y, replica, row, col));
 }
 
 }  // namespace detail

@@ -9,10 +9,6 @@
 namespace recallbench {
 namespace {
 
-__device__ float* place_of(const Batched<float>& v, int replica, Index row, Index col) {
-  return v.data + replica * v.replica_stride + row * v.stride + col;
-}
-
 /// x += branch ⊙ scale of the mask.
 template <int kVec>
 __device__ void add_branch(const DropoutOnDevice& mask, int replica, Index element,
@@ -107,19 +103,6 @@ struct Row {
   }
 };
 
-template <int kVec>
-__device__ void write(const Gradient<float>& to, int replica, Index row, Index col,
-                      const float (&numbers)[kVec]) {
-  float* place = place_of(to.view, replica, row, col);
-  if (!to.accumulate) return store_numbers(numbers, place);
-  float before[kVec];
-  load_numbers(place, before);
-#pragma unroll
-  for (int k = 0; k < kVec; ++k)
-    before[k] += numbers[k];
-  store_numbers(before, place);
-}
-
 /// parts [2, R, chunks, 2, D], unless null, gets each chunk's share of both norms' parameter
 /// gradients. A block is a chunk of `chunk` rows; blockIdx.y is the replica.
 template <class Tile>
@@ -170,14 +153,15 @@ __global__ void __launch_bounds__(kNormThreads)
     for (int item = 0; item < kItems; ++item) {
       const Index j = Tile::column(item);
       if (row >= last || j >= cols) continue;
-      if (dr.wanted) write(dr, replica, row, j, now.total[item]);
+      if (dr.wanted)
+        write_numbers(now.total[item], dr.accumulate, place_of(dr.view, replica, row, j));
       if (!dh.wanted) continue;
       float dbranch[kVec];
       dropout_scales(norms.mask[0], replica, row * cols + j, dbranch);
 #pragma unroll
       for (int k = 0; k < kVec; ++k)
         dbranch[k] *= now.total[item][k];
-      write(dh, replica, row, j, dbranch);
+      write_numbers(dbranch, dh.accumulate, place_of(dh.view, replica, row, j));
     }
   });
   if (parts == nullptr) return;

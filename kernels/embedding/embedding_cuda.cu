@@ -62,17 +62,9 @@ struct Sums {
   __device__ float* part(Index replica, Index chunk, int which, Index col) const {
     return parts + ((replica * chunks + chunk) * 2 + which) * dtable.view.cols + col;
   }
-  __device__ void add_to_table(Index replica, Index token, Index col, float (&sum)[kVec]) const {
-    float* place =
-        dtable.view.data + replica * dtable.view.replica_stride + token * dtable.view.stride + col;
-    if (dtable.accumulate) {
-      float before[kVec];
-      load_numbers(place, before);
-#pragma unroll
-      for (int k = 0; k < kVec; ++k)
-        sum[k] += before[k];
-    }
-    store_numbers(sum, place);
+  __device__ void add_to_table(Index replica, Index token, Index col,
+                               const float (&sum)[kVec]) const {
+    write_numbers(sum, dtable.accumulate, place_of(dtable.view, replica, token, col));
   }
 };
 

@@ -17,12 +17,12 @@ struct EmbeddingSource {
   __device__ void load(int replica, Index row, Index col, float (&to)[kVec]) const {
     float scales[kVec];
     const Index token = tokens[replica * stream.rows + row];
-    load_numbers(table.data + replica * table.replica_stride + token * table.stride + col, to);
+    load_numbers(place_of(table, replica, token, col), to);
     dropout_scales(mask, replica, row * stream.cols + col, scales);
 #pragma unroll
     for (int k = 0; k < kVec; ++k)
       to[k] *= scales[k];
-    store_numbers(to, stream.data + replica * stream.replica_stride + row * stream.stride + col);
+    store_numbers(to, place_of(stream, replica, row, col));
   }
 };
 

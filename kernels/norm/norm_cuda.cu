@@ -17,22 +17,19 @@ struct PlainSource {
   Batched<float> x;
   template <int kVec>
   __device__ void load(int replica, Index row, Index col, float (&to)[kVec]) const {
-    load_numbers(x.data + replica * x.replica_stride + row * x.stride + col, to);
+    load_numbers(place_of(x, replica, row, col), to);
   }
 };
 
 struct PlainSink {
   Gradient<float> dx;
-  __device__ float* place(int replica, Index row, Index col) const {
-    return dx.view.data + replica * dx.view.replica_stride + row * dx.view.stride + col;
-  }
   template <int kVec>
   __device__ void load(int replica, Index row, Index col, float (&to)[kVec]) const {
-    if (dx.wanted && dx.accumulate) load_numbers(place(replica, row, col), to);
+    if (dx.wanted && dx.accumulate) load_numbers(place_of(dx.view, replica, row, col), to);
   }
   template <int kVec>
   __device__ void store(int replica, Index row, Index col, const float (&from)[kVec]) const {
-    if (dx.wanted) store_numbers(from, place(replica, row, col));
+    if (dx.wanted) store_numbers(from, place_of(dx.view, replica, row, col));
   }
 };
 

@@ -47,15 +47,7 @@ __device__ void load_group(const Batched<float>& from, const RowGroup& at, Index
 template <int kVec>
 __device__ inline void write_group(const Gradient<float>& to, const RowGroup& at, Index column,
                                    const float (&numbers)[kVec]) {
-  if (!to.wanted) return;
-  float* place = at.at(to.view, column);
-  if (!to.accumulate) return store_numbers(numbers, place);
-  float before[kVec];
-  load_numbers(place, before);
-#pragma unroll
-  for (int k = 0; k < kVec; ++k)
-    before[k] += numbers[k];
-  store_numbers(before, place);
+  if (to.wanted) write_numbers(numbers, to.accumulate, at.at(to.view, column));
 }
 
 /// sums[j] = Σ over the block's groups, in order, of what their lanes have of column j < width. All

@@ -9,10 +9,6 @@
 namespace recallbench {
 namespace {
 
-__device__ float* place_of(const Batched<float>& v, int replica, Index row, Index col) {
-  return v.data + replica * v.replica_stride + row * v.stride + col;
-}
-
 struct ResidualSource {
   Batched<float> r, h, stream;
   DropoutOnDevice mask;
@@ -39,28 +35,14 @@ struct ResidualSink {
   }
   template <int kVec>
   __device__ void store(int replica, Index row, Index col, const float (&sum)[kVec]) const {
-    if (dr.wanted) write(dr, replica, row, col, sum);
+    if (dr.wanted) write_numbers(sum, dr.accumulate, place_of(dr.view, replica, row, col));
     if (!dh.wanted) return;
     float scales[kVec];
     dropout_scales(mask, replica, row * dstream.cols + col, scales);
 #pragma unroll
     for (int k = 0; k < kVec; ++k)
       scales[k] *= sum[k];
-    write(dh, replica, row, col, scales);
-  }
-
- private:
-  template <int kVec>
-  __device__ static void write(const Gradient<float>& to, int replica, Index row, Index col,
-                               const float (&numbers)[kVec]) {
-    float* place = place_of(to.view, replica, row, col);
-    if (!to.accumulate) return store_numbers(numbers, place);
-    float before[kVec];
-    load_numbers(place, before);
-#pragma unroll
-    for (int k = 0; k < kVec; ++k)
-      before[k] += numbers[k];
-    store_numbers(before, place);
+    write_numbers(scales, dh.accumulate, place_of(dh.view, replica, row, col));
   }
 };
 

@@ -123,17 +123,8 @@ __global__ void __launch_bounds__(kThreads)
       const float step = xs[i + 1][k] - (t == 0 ? 0.0f : xs[i][k]);
       sum[k] += s.of_previous ? -d * step : d * step;
     }
-    if (dx.wanted && at.has(s, i)) {
-      float* place = at.at(dx.view, Index{at.first} + i);
-      if (dx.accumulate) {
-        float before[kVec];
-        load_numbers(place, before);
-#pragma unroll
-        for (int k = 0; k < kVec; ++k)
-          back[k] += before[k];
-      }
-      store_numbers(back, place);
-    }
+    if (dx.wanted && at.has(s, i))
+      write_numbers(back, dx.accumulate, at.at(dx.view, Index{at.first} + i));
     t = last ? 0 : t + 1;
   }
   if (parts == nullptr) return;
