@@ -77,6 +77,8 @@ struct TaskEntry {
   std::function<SegmentData(Options& options, std::uint32_t seed, std::mt19937& fillers,
                             std::int64_t num_examples)>
       generate_compat;
+  /// How many words of `fillers` that takes: so that segments can be made side by side.
+  std::function<std::int64_t(Options& options, std::int64_t num_examples)> compat_filler_words;
 };
 
 using TaskRegistry = Registry<TaskEntry>;

@@ -1,6 +1,9 @@
 #include "sweeps/train/run_data.h"
 
 #include <algorithm>
+#include <optional>
+
+#include "tasks/for_blocks.h"
 
 namespace recallbench {
 namespace {
@@ -22,24 +25,50 @@ std::vector<RunSegment> native_segments(const std::vector<SegmentConfig>& config
   return segments;
 }
 
-std::vector<RunSegment> compat_segments(const std::vector<SegmentConfig>& configs,
-                                        const std::vector<std::uint32_t>& seeds,
-                                        std::mt19937& fillers) {
-  std::vector<RunSegment> segments;
-  for (std::size_t i = 0; i < configs.size(); ++i) {
-    const TaskEntry& entry = builtin_tasks().find(configs[i].task);
+/// Training and test segments as the reference makes them: one after the other, but only the engine
+/// of fillers goes on from one to the next, and how far is known before.
+RunData compat_data(const TaskConfig& task, int threads) {
+  const auto data_seed = static_cast<std::uint32_t>(task.data_seed);
+  const CompatSeeds seeds = compat_segment_seeds(data_seed, task.train.size(), task.test.size());
+  struct Work {
+    const SegmentConfig* config;
+    std::uint32_t seed;
+    std::mt19937 fillers;
+    std::optional<RunSegment> made;
+  };
+  std::vector<Work> all;
+  std::mt19937 fillers(data_seed);
+  const auto add = [&](const SegmentConfig& config, std::uint32_t seed) {
+    const TaskEntry& entry = builtin_tasks().find(config.task);
     if (!entry.generate_compat)
       fail(ErrorKind::usage, "data",
            "task '{}' has no reference to be compatible with; leave "
            "compat = \"zoology\" out",
-           configs[i].task);
-    Options options = options_of(configs[i]), again = options_of(configs[i]);
-    const auto task = entry.make(options);
-    segments.push_back({Dataset(task->shape(), entry.generate_compat(again, seeds[i], fillers,
-                                                                     configs[i].num_examples)),
-                        task->slices(), task->chance()});
-  }
-  return segments;
+           config.task);
+    Options options = options_of(config);
+    all.push_back({&config, seed, fillers, std::nullopt});
+    fillers.discard(
+        static_cast<unsigned long long>(entry.compat_filler_words(options, config.num_examples)));
+  };
+  for (std::size_t i = 0; i < task.train.size(); ++i)
+    add(task.train[i], seeds.train[i]);
+  for (std::size_t i = 0; i < task.test.size(); ++i)
+    add(task.test[i], seeds.test[i]);
+  for_blocks(static_cast<std::int64_t>(all.size()), threads, [&](std::int64_t block) {
+    Work& work = all[static_cast<std::size_t>(block)];
+    const auto made = make_task(*work.config);
+    Options options = options_of(*work.config);
+    work.made = RunSegment{
+        Dataset(made->shape(),
+                builtin_tasks()
+                    .find(work.config->task)
+                    .generate_compat(options, work.seed, work.fillers, work.config->num_examples)),
+        made->slices(), made->chance()};
+  });
+  RunData data;
+  for (std::size_t i = 0; i < all.size(); ++i)
+    (i < task.train.size() ? data.train : data.test).push_back(std::move(*all[i].made));
+  return data;
 }
 
 }  // namespace
@@ -61,15 +90,7 @@ std::string data_key(const RunConfig& config) {
 
 RunData make_run_data(const RunConfig& config, int threads) {
   const TaskConfig& task = config.task;
-  if (config.model.zoology) {
-    const auto data_seed = static_cast<std::uint32_t>(task.data_seed);
-    const CompatSeeds seeds = compat_segment_seeds(data_seed, task.train.size(), task.test.size());
-    std::mt19937 fillers(data_seed);
-    RunData data;
-    data.train = compat_segments(task.train, seeds.train, fillers);
-    data.test = compat_segments(task.test, seeds.test, fillers);
-    return data;
-  }
+  if (config.model.zoology) return compat_data(task, threads);
   return {native_segments(task.train, config.seed, Split::train, threads),
           native_segments(task.valid.empty() ? task.test : task.valid, task.test_seed, Split::valid,
                           threads),

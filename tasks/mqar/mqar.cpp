@@ -148,6 +148,10 @@ void register_mqar(TaskRegistry& registry) {
                              std::int64_t num_examples) {
     return generate_mqar_compat(read_mqar_params(options), seed, fillers, num_examples);
   };
+  entry.compat_filler_words = [](Options& options, std::int64_t num_examples) {
+    const MqarParams params = read_mqar_params(options);
+    return params.filler == Filler::uniform ? num_examples * params.input_seq_len : 0;
+  };
   registry.add("mqar", std::move(entry));
 }
 

@@ -82,11 +82,13 @@ TEST(MqarCompat, FillersGoOnFromSegmentToSegment) {
   const auto& entry = builtin_tasks().find("mqar");
   std::mt19937 once(5), twice(5);
   entry.generate_compat(options, 1, once, 3);
+  EXPECT_EQ(entry.compat_filler_words(options, 3), 3 * 16);
   twice.discard(3 * 16);
   EXPECT_EQ(once, twice);
   options.set("filler", std::string("zero"));
   entry.generate_compat(options, 1, once, 3);
-  EXPECT_EQ(once, twice);  // zero fillers take no word
+  EXPECT_EQ(entry.compat_filler_words(options, 3), 0);
+  EXPECT_EQ(once, twice);
 }
 
 TEST(MqarCompat, FirstExamplesDependOnTheirNumber) {

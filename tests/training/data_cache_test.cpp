@@ -57,6 +57,26 @@ std::vector<std::int32_t> numbers(const RunData& data) {
   return all;
 }
 
+TEST(CompatData, MadeSideBySideIsWhatOneEngineOfFillersGives) {
+  const RunConfig config = compat_run("1");
+  const auto data_seed = static_cast<std::uint32_t>(config.task.data_seed);
+  const CompatSeeds seeds = compat_segment_seeds(data_seed, 2, 1);
+  std::mt19937 fillers(data_seed);
+  RunData expected;
+  const auto add = [&](const SegmentConfig& segment, std::uint32_t seed, RunData& to, bool train) {
+    Options options("task 'mqar'", segment.options);
+    const auto task = make_task(segment);
+    const SegmentData made =
+        builtin_tasks().find("mqar").generate_compat(options, seed, fillers, segment.num_examples);
+    (train ? to.train : to.test).push_back({Dataset(task->shape(), made), task->slices(), 0.0});
+  };
+  add(config.task.train[0], seeds.train[0], expected, true);
+  add(config.task.train[1], seeds.train[1], expected, true);
+  add(config.task.test[0], seeds.test[0], expected, false);
+  for (const int threads : {1, 3})
+    EXPECT_EQ(numbers(make_run_data(config, threads)), numbers(expected)) << threads;
+}
+
 TEST(DataCache, HoldsTheDataThatAreMade) {
   std::string folder = (fs::temp_directory_path() / "recallbench-cache-XXXXXX").string();
   ASSERT_NE(mkdtemp(folder.data()), nullptr);
