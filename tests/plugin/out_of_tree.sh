@@ -36,6 +36,9 @@ recallbench() { "$scratch/moved/bin/recallbench" --plugin "$plugin" "$@"; }
 recallbench list mixers >listed
 grep -q "^leaky_average .*$plugin" listed || fail 'it is not listed with its file'
 recallbench check leaky_average
+if grep -q 'RECALLBENCH_CUDA:BOOL=ON' "$build/CMakeCache.txt" && command -v nvidia-smi >/dev/null; then
+  recallbench check leaky_average --device cuda
+fi
 recallbench sweep leaky_average/recipe.toml --out swept --jobs 2 --quiet
 grep -q 'leaky average' swept/frontier.csv || fail 'frontier.csv does not name it'
 grep -q 'leaky average' swept/summary.csv || fail 'summary.csv does not name it'

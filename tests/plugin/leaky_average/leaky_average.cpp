@@ -1,3 +1,5 @@
+#include "leaky_average_cuda.h"
+
 #include <cmath>
 
 #include "kernels/elementwise/elementwise.h"
@@ -12,11 +14,12 @@ using namespace recallbench;
 /// h[t] = a ⊙ h[t-1] + (1 - a) ⊙ x[t] of x [R, B, L, D] with a [R, 1, D] → h [R, B, L, D].
 class LeakyAverage : public TypedOperation<LeakyAverage> {
  public:
-  LeakyAverage(const Tensor& x, const Tensor& a) : length_(x.shape[2]) {
+  LeakyAverage(const Tensor& x, const Tensor& a, Device device) : length_(x.shape[2]) {
     reads(x, InBackward::read);
     reads(a, InBackward::read);
     writes(x.shape, InBackward::read);
-    needs_scratch(0, x.cols());
+    const Index examples = x.shape[1];
+    needs_scratch(0, device == Device::cuda ? x.shape.replicas() * examples * x.cols() : x.cols());
   }
   std::string_view name() const override { return "leaky_average"; }
 
@@ -58,6 +61,16 @@ class LeakyAverage : public TypedOperation<LeakyAverage> {
     }
   }
 
+  void forward_cuda(Execution& e) {
+    leaky_average_cuda(e.cuda(), length_, e.input<float>(0), e.input<float>(1), e.output<float>(0));
+  }
+  void backward_cuda(Execution& e) {
+    leaky_average_backward_cuda(e.cuda(), length_, e.input<float>(0), e.input<float>(1),
+                                e.output<float>(0), e.output_gradient<float>(0),
+                                e.input_gradient<float>(0), e.input_gradient<float>(1),
+                                e.scratch<float>());
+  }
+
  private:
   Index length_;
 };
@@ -93,7 +106,7 @@ class LeakyMixer : public SequenceMixer {
   }
   Tensor forward(Forward& f, const Tensor& x) const override {
     const Tensor a = activate(f.graph(), Activation::sigmoid, f.parameter(logit_));
-    const Tensor h = f.graph().add(std::make_unique<LeakyAverage>(x, a))[0];
+    const Tensor h = f.graph().add(std::make_unique<LeakyAverage>(x, a, f.graph().device()))[0];
     return linear(f.graph(), h, f.parameter(weight_));
   }
   std::unique_ptr<Decoder> decoder(const HostParameters& parameters, Index) const override {
