@@ -1,10 +1,8 @@
 #include "tests/analysis/support.h"
 
 #include <fmt/format.h>
-#include <stdlib.h>
 
 #include <cctype>
-#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <vector>
@@ -49,17 +47,6 @@ SummaryRow diverged(SummaryRow run) {
   run.valid_accuracy = run.valid_loss = run.test_accuracy = run.test_loss = SummaryRow::kNone;
   run.slices.clear();
   return run;
-}
-
-TemporaryFolder::TemporaryFolder() {
-  std::string name = testing::TempDir() + "recallbench-analysis-XXXXXX";
-  if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp " + name);
-  path_ = name;
-}
-
-TemporaryFolder::~TemporaryFolder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
 }
 
 void write_text(const std::string& path, std::string_view text) {

@@ -8,6 +8,7 @@
 
 #include "analysis/summary.h"
 #include "kernels/base/error.h"
+#include "tests/base/temporary_folder.h"
 
 namespace recallbench {
 
@@ -18,20 +19,6 @@ SummaryRow make_run(const std::string& family, double learning_rate, std::uint64
 
 /// The same run as one that diverged: without results.
 SummaryRow diverged(SummaryRow run);
-
-/// An empty folder that is removed with everything in it.
-class TemporaryFolder {
- public:
-  TemporaryFolder();
-  ~TemporaryFolder();
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 void write_text(const std::string& path, std::string_view text);
 std::string read_text(const std::string& path);

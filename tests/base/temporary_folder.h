@@ -1,6 +1,5 @@
 #pragma once
 
-#include <gtest/gtest.h>
 #include <stdlib.h>
 
 #include <algorithm>
@@ -11,13 +10,13 @@
 
 namespace recallbench {
 
-/// A fresh folder that goes with the object.
+/// A fresh folder under the system's temporary folder, removed with the object.
 class TemporaryFolder {
  public:
   TemporaryFolder() {
-    std::string name = testing::TempDir() + "/recallbench_XXXXXX";
-    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
-    path_ = name;
+    const auto place = std::filesystem::temp_directory_path() / "recallbench-test-XXXXXX";
+    path_ = place.string();
+    if (::mkdtemp(path_.data()) == nullptr) throw std::runtime_error("cannot make " + path_);
   }
   ~TemporaryFolder() {
     std::error_code ignored;

@@ -1,17 +1,13 @@
 // Whole runs on the GPU: the same bits again, interrupted, and in populations; like the CPU's.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <filesystem>
-
 #include "kernels/cuda/runtime.h"
 #include "sweeps/config/recipe.h"
 #include "sweeps/train/metrics_json.h"
+#include "tests/base/temporary_folder.h"
 
 namespace recallbench {
 namespace {
-
-namespace fs = std::filesystem;
 
 class CudaTrainRun : public ::testing::TestWithParam<std::string> {
  protected:
@@ -68,20 +64,18 @@ TEST_P(CudaTrainRun, SameBitsTenTimesAndInAPopulation) {
 TEST_P(CudaTrainRun, InterruptedAndResumedItEndsWithTheSameBits) {
   const RunConfig config = small_run(GetParam());
   const std::string undisturbed = text(train_run(config, on_gpu()));
-  std::string folder = (fs::temp_directory_path() / "recallbench-cuda-XXXXXX").string();
-  ASSERT_NE(mkdtemp(folder.data()), nullptr);
+  const TemporaryFolder folder;
   RunResult result;
   int processes = 0;
   do {
     TrainHooks hooks = on_gpu();
-    hooks.checkpoint_directory = folder;
+    hooks.checkpoint_directory = folder.path();
     hooks.stop_requested = [polls = 0]() mutable { return polls++ == 1; };
     result = train_run(config, hooks);
     ASSERT_LT(++processes, 50);
   } while (result.status == "interrupted");
   EXPECT_EQ(text(result), undisturbed);
   EXPECT_GT(processes, 2);
-  fs::remove_all(folder);
 }
 
 // Rounding differs, so do single answers: what is learned is the same.

@@ -8,15 +8,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <stdexcept>
 
 namespace recallbench {
 namespace {
-
-namespace fs = std::filesystem;
 
 [[noreturn]] void execute(const std::vector<std::string>& command, const ProcessOptions& options,
                           const std::string& folder) {
@@ -47,17 +44,6 @@ namespace fs = std::filesystem;
 }
 
 }  // namespace
-
-TemporaryFolder::TemporaryFolder() {
-  std::string pattern = (fs::temp_directory_path() / "recallbench-test-XXXXXX").string();
-  if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("cannot make " + pattern);
-  path_ = pattern;
-}
-
-TemporaryFolder::~TemporaryFolder() {
-  std::error_code ignored;
-  fs::remove_all(path_, ignored);
-}
 
 Process::Process(const std::vector<std::string>& command, const ProcessOptions& options) {
   write_text(folder_ / "in", options.input);

@@ -7,21 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "tests/base/temporary_folder.h"
+
 namespace recallbench {
-
-/// A folder of its own under the system's temporary folder, removed with its holder.
-class TemporaryFolder {
- public:
-  TemporaryFolder();
-  ~TemporaryFolder();
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  const std::string& path() const { return path_; }
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
 
 /// How a program ended.
 struct Ended {

@@ -7,6 +7,7 @@
 
 #include "sweeps/config/recipe.h"
 #include "sweeps/train/run_data.h"
+#include "tests/base/temporary_folder.h"
 
 namespace recallbench {
 namespace {
@@ -78,8 +79,8 @@ TEST(CompatData, MadeSideBySideIsWhatOneEngineOfFillersGives) {
 }
 
 TEST(DataCache, HoldsTheDataThatAreMade) {
-  std::string folder = (fs::temp_directory_path() / "recallbench-cache-XXXXXX").string();
-  ASSERT_NE(mkdtemp(folder.data()), nullptr);
+  const TemporaryFolder temporary;
+  const std::string& folder = temporary.path();
   const RunConfig config = compat_run("1");
   const auto expected = numbers(make_run_data(config, 1));
   EXPECT_EQ(numbers(cached_run_data(config, 1, folder)), expected);  // made and kept
@@ -102,7 +103,6 @@ TEST(DataCache, HoldsTheDataThatAreMade) {
   EXPECT_EQ(numbers(cached_run_data(config, 1, folder)), expected);
   std::ofstream(files()[0]) << "not one of ours";
   EXPECT_EQ(numbers(cached_run_data(config, 1, folder)), expected);
-  fs::remove_all(folder);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include "sweeps/config/recipe.h"
 #include "sweeps/train/metrics_json.h"
+#include "tests/base/temporary_folder.h"
 
 namespace recallbench {
 namespace {
@@ -66,31 +67,17 @@ TEST(TrainRun, SameBitsInAPopulation) {
   EXPECT_FALSE(same_shape(small_run({"model.d_model=32"}), configs[0]));
 }
 
-class Folder {
- public:
-  Folder() {
-    std::string name = (fs::temp_directory_path() / "recallbench-train-XXXXXX").string();
-    path_ = mkdtemp(name.data());
-  }
-  ~Folder() { fs::remove_all(path_); }
-  std::string text() const { return path_.string(); }
-  fs::path operator/(const char* name) const { return path_ / name; }
-
- private:
-  fs::path path_;
-};
-
 TEST(TrainRun, InterruptedAtEveryFewStepsItEndsWithTheSameBits) {
   const RunConfig config = small_run();
   const std::string undisturbed = text(train_run(config, {}));
   for (const int every : {1, 4, 16, 17}) {
-    const Folder folder;
+    const TemporaryFolder folder;
     RunResult result;
     int processes = 0;
     do {
       int steps = 0;
       TrainHooks hooks;
-      hooks.checkpoint_directory = folder.text();
+      hooks.checkpoint_directory = folder.path();
       hooks.stop_requested = [&] { return steps++ == every; };
       result = train_run(config, hooks);
       ASSERT_LT(++processes, 200);
@@ -106,10 +93,10 @@ TEST(TrainRun, APopulationResumesInOtherPopulations) {
   std::vector<std::string> expected;
   for (const RunConfig& config : configs)
     expected.push_back(text(train_run(config, {})));
-  const Folder folders[3];
+  const TemporaryFolder folders[3];
   const auto member = [&](std::size_t i, int stop_after) {
     TrainHooks hooks;
-    hooks.checkpoint_directory = folders[i].text();
+    hooks.checkpoint_directory = folders[i].path();
     hooks.stop_requested = [steps = 0, stop_after]() mutable { return steps++ == stop_after; };
     return TrainMember{&configs[i], hooks};
   };
@@ -123,25 +110,25 @@ TEST(TrainRun, APopulationResumesInOtherPopulations) {
 TEST(TrainRun, ADamagedCheckpointGivesWayToTheOneBefore) {
   const RunConfig config = small_run();
   const std::string undisturbed = text(train_run(config, {}));
-  const Folder folder;
+  const TemporaryFolder folder;
   for (int stop = 0; stop < 2; ++stop) {
     int steps = 0;
     TrainHooks hooks;
-    hooks.checkpoint_directory = folder.text();
+    hooks.checkpoint_directory = folder.path();
     hooks.stop_requested = [&] { return steps++ == 5; };
     EXPECT_EQ(train_run(config, hooks).status, "interrupted");
   }
   std::ofstream(folder / "checkpoint.safetensors") << "torn";
   TrainHooks hooks;
-  hooks.checkpoint_directory = folder.text();
+  hooks.checkpoint_directory = folder.path();
   EXPECT_EQ(text(train_run(config, hooks)), undisturbed);
 }
 
 TEST(TrainRun, ACheckpointOfAnotherRunIsNotTaken) {
-  const Folder folder;
+  const TemporaryFolder folder;
   int steps = 0;
   TrainHooks hooks;
-  hooks.checkpoint_directory = folder.text();
+  hooks.checkpoint_directory = folder.path();
   hooks.stop_requested = [&] { return steps++ == 5; };
   train_run(small_run({"seed=2"}), hooks);
   hooks.stop_requested = nullptr;
