@@ -237,7 +237,12 @@ TEST_F(FakeSweep, InjectedFaultsLoseNothing) {
       EXPECT_EQ(leftovers(results), std::vector<std::string>()) << fault << n;
     }
   }
-  EXPECT_GE(hit, 6);  // of 15: the others meet calls whose failure does not matter
+#if defined(__SANITIZE_ADDRESS__)
+  constexpr int kLeast = 6;  // some of its own calls are hit
+#else
+  constexpr int kLeast = 8;
+#endif
+  EXPECT_GE(hit, kLeast);  // of 15: the others meet calls whose failure does not matter
 }
 
 }  // namespace
