@@ -1,16 +1,22 @@
 #include "sweeps/run/schedule.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 namespace recallbench {
 namespace {
 
-// On an H200, at batch 256 and d 64 to 128, four runs together take 0.65 to 0.72 of the time that
-// they take one after another at 64 tokens, 0.82 to 0.86 at 256; twelve a tenth less than that
-// (results/measured/based-figure2). Four keep what a stopped run wastes, and what a crash costs,
-// low.
-constexpr std::int64_t kGpuPopulation = 4;
+// What a training step of R runs took on an H200 (results/measured/based-figure2, four models, R of
+// 1, 4 and 12, batches of 32 x 32 to 256 x 256 tokens): kFixedMs + R w, with w about the step's
+// floating-point operations, as estimated here, at kStepRate. More runs share the fixed part,
+// until it is kFixedShare of the whole or kMostRuns, the most that was measured, train together:
+// a population wastes more than a run when it is stopped or crashes. kLeastRuns gained an eighth
+// in the longest step measured.
+constexpr double kFixedMs = 0.17;
+constexpr double kStepRate = 2e11;  // a millisecond
+constexpr double kFixedShare = 0.05;
+constexpr std::int64_t kLeastRuns = 4, kMostRuns = 12;
 
 /// Length taken for tasks that have no `input_seq_len` (a user's own files).
 constexpr double kUnknownLength = 256;
@@ -31,19 +37,33 @@ double segment_work(const ModelConfig& model, const SegmentConfig& segment) {
   return static_cast<double>(segment.num_examples) * (length * layers + head);
 }
 
+/// Of an epoch, forward and backward.
+double epoch_work(const RunConfig& config) {
+  double forward = 0;
+  for (const SegmentConfig& segment : config.task.train)
+    forward += segment_work(config.model, segment);
+  return 3 * forward;
+}
+
 }  // namespace
 
 double estimated_work(const RunConfig& config) {
-  double forward = 0;
-  for (const SegmentConfig& segment : config.task.train)
-    forward += 3 * segment_work(config.model, segment);
+  double epoch = epoch_work(config);
   for (const SegmentConfig& segment : config.task.valid)
-    forward += segment_work(config.model, segment);
-  return forward * static_cast<double>(config.train.max_epochs);
+    epoch += segment_work(config.model, segment);
+  return epoch * static_cast<double>(config.train.max_epochs);
 }
 
-std::int64_t population_size(const RunConfig&, Device device) {
-  return device == Device::cpu ? 1 : kGpuPopulation;
+std::int64_t population_size(const RunConfig& config, Device device) {
+  if (device == Device::cpu) return 1;
+  double examples = 0;
+  for (const SegmentConfig& segment : config.task.train)
+    examples += static_cast<double>(segment.num_examples);
+  const double batch = static_cast<double>(config.task.train_batch_size);
+  const double step_ms = epoch_work(config) / kStepRate * batch / std::max(examples, batch);
+  const double runs = kFixedMs * (1 - kFixedShare) / kFixedShare / step_ms;
+  return static_cast<std::int64_t>(
+      std::clamp(std::ceil(runs), double{kLeastRuns}, double{kMostRuns}));
 }
 
 std::vector<std::size_t> longest_first(const std::vector<double>& work) {

@@ -219,5 +219,21 @@ TEST(Schedule, WorkGrowsWithEveryDimension) {
   EXPECT_EQ(estimated_work(later), 2 * work);
 }
 
+TEST(Schedule, ShortStepsTrainInLargePopulations) {
+  RunConfig run;
+  run.model.d_model = 128;
+  run.task.train_batch_size = 32;
+  run.task.train = {
+      {"mqar", {{"input_seq_len", std::int64_t{32}}, {"num_kv_pairs", std::int64_t{4}}}, 1000, ""}};
+  EXPECT_EQ(population_size(run, Device::cpu), 1);
+  EXPECT_EQ(population_size(run, Device::cuda), 12);
+  run.task.train_batch_size = 256;  // a step of 0.1 ms by the model's operations
+  run.task.train[0].options["input_seq_len"] = std::int64_t{64};
+  run.model.vocab_size = 8192;
+  EXPECT_GT(population_size(run, Device::cuda), 4);
+  run.task.train[0].options["input_seq_len"] = std::int64_t{256};
+  EXPECT_EQ(population_size(run, Device::cuda), 4);
+}
+
 }  // namespace
 }  // namespace recallbench
