@@ -1,0 +1,252 @@
+#pragma once
+
+#include "kernels/selective_scan/scan.cuh"
+
+// A chunk of selective_scan backward, of one thread.
+
+namespace recallbench {
+
+inline constexpr int kScanPiece = 4;  // tokens whose states are in registers
+inline constexpr int kScanPieces = kScanChunk / kScanPiece;
+
+template <int P>
+using ScanBackPlace = ScanPlace<P, true>;
+
+/// Shared memory of a block.
+template <int P>
+struct alignas(16) ScanBackChunk {
+  static constexpr int kWidth = ScanTile<P>::kWidth, kValues = ScanTile<P>::kValues;
+  static constexpr int kWarps = ScanTile<P>::kWarps;
+  /// Of a warp and a piece: the states before it, until they are read; then the warp's shares of db
+  /// and dc.
+  union Slot {
+    float4 states[kValues / 4][32];
+    float tokens[kScanPiece][2][kWidth];
+  };
+
+  float2 delta_u[kScanChunk][kScanChannels];   // Δ and Δ x
+  alignas(16) float b[2][kScanChunk][kWidth];  // the second as ScanPlace::swapped has it
+  alignas(16) float c[2][kScanChunk][kWidth];
+  Slot slots[kWarps][kScanPieces];
+  float dy[kScanChunk][kScanChannels];
+};
+
+/// v[i] += the partner's, of the lane 4 kBit away. With N even: each gets one half of the sums, the
+/// upper lane the upper.
+template <int N, int kBit>
+__device__ void scan_sum_of_two(int place, float (&v)[N], float (&to)[N % 2 == 0 ? N / 2 : N]) {
+  if constexpr (N % 2 != 0) {
+#pragma unroll
+    for (int i = 0; i < N; ++i)
+      to[i] = v[i] + __shfl_xor_sync(kScanLanes, v[i], kBit * kScanGroups);
+  } else {
+    const bool upper = place & kBit;
+#pragma unroll
+    for (int i = 0; i < N / 2; ++i) {
+      const float keep = upper ? v[i + N / 2] : v[i], send = upper ? v[i] : v[i + N / 2];
+      to[i] = keep + __shfl_xor_sync(kScanLanes, send, kBit * kScanGroups);
+    }
+  }
+}
+
+/// The warp's shares of db and dc of one token, v: the thread's of all its states, in its order.
+/// The sums over the eight places are first shared by halves of the states, of which the lower half
+/// in a lane's order is its own; then by db and dc; then by halves again.
+template <int P>
+__device__ void scan_store_token(float (&v)[2][P], const ScanBackPlace<P>& at,
+                                 float (*to)[kScanGroups * P]) {
+  constexpr int kHalf = P % 2 == 0 ? P / 2 : P, kLast = kHalf % 2 == 0 ? kHalf / 2 : kHalf;
+  float half[2 * kHalf], mine[kHalf], last[kLast];
+#pragma unroll
+  for (int i = 0; i < 2; ++i)
+#pragma unroll
+    for (int p = 0; p < kHalf; ++p) {
+      const float send = v[i][P % 2 == 0 ? p + kHalf : p];
+      half[i * kHalf + p] = v[i][p] + __shfl_xor_sync(kScanLanes, send, 4 * kScanGroups);
+    }
+  scan_sum_of_two<2 * kHalf, 2>(at.place, half, mine);
+  scan_sum_of_two<kHalf, 1>(at.place, mine, last);
+  if ((P % 2 != 0 && at.place & 4) || (kHalf % 2 != 0 && at.place & 1)) return;  // another's sums
+  const int first = kHalf % 2 == 0 && at.place & 1 ? kLast : 0;
+#pragma unroll
+  for (int m = 0; m < kLast; ++m)
+    to[at.place / 2 % 2][at.state(first + m)] = last[m];
+}
+
+/// What a thread reads of a token for its channels and states.
+template <int P>
+struct ScanToken {
+  static constexpr int kChannels = ScanTile<P>::kChannels;
+  float delta[kChannels], u[kChannels], b[P];
+
+  __device__ ScanToken(const ScanBackChunk<P>& chunk, const ScanBackPlace<P>& at, int i) {
+    scan_read(chunk.b[at.swapped()][i] + at.group * P, b);
+#pragma unroll
+    for (int k = 0; k < kChannels; ++k) {
+      const float2 v = chunk.delta_u[i][at.column[k]];
+      delta[k] = v.x, u[k] = v.y;
+    }
+  }
+};
+
+/// A chunk's rows of x, dt, dx and ddt at a thread's column[0], whose sums over states it gets.
+struct ScanBackRows {
+  const float *x, *dt;
+  float *dx, *ddt;
+  int x_stride, dt_stride, dx_stride, ddt_stride, count;
+  bool add_x, add_dt;
+  float d;  // 0 after the first launch
+
+  template <int P>
+  __device__ ScanBackRows(const ScanSize& s, const ScanBackPlace<P>& at, Index t, bool first_states,
+                          const ScanViews<float>& in, const ScanGradients<float>& out) {
+    const Index row = at.row + t, channel = at.channel(0);
+    x = scan_row(in.x, at.replica, row) + channel;
+    dt = scan_row(in.dt, at.replica, row) + channel;
+    dx = out.x.wanted ? scan_row(out.x.view, at.replica, row) + channel : nullptr;
+    ddt = out.dt.wanted ? scan_row(out.dt.view, at.replica, row) + channel : nullptr;
+    x_stride = static_cast<int>(in.x.stride);
+    dt_stride = static_cast<int>(in.dt.stride);
+    dx_stride = static_cast<int>(out.x.view.stride);
+    ddt_stride = static_cast<int>(out.dt.view.stride);
+    count = channel < s.channels ? static_cast<int>(min(s.length - t, Index{kScanChunk})) : 0;
+    add_x = out.x.accumulate || !first_states;
+    add_dt = out.dt.accumulate || !first_states;
+    d = first_states && count > 0 ? scan_row(in.d, at.replica, 0)[channel] : 0.0f;
+  }
+
+  /// dx = Δ r + d dy and ddt = softplus'(dt) (x r + ln 2 q) of row i, where it exists.
+  __device__ void store(int i, float x_i, float dt_i, float delta, float dy, float r,
+                        float q) const {
+    if (i >= count) return;
+    if (dx != nullptr) {
+      float* to = dx + i * dx_stride;
+      const float value = delta * r + d * dy;
+      *to = add_x ? *to + value : value;
+    }
+    if (ddt != nullptr) {
+      float* to = ddt + i * ddt_stride;
+      const float value = scan_slope(dt_i) * (x_i * r + kLn2 * q);
+      *to = add_dt ? *to + value : value;
+    }
+  }
+};
+
+/// A thread's states on their way back: number k P + p is state p of channel k.
+template <int P>
+struct ScanBackLane {
+  static constexpr int kChannels = ScanTile<P>::kChannels, kTokens = ScanTile<P>::kTokens;
+  static constexpr int kValues = ScanTile<P>::kValues;
+  float a2[kValues], g[kValues] = {}, da[kValues] = {};
+
+  __device__ void step(const ScanToken<P>& token, const float (&h)[kValues], float (&a)[kValues],
+                       float (&next)[kValues]) const {
+#pragma unroll
+    for (int k = 0; k < kChannels; ++k)
+#pragma unroll
+      for (int p = 0; p < P; ++p) {
+        const int e = k * P + p;
+        a[e] = scan_exp2(token.delta[k] * a2[e]);
+        next[e] = a[e] * h[e] + token.u[k] * token.b[p];
+      }
+  }
+
+  /// The states before each piece from h, that before the chunk; h to that before the last piece.
+  __device__ void fill_starts(ScanBackChunk<P>& chunk, const ScanBackPlace<P>& at,
+                              float (&h)[kValues]) const {
+    for (int piece = 0; piece + 1 < kScanPieces; ++piece) {
+      auto& to = chunk.slots[threadIdx.x / 32][piece].states;
+#pragma unroll
+      for (int e = 0; e < kValues; e += 4)
+        to[e / 4][threadIdx.x % 32] = make_float4(h[e], h[e + 1], h[e + 2], h[e + 3]);
+#pragma unroll
+      for (int j = 0; j < kScanPiece; ++j) {
+        float a[kValues];
+        step(ScanToken<P>(chunk, at, piece * kScanPiece + j), h, a, h);
+      }
+    }
+  }
+
+  /// Token i back: `before` and `after` it are the states, `a` the decays. r = Σ_n g b and
+  /// q = Σ_n m a2, with m = g ⊙ (what h_{t-1} brings to h_t), are the thread's shares.
+  __device__ void step_back(const ScanBackChunk<P>& chunk, const ScanBackPlace<P>& at, int i,
+                            const float (&a)[kValues], const float (&before)[kValues],
+                            const float (&after)[kValues], float (&r)[kChannels],
+                            float (&q)[kChannels], float (*tokens)[kScanGroups * P]) {
+    const ScanToken<P> token(chunk, at, i);
+    float c[P], shares[2][P] = {};  // of db and dc
+    scan_read(chunk.c[at.swapped()][i] + at.group * P, c);
+#pragma unroll
+    for (int k = 0; k < kChannels; ++k) {
+      const float dy = chunk.dy[i][at.column[k]];
+      r[k] = 0, q[k] = 0;
+#pragma unroll
+      for (int p = 0; p < P; ++p) {
+        const int e = k * P + p;
+        const float gradient = g[e] + dy * c[p];
+        g[e] = gradient * a[e];
+        const float m = g[e] * before[e];
+        r[k] += gradient * token.b[p];
+        q[k] += m * a2[e];
+        da[e] += token.delta[k] * m;
+        shares[0][p] += gradient * token.u[k];
+        shares[1][p] += after[e] * dy;
+      }
+    }
+    scan_store_token<P>(shares, at, tokens);
+  }
+
+  /// A piece back, from the state before it.
+  __device__ void piece_back(ScanBackChunk<P>& chunk, const ScanBackPlace<P>& at, int piece,
+                             const ScanBackRows& rows, const float (&h)[kValues]) {
+    const int first = piece * kScanPiece;
+    float a[kScanPiece][kValues], states[kScanPiece + 1][kValues], x[kScanPiece / kTokens],
+        dt[kScanPiece / kTokens];
+#pragma unroll
+    for (int e = 0; e < kValues; ++e)
+      states[0][e] = h[e];
+#pragma unroll
+    for (int j = 0; j < kScanPiece / kTokens; ++j) {
+      const int i = first + j * kTokens + at.token();
+      x[j] = i < rows.count ? rows.x[i * rows.x_stride] : 0.0f;
+      dt[j] = i < rows.count ? rows.dt[i * rows.dt_stride] : 0.0f;
+    }
+#pragma unroll
+    for (int j = 0; j < kScanPiece; ++j)
+      step(ScanToken<P>(chunk, at, first + j), states[j], a[j], states[j + 1]);
+    __syncwarp();  // all have read the slot
+    auto& tokens = chunk.slots[threadIdx.x / 32][piece].tokens;
+#pragma unroll
+    for (int j = kScanPiece / kTokens - 1; j >= 0; --j) {
+      float r[kTokens][kChannels], q[kTokens][kChannels];
+#pragma unroll
+      for (int n = kTokens - 1; n >= 0; --n) {
+        const int i = j * kTokens + n;
+        step_back(chunk, at, first + i, a[i], states[i], states[i + 1], r[n], q[n], tokens[i]);
+      }
+      const float sum_r = scan_sum_states(at.group, r), sum_q = scan_sum_states(at.group, q);
+      const int i = first + j * kTokens + at.token();
+      rows.store(i, x[j], dt[j], chunk.delta_u[i][at.column[0]].x, chunk.dy[i][at.column[0]], sum_r,
+                 sum_q);
+    }
+  }
+
+  /// A whole chunk back, from the state `h` before it.
+  __device__ void chunk_back(ScanBackChunk<P>& chunk, const ScanBackPlace<P>& at,
+                             const ScanBackRows& rows, float (&h)[kValues]) {
+    fill_starts(chunk, at, h);
+    for (int piece = kScanPieces - 1; piece >= 0; --piece) {
+      if (piece + 1 < kScanPieces) {
+        const auto& from = chunk.slots[threadIdx.x / 32][piece].states;
+#pragma unroll
+        for (int e = 0; e < kValues; e += 4) {
+          const float4 v = from[e / 4][threadIdx.x % 32];
+          h[e] = v.x, h[e + 1] = v.y, h[e + 2] = v.z, h[e + 3] = v.w;
+        }
+      }
+      piece_back(chunk, at, piece, rows, h);
+    }
+  }
+};
+
+}  // namespace recallbench
