@@ -17,7 +17,7 @@ inline constexpr int kScanChannels = 64;
 inline constexpr int kScanGroups = 4;        // lanes of a channel
 inline constexpr int kScanMostStates = 32;   // of one launch: 8 a lane
 inline constexpr unsigned kScanLanes = ~0u;  // all of a warp
-inline constexpr float kLn2 = 0.69314718056f;
+inline constexpr float kLn2 = 0.69314718056f, kLog2e = 1.44269504089f;
 
 /// The shape of a thread's part, by the states P of a lane.
 template <int P>
@@ -62,6 +62,23 @@ void scan_dispatch(const ScanStates& states, const Launch& launch) {
     launch(std::integral_constant<int, 8>{});
 }
 
+__device__ inline float* scan_row(const Batched<float>& m, Index replica, Index row) {
+  return m.data + replica * m.replica_stride + row * m.stride;
+}
+
+/// x, in a register: not computed again at each use, as compilers do to spare registers.
+__device__ inline int scan_keep(int x) {
+  asm("" : "+r"(x));
+  return x;
+}
+/// The same of an address in global memory.
+template <class T>
+__device__ inline T* scan_keep(T* x) {
+  auto address = __cvta_generic_to_global(x);
+  asm("" : "+l"(address));
+  return static_cast<T*>(__cvta_global_to_generic(address));
+}
+
 /// A thread's place. With `kSwapped`, lanes of the upper four places hold the halves of their
 /// states in the other order.
 template <int P, bool kSwapped = false>
@@ -82,7 +99,12 @@ struct ScanPlace {
     const int first = threadIdx.x / 32 * ScanTile<P>::kWarpChannels + place;
 #pragma unroll
     for (int k = 0; k < kChannels; ++k)
-      column[k] = first + 32 / kScanGroups * (k ^ (group % kChannels));
+      column[k] = scan_keep(first + 32 / kScanGroups * (k ^ (group % kChannels)));
+  }
+
+  /// Row i of the block's channels.
+  __device__ float* channels(const Batched<float>& m, Index i) const {
+    return scan_row(m, replica, i) + block * kScanChannels;
   }
 
   __device__ Index channel(int k) const {
@@ -101,23 +123,43 @@ struct ScanPlace {
   }
 };
 
-__device__ inline float* scan_row(const Batched<float>& m, Index replica, Index row) {
-  return m.data + replica * m.replica_stride + row * m.stride;
-}
-
-/// softplus and its derivative.
-__device__ inline float scan_softplus(float x) {
-  return x > 20 ? x : log1pf(__expf(x));
-}
-__device__ inline float scan_slope(float x) {
-  return x > 20 ? 1.0f : __fdividef(1.0f, 1.0f + __expf(-x));
-}
-
 /// 2^x, x <= 0; exact at 0, results below the normal numbers are 0.
 __device__ inline float scan_exp2(float x) {
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
+}
+
+/// 1 / x to 1 ulp; 0 where that is no normal number.
+__device__ inline float scan_reciprocal(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+/// softplus(x) = max(x, 0) + log(1 + y), y = e^-|x|, without branches; log(1 + y) = 2 artanh(z),
+/// z = y / (2 + y) <= 1/3, by its series, cut below 2e-8 of it.
+__device__ inline float scan_softplus(float x) {
+  const float y = scan_exp2(-kLog2e * fabsf(x)), z = y * scan_reciprocal(2 + y), w = z * z;
+  float sum = 2.0f / 13;
+  sum = sum * w + 2.0f / 11;
+  sum = sum * w + 2.0f / 9;
+  sum = sum * w + 2.0f / 7;
+  sum = sum * w + 2.0f / 5;
+  sum = sum * w + 2.0f / 3;
+  sum = sum * w + 2.0f;
+  return fmaxf(x, 0.0f) + z * sum;
+}
+
+/// softplus'(x) = 1 - e^-Δ of Δ = softplus(x).
+__device__ inline float scan_slope(float delta) {
+  float sum = -1.0f / 720;
+  sum = sum * delta + 1.0f / 120;
+  sum = sum * delta - 1.0f / 24;
+  sum = sum * delta + 1.0f / 6;
+  sum = sum * delta - 0.5f;
+  sum = sum * delta + 1.0f;
+  return delta < 0.25f ? sum * delta : 1 - scan_exp2(-kLog2e * delta);
 }
 
 /// A log2(e) of the thread's states, 0 beyond the last: exp(Δ A) = 2^(Δ a2).
@@ -131,7 +173,7 @@ __device__ void scan_load_a2(const Batched<float>& a_log, const ScanSize& s, con
       a2[k * P + p] =
           at.channel(k) < s.channels && at.state(p) < states.width
               ? -expf(scan_row(a_log, at.replica, at.channel(k))[states.first + at.state(p)]) *
-                    1.44269504089f
+                    kLog2e
               : 0.0f;
 }
 
@@ -143,14 +185,14 @@ __device__ void scan_load_chunk(const Batched<float> (&from)[M], const ScanSize&
                                 Index t, const Use& use) {
   constexpr int kStep = ScanTile<P>::kThreads / kScanChannels, kAtOnce = 8;
   const int column = threadIdx.x % kScanChannels;
-  const Index channel = at.block * kScanChannels + column;
-  const int rows = channel >= s.channels ? 0 : s.length - t < kScanChunk ? int(s.length - t) : 32;
+  const bool exists = at.block * kScanChannels + column < s.channels;
+  const int rows = exists ? static_cast<int>(min(s.length - t, Index{kScanChunk})) : 0;
   const float* data[M];
-  int stride[M];
+  unsigned stride[M];
 #pragma unroll
   for (int m = 0; m < M; ++m) {
-    data[m] = scan_row(from[m], at.replica, at.row + t) + channel;
-    stride[m] = static_cast<int>(from[m].stride);
+    data[m] = scan_keep(at.channels(from[m], at.row + t) + column);
+    stride[m] = static_cast<unsigned>(from[m].stride);
   }
   for (int first = threadIdx.x / kScanChannels; first < kScanChunk; first += kAtOnce * kStep) {
     float values[kAtOnce][M];
@@ -178,12 +220,14 @@ struct ScanStatesLoad {
   template <class Place>
   __device__ ScanStatesLoad(const Batched<float>& from, const ScanSize& s, const Place& at,
                             const ScanStates& states, Index t) {
-    const float* data = scan_row(from, at.replica, at.row + t) + states.first;
+    const float* data = scan_keep(scan_row(from, at.replica, at.row + t) + states.first);
+    const unsigned stride = static_cast<unsigned>(from.stride);
+    const int rows = static_cast<int>(min(s.length - t, Index{kScanChunk}));
 #pragma unroll
     for (int e = 0; e < kCount; ++e) {
-      const int i = (threadIdx.x + e * kThreads) / kWidth,
-                n = (threadIdx.x + e * kThreads) % kWidth;
-      values[e] = t + i < s.length && n < states.width ? data[i * from.stride + n] : 0.0f;
+      const unsigned i = (threadIdx.x + e * kThreads) / kWidth,
+                     n = (threadIdx.x + e * kThreads) % kWidth;
+      values[e] = i < rows && n < states.width ? data[i * stride + n] : 0.0f;
     }
   }
   /// Swapped: with the halves of each lane's states exchanged.

@@ -28,7 +28,7 @@ struct alignas(16) ScanBackChunk {
   alignas(16) float b[2][kScanChunk][kWidth];  // the second as ScanPlace::swapped has it
   alignas(16) float c[2][kScanChunk][kWidth];
   Slot slots[kWarps][kScanPieces];
-  float dy[kScanChunk][kScanChannels];
+  float2 dy_x[kScanChunk][kScanChannels];
 };
 
 /// v[i] += the partner's, of the lane 4 kBit away. With N even: each gets one half of the sums, the
@@ -89,46 +89,43 @@ struct ScanToken {
   }
 };
 
-/// A chunk's rows of x, dt, dx and ddt at a thread's column[0], whose sums over states it gets.
+/// A chunk's rows of dx and ddt at a thread's column[0], whose sums over states it gets.
 struct ScanBackRows {
-  const float *x, *dt;
   float *dx, *ddt;
-  int x_stride, dt_stride, dx_stride, ddt_stride, count;
-  bool add_x, add_dt;
+  unsigned x_stride, dt_stride;
+  int column, count;  // rows that exist
+  bool store_x, store_dt, add_x, add_dt;
   float d;  // 0 after the first launch
 
   template <int P>
-  __device__ ScanBackRows(const ScanSize& s, const ScanBackPlace<P>& at, Index t, bool first_states,
-                          const ScanViews<float>& in, const ScanGradients<float>& out) {
-    const Index row = at.row + t, channel = at.channel(0);
-    x = scan_row(in.x, at.replica, row) + channel;
-    dt = scan_row(in.dt, at.replica, row) + channel;
-    dx = out.x.wanted ? scan_row(out.x.view, at.replica, row) + channel : nullptr;
-    ddt = out.dt.wanted ? scan_row(out.dt.view, at.replica, row) + channel : nullptr;
-    x_stride = static_cast<int>(in.x.stride);
-    dt_stride = static_cast<int>(in.dt.stride);
-    dx_stride = static_cast<int>(out.x.view.stride);
-    ddt_stride = static_cast<int>(out.dt.view.stride);
-    count = channel < s.channels ? static_cast<int>(min(s.length - t, Index{kScanChunk})) : 0;
-    add_x = out.x.accumulate || !first_states;
-    add_dt = out.dt.accumulate || !first_states;
-    d = first_states && count > 0 ? scan_row(in.d, at.replica, 0)[channel] : 0.0f;
+  __device__ ScanBackRows(const ScanSize& s, const ScanBackPlace<P>& at, Index t, float skip,
+                          const ScanGradients<float>& out, bool first_states)
+      : dx(scan_keep(at.channels(out.x.view, at.row + t) + at.column[0])),
+        ddt(scan_keep(at.channels(out.dt.view, at.row + t) + at.column[0])),
+        x_stride(static_cast<unsigned>(out.x.view.stride)),
+        dt_stride(static_cast<unsigned>(out.dt.view.stride)),
+        column(at.column[0]),
+        count(at.channel(0) < s.channels ? static_cast<int>(min(s.length - t, Index{kScanChunk}))
+                                         : 0),
+        store_x(out.x.wanted),
+        store_dt(out.dt.wanted),
+        add_x(out.x.wanted && (out.x.accumulate || !first_states)),
+        add_dt(out.dt.wanted && (out.dt.accumulate || !first_states)),
+        d(skip) {}
+
+  /// What row i of dx and ddt is added to.
+  __device__ float2 before(int i) const {
+    return make_float2(add_x && i < count ? dx[i * x_stride] : 0.0f,
+                       add_dt && i < count ? ddt[i * dt_stride] : 0.0f);
   }
 
-  /// dx = Δ r + d dy and ddt = softplus'(dt) (x r + ln 2 q) of row i, where it exists.
-  __device__ void store(int i, float x_i, float dt_i, float delta, float dy, float r,
-                        float q) const {
-    if (i >= count) return;
-    if (dx != nullptr) {
-      float* to = dx + i * dx_stride;
-      const float value = delta * r + d * dy;
-      *to = add_x ? *to + value : value;
-    }
-    if (ddt != nullptr) {
-      float* to = ddt + i * ddt_stride;
-      const float value = scan_slope(dt_i) * (x_i * r + kLn2 * q);
-      *to = add_dt ? *to + value : value;
-    }
+  /// dx = Δ r + d dy and ddt = softplus'(dt) (x r + ln 2 q) of row i, where it exists, upon
+  /// `before`.
+  __device__ void store(int i, float2 before, float delta, float2 dy_x, float r, float q) const {
+    const float dx_i = before.x + delta * r + d * dy_x.x;
+    const float ddt_i = before.y + scan_slope(delta) * (dy_x.y * r + kLn2 * q);
+    if (store_x && i < count) dx[i * x_stride] = dx_i;
+    if (store_dt && i < count) ddt[i * dt_stride] = ddt_i;
   }
 };
 
@@ -178,7 +175,7 @@ struct ScanBackLane {
     scan_read(chunk.c[at.swapped()][i] + at.group * P, c);
 #pragma unroll
     for (int k = 0; k < kChannels; ++k) {
-      const float dy = chunk.dy[i][at.column[k]];
+      const float dy = chunk.dy_x[i][at.column[k]].x;
       r[k] = 0, q[k] = 0;
 #pragma unroll
       for (int p = 0; p < P; ++p) {
@@ -200,16 +197,14 @@ struct ScanBackLane {
   __device__ void piece_back(ScanBackChunk<P>& chunk, const ScanBackPlace<P>& at, int piece,
                              const ScanBackRows& rows, const float (&h)[kValues]) {
     const int first = piece * kScanPiece;
-    float a[kScanPiece][kValues], states[kScanPiece + 1][kValues], x[kScanPiece / kTokens],
-        dt[kScanPiece / kTokens];
+    float a[kScanPiece][kValues], states[kScanPiece + 1][kValues];
+    float2 earlier[kScanPiece / kTokens];
 #pragma unroll
     for (int e = 0; e < kValues; ++e)
       states[0][e] = h[e];
 #pragma unroll
     for (int j = 0; j < kScanPiece / kTokens; ++j) {
-      const int i = first + j * kTokens + at.token();
-      x[j] = i < rows.count ? rows.x[i * rows.x_stride] : 0.0f;
-      dt[j] = i < rows.count ? rows.dt[i * rows.dt_stride] : 0.0f;
+      earlier[j] = rows.before(first + j * kTokens + at.token());
     }
 #pragma unroll
     for (int j = 0; j < kScanPiece; ++j)
@@ -226,7 +221,7 @@ struct ScanBackLane {
       }
       const float sum_r = scan_sum_states(at.group, r), sum_q = scan_sum_states(at.group, q);
       const int i = first + j * kTokens + at.token();
-      rows.store(i, x[j], dt[j], chunk.delta_u[i][at.column[0]].x, chunk.dy[i][at.column[0]], sum_r,
+      rows.store(i, earlier[j], chunk.delta_u[i][rows.column].x, chunk.dy_x[i][rows.column], sum_r,
                  sum_q);
     }
   }

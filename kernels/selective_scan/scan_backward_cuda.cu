@@ -29,14 +29,27 @@ __device__ void finish_tokens(const ScanBackChunk<P>& chunk, const ScanSize& s,
       tokens + ((at.replica * scan_blocks(s) + at.block) * s.examples * s.length + at.row + t) * 2 *
                    states.width;
   const int rows = static_cast<int>(min(s.length - t, Index{kScanChunk}));
-#pragma unroll 4
-  for (int e = threadIdx.x; e < kScanChunk * kRow; e += ScanTile<P>::kThreads) {
-    const int i = e / kRow, which = e / kWidth % 2, n = e % kWidth;
-    float sum = chunk.slots[0][i / kScanPiece].tokens[i % kScanPiece][which][n];
+  if (states.width == kWidth) {
 #pragma unroll
+    for (int e = threadIdx.x; e < kScanChunk * kRow / 4; e += ScanTile<P>::kThreads) {
+      const int piece = e / (kScanPiece * kRow / 4), place = e % (kScanPiece * kRow / 4);
+      float4 sum = reinterpret_cast<const float4*>(chunk.slots[0][piece].tokens)[place];
+#pragma unroll
+      for (int w = 1; w < ScanTile<P>::kWarps; ++w) {
+        const float4 v = reinterpret_cast<const float4*>(chunk.slots[w][piece].tokens)[place];
+        sum.x += v.x, sum.y += v.y, sum.z += v.z, sum.w += v.w;
+      }
+      if (e < rows * kRow / 4) reinterpret_cast<float4*>(to)[e] = sum;
+    }
+    return;
+  }
+  for (int e = threadIdx.x; e < rows * kRow; e += ScanTile<P>::kThreads) {
+    const int i = e / kRow, which = e / kWidth % 2, n = e % kWidth;
+    if (n >= states.width) continue;
+    float sum = chunk.slots[0][i / kScanPiece].tokens[i % kScanPiece][which][n];
     for (int w = 1; w < ScanTile<P>::kWarps; ++w)
       sum += chunk.slots[w][i / kScanPiece].tokens[i % kScanPiece][which][n];
-    if (i < rows && n < states.width) to[(2 * i + which) * states.width + n] = sum;
+    to[(2 * i + which) * states.width + n] = sum;
   }
 }
 
@@ -56,12 +69,12 @@ __device__ void finish_example(ScanBackChunk<P>& chunk, const ScanSize& s,
             lane.da[k * P + p] * lane.a2[k * P + p] * kLn2;
   const int column = threadIdx.x % kScanChannels;
   __syncthreads();
-  chunk.dy[threadIdx.x / kScanChannels][column] = dd;
+  chunk.dy_x[threadIdx.x / kScanChannels][column].x = dd;
   __syncthreads();
   const Index channel = at.block * kScanChannels + column;
   if (threadIdx.x >= kScanChannels || channel >= s.channels) return;
   for (int w = 1; w < ScanTile<P>::kThreads / kScanChannels; ++w)
-    dd += chunk.dy[w][column];
+    dd += chunk.dy_x[w][column].x;
   to[s.channels * states.width + channel] = dd;
 }
 
@@ -82,6 +95,9 @@ __global__ void __launch_bounds__(ScanTile<P>::kThreads, blocks_at_once<P>())
   const bool first_states = states.first == 0;
   ScanBackLane<P> lane;
   float dd = 0;
+  const float skip = first_states && at.channel(0) < s.channels
+                         ? scan_row(in.d, at.replica, 0)[at.channel(0)]
+                         : 0.0f;
   scan_load_a2<P>(in.a_log, s, at, states, lane.a2);
   const Index chunks = (s.length + kScanChunk - 1) / kScanChunk;
   for (Index k = chunks - 1; k >= 0; --k) {
@@ -90,7 +106,7 @@ __global__ void __launch_bounds__(ScanTile<P>::kThreads, blocks_at_once<P>())
     scan_load_chunk<P>({in.x, in.dt, dy}, s, at, t, [&](int i, int column, const float(&v)[3]) {
       const float delta = scan_softplus(v[1]);
       chunk.delta_u[i][column] = make_float2(delta, delta * v[0]);
-      chunk.dy[i][column] = v[2];
+      chunk.dy_x[i][column] = make_float2(v[2], v[0]);
       dd += v[0] * v[2];
     });
     b.store(chunk.b[0]);
@@ -112,7 +128,7 @@ __global__ void __launch_bounds__(ScanTile<P>::kThreads, blocks_at_once<P>())
       }
     }
     __syncthreads();
-    lane.chunk_back(chunk, at, ScanBackRows(s, at, t, first_states, in, out), h);
+    lane.chunk_back(chunk, at, ScanBackRows(s, at, t, skip, out, first_states), h);
     __syncthreads();
     finish_tokens<P>(chunk, s, at, t, states, shares.tokens);
   }

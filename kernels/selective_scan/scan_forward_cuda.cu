@@ -65,7 +65,7 @@ __global__ void __launch_bounds__(ScanTile<P>::kThreads, 768 / ScanTile<P>::kThr
   float a2[Tile::kValues], h[Tile::kValues] = {};
   scan_load_a2<P>(in.a_log, s, at, states, a2);
   const float d = used ? scan_row(in.d, at.replica, 0)[at.channel(0)] : 0.0f;
-  const int stride = static_cast<int>(y.stride);
+  const unsigned stride = static_cast<unsigned>(y.stride);
   const Index chunks = (s.length + kScanChunk - 1) / kScanChunk;
   for (Index k = 0; k < chunks; ++k) {
     const Index t = k * kScanChunk;
@@ -79,7 +79,8 @@ __global__ void __launch_bounds__(ScanTile<P>::kThreads, 768 / ScanTile<P>::kThr
     b.store(chunk.b);
     c.store(chunk.c);
     __syncthreads();
-    float* const out = scan_row(y, at.replica, at.row + t) + at.channel(0);
+    float* const out = scan_keep(at.channels(y, at.row + t) + at.column[0]);
+#pragma unroll 4
     for (int i = 0; i < kScanChunk; i += Tile::kTokens) {
       float sums[Tile::kTokens][Tile::kChannels];
 #pragma unroll
