@@ -209,8 +209,25 @@ __device__ void scan_load_chunk(const Batched<float> (&from)[M], const ScanSize&
   }
 }
 
+/// Asks for the chunk that begins at t, into the L2 cache.
+template <int P, int M, class Place>
+__device__ void scan_prefetch_chunk(const Batched<float> (&from)[M], const ScanSize& s,
+                                    const Place& at, Index t) {
+  constexpr int kLine = 32, kLines = kScanChannels / kLine;  // numbers, lines of a row
+#pragma unroll 1
+  for (int e = threadIdx.x; e < kScanChunk * kLines; e += ScanTile<P>::kThreads) {
+    const int row = e / kLines, column = e % kLines * kLine;
+    if (t + row >= s.length || at.block * kScanChannels + column >= s.channels) continue;
+#pragma unroll
+    for (int m = 0; m < M; ++m) {
+      const float* line = at.channels(from[m], at.row + t) + row * from[m].stride + column;
+      asm volatile("prefetch.global.L2 [%0];" ::"l"(line));
+    }
+  }
+}
+
 /// The thread's numbers of b or c of a chunk [kScanChunk][4 P], zeros beyond the sequence and
-/// beyond the last state.
+/// beyond the last state; a second copy has the halves of each lane's states exchanged.
 template <int P>
 struct ScanStatesLoad {
   static constexpr int kWidth = ScanTile<P>::kWidth, kThreads = ScanTile<P>::kThreads;
@@ -230,14 +247,16 @@ struct ScanStatesLoad {
       values[e] = i < rows && n < states.width ? data[i * stride + n] : 0.0f;
     }
   }
-  /// Swapped: with the halves of each lane's states exchanged.
-  template <bool kSwap = false>
-  __device__ void store(float (*to)[kWidth]) const {
+  /// N rows follow each other for a token.
+  template <int N>
+  __device__ void store(float (*to)[N][kWidth]) const {
+    static_assert(N <= 2);
 #pragma unroll
     for (int e = 0; e < kCount; ++e) {
       const int i = (threadIdx.x + e * kThreads) / kWidth,
                 n = (threadIdx.x + e * kThreads) % kWidth;
-      to[i][!kSwap ? n : n % P < P / 2 ? n + P / 2 : n - P / 2] = values[e];
+      to[i][0][n] = values[e];
+      if constexpr (N == 2) to[i][1][n % P < P / 2 ? n + P / 2 : n - P / 2] = values[e];
     }
   }
 };

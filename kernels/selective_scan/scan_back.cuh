@@ -24,9 +24,11 @@ struct alignas(16) ScanBackChunk {
     float tokens[kScanPiece][2][kWidth];
   };
 
-  float2 delta_u[kScanChunk][kScanChannels];   // Δ and Δ x
-  alignas(16) float b[2][kScanChunk][kWidth];  // the second as ScanPlace::swapped has it
-  alignas(16) float c[2][kScanChunk][kWidth];
+  float2 delta_u[kScanChunk][kScanChannels];  // Δ and Δ x
+  // b and c: where N is even, the second as ScanPlace::swapped has it
+  static constexpr int kCopies = P % 2 == 0 ? 2 : 1;
+  alignas(16) float b[kScanChunk][kCopies][kWidth];
+  alignas(16) float c[kScanChunk][kCopies][kWidth];
   Slot slots[kWarps][kScanPieces];
   float2 dy_x[kScanChunk][kScanChannels];
 };
@@ -80,7 +82,7 @@ struct ScanToken {
   float delta[kChannels], u[kChannels], b[P];
 
   __device__ ScanToken(const ScanBackChunk<P>& chunk, const ScanBackPlace<P>& at, int i) {
-    scan_read(chunk.b[at.swapped()][i] + at.group * P, b);
+    scan_read(chunk.b[i][at.swapped()] + at.group * P, b);
 #pragma unroll
     for (int k = 0; k < kChannels; ++k) {
       const float2 v = chunk.delta_u[i][at.column[k]];
@@ -172,7 +174,7 @@ struct ScanBackLane {
                             float (&q)[kChannels], float (*tokens)[kScanGroups * P]) {
     const ScanToken<P> token(chunk, at, i);
     float c[P], shares[2][P] = {};  // of db and dc
-    scan_read(chunk.c[at.swapped()][i] + at.group * P, c);
+    scan_read(chunk.c[i][at.swapped()] + at.group * P, c);
 #pragma unroll
     for (int k = 0; k < kChannels; ++k) {
       const float dy = chunk.dy_x[i][at.column[k]].x;

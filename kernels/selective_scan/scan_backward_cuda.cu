@@ -81,7 +81,7 @@ __device__ void finish_example(ScanBackChunk<P>& chunk, const ScanSize& s,
 /// Blocks that registers and shared memory leave on a multiprocessor.
 template <int P>
 constexpr int blocks_at_once() {
-  return P <= 2 ? 5 : P == 4 ? 3 : P == 6 ? 2 : 1;
+  return P <= 2 ? 4 : P == 4 ? 3 : P == 6 ? 2 : 1;
 }
 
 template <int P>
@@ -103,18 +103,6 @@ __global__ void __launch_bounds__(ScanTile<P>::kThreads, blocks_at_once<P>())
   for (Index k = chunks - 1; k >= 0; --k) {
     const Index t = k * kScanChunk;
     const ScanStatesLoad<P> b(in.b, s, at, states, t), c(in.c, s, at, states, t);
-    scan_load_chunk<P>({in.x, in.dt, dy}, s, at, t, [&](int i, int column, const float(&v)[3]) {
-      const float delta = scan_softplus(v[1]);
-      chunk.delta_u[i][column] = make_float2(delta, delta * v[0]);
-      chunk.dy_x[i][column] = make_float2(v[2], v[0]);
-      dd += v[0] * v[2];
-    });
-    b.store(chunk.b[0]);
-    c.store(chunk.c[0]);
-    if constexpr (P % 2 == 0) {
-      b.template store<true>(chunk.b[1]);
-      c.template store<true>(chunk.c[1]);
-    }
     float h[Tile::kValues] = {};
     if (k > 0) {
       const Index kept = at.example * (chunks - 1) + k - 1;
@@ -127,7 +115,16 @@ __global__ void __launch_bounds__(ScanTile<P>::kThreads, blocks_at_once<P>())
           if (at.state(p) < states.width) h[i * P + p] = from[states.first + at.state(p)];
       }
     }
+    scan_load_chunk<P>({in.x, in.dt, dy}, s, at, t, [&](int i, int column, const float(&v)[3]) {
+      const float delta = scan_softplus(v[1]);
+      chunk.delta_u[i][column] = make_float2(delta, delta * v[0]);
+      chunk.dy_x[i][column] = make_float2(v[2], v[0]);
+      dd += v[0] * v[2];
+    });
+    b.store(chunk.b);
+    c.store(chunk.c);
     __syncthreads();
+    if (k > 0) scan_prefetch_chunk<P>({in.x, in.dt, dy}, s, at, t - kScanChunk);
     lane.chunk_back(chunk, at, ScanBackRows(s, at, t, skip, out, first_states), h);
     __syncthreads();
     finish_tokens<P>(chunk, s, at, t, states, shares.tokens);

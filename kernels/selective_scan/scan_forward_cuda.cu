@@ -13,8 +13,8 @@ namespace {
 template <int P>
 struct alignas(16) ForwardChunk {
   float2 delta_u[kScanChunk][kScanChannels];  // Δ and Δ x
-  alignas(16) float b[kScanChunk][ScanTile<P>::kWidth];
-  alignas(16) float c[kScanChunk][ScanTile<P>::kWidth];
+  alignas(16) float b[kScanChunk][1][ScanTile<P>::kWidth];
+  alignas(16) float c[kScanChunk][1][ScanTile<P>::kWidth];
   float x[kScanChunk][kScanChannels];
 };
 
@@ -25,8 +25,8 @@ __device__ void step_forward(const ForwardChunk<P>& chunk, const ScanPlace<P>& a
                              float (&h)[ScanTile<P>::kValues],
                              float (&sums)[ScanTile<P>::kChannels]) {
   float b[P], c[P];
-  scan_read(chunk.b[i] + at.group * P, b);
-  scan_read(chunk.c[i] + at.group * P, c);
+  scan_read(chunk.b[i][0] + at.group * P, b);
+  scan_read(chunk.c[i][0] + at.group * P, c);
 #pragma unroll
   for (int k = 0; k < ScanTile<P>::kChannels; ++k) {
     const float2 in = chunk.delta_u[i][at.column[k]];
@@ -55,7 +55,8 @@ __device__ void keep(const Batched<float>& checkpoints, const ScanSize& s, const
 }
 
 template <int P>
-__global__ void __launch_bounds__(ScanTile<P>::kThreads, 768 / ScanTile<P>::kThreads)
+__global__ void __launch_bounds__(ScanTile<P>::kThreads,
+                                  (P <= 4 ? 768 : 512) / ScanTile<P>::kThreads)
     scan_forward(ScanSize s, ScanStates states, ScanViews<float> in, Batched<float> y,
                  Batched<float> checkpoints) {
   using Tile = ScanTile<P>;
@@ -79,6 +80,7 @@ __global__ void __launch_bounds__(ScanTile<P>::kThreads, 768 / ScanTile<P>::kThr
     b.store(chunk.b);
     c.store(chunk.c);
     __syncthreads();
+    if (k + 1 < chunks) scan_prefetch_chunk<P>({in.x, in.dt}, s, at, t + kScanChunk);
     float* const out = scan_keep(at.channels(y, at.row + t) + at.column[0]);
 #pragma unroll 4
     for (int i = 0; i < kScanChunk; i += Tile::kTokens) {
