@@ -151,7 +151,7 @@ __device__ inline float scan_softplus(float x) {
   return fmaxf(x, 0.0f) + z * sum;
 }
 
-/// softplus'(x) = 1 - e^-Δ of Δ = softplus(x).
+/// softplus'(x) / Δ = (1 - e^-Δ) / Δ of Δ = softplus(x).
 __device__ inline float scan_slope(float delta) {
   float sum = -1.0f / 720;
   sum = sum * delta + 1.0f / 120;
@@ -159,7 +159,7 @@ __device__ inline float scan_slope(float delta) {
   sum = sum * delta + 1.0f / 6;
   sum = sum * delta - 0.5f;
   sum = sum * delta + 1.0f;
-  return delta < 0.25f ? sum * delta : 1 - scan_exp2(-kLog2e * delta);
+  return delta < 0.25f ? sum : (1 - scan_exp2(-kLog2e * delta)) * scan_reciprocal(delta);
 }
 
 /// A log2(e) of the thread's states, 0 beyond the last: exp(Δ A) = 2^(Δ a2).

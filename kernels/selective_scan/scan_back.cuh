@@ -30,7 +30,7 @@ struct alignas(16) ScanBackChunk {
   alignas(16) float b[kScanChunk][kCopies][kWidth];
   alignas(16) float c[kScanChunk][kCopies][kWidth];
   Slot slots[kWarps][kScanPieces];
-  float2 dy_x[kScanChunk][kScanChannels];
+  float dy[kScanChunk][kScanChannels];
 };
 
 /// v[i] += the partner's, of the lane 4 kBit away. With N even: each gets one half of the sums, the
@@ -121,11 +121,11 @@ struct ScanBackRows {
                        add_dt && i < count ? ddt[i * dt_stride] : 0.0f);
   }
 
-  /// dx = Δ r + d dy and ddt = softplus'(dt) (x r + ln 2 q) of row i, where it exists, upon
-  /// `before`.
-  __device__ void store(int i, float2 before, float delta, float2 dy_x, float r, float q) const {
-    const float dx_i = before.x + delta * r + d * dy_x.x;
-    const float ddt_i = before.y + scan_slope(delta) * (dy_x.y * r + kLn2 * q);
+  /// dx = Δ r + d dy and ddt = softplus'(dt) (x r + ln 2 q) = softplus'(dt) / Δ (u r + ln 2 Δ q) of
+  /// row i, where it exists, upon `before`.
+  __device__ void store(int i, float2 before, float2 delta_u, float dy, float r, float q) const {
+    const float dx_i = before.x + delta_u.x * r + d * dy;
+    const float ddt_i = before.y + scan_slope(delta_u.x) * (delta_u.y * r + kLn2 * delta_u.x * q);
     if (store_x && i < count) dx[i * x_stride] = dx_i;
     if (store_dt && i < count) ddt[i * dt_stride] = ddt_i;
   }
@@ -177,7 +177,7 @@ struct ScanBackLane {
     scan_read(chunk.c[i][at.swapped()] + at.group * P, c);
 #pragma unroll
     for (int k = 0; k < kChannels; ++k) {
-      const float dy = chunk.dy_x[i][at.column[k]].x;
+      const float dy = chunk.dy[i][at.column[k]];
       r[k] = 0, q[k] = 0;
 #pragma unroll
       for (int p = 0; p < P; ++p) {
@@ -223,7 +223,7 @@ struct ScanBackLane {
       }
       const float sum_r = scan_sum_states(at.group, r), sum_q = scan_sum_states(at.group, q);
       const int i = first + j * kTokens + at.token();
-      rows.store(i, earlier[j], chunk.delta_u[i][rows.column].x, chunk.dy_x[i][rows.column], sum_r,
+      rows.store(i, earlier[j], chunk.delta_u[i][rows.column], chunk.dy[i][rows.column], sum_r,
                  sum_q);
     }
   }

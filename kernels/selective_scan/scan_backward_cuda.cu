@@ -69,19 +69,19 @@ __device__ void finish_example(ScanBackChunk<P>& chunk, const ScanSize& s,
             lane.da[k * P + p] * lane.a2[k * P + p] * kLn2;
   const int column = threadIdx.x % kScanChannels;
   __syncthreads();
-  chunk.dy_x[threadIdx.x / kScanChannels][column].x = dd;
+  chunk.dy[threadIdx.x / kScanChannels][column] = dd;
   __syncthreads();
   const Index channel = at.block * kScanChannels + column;
   if (threadIdx.x >= kScanChannels || channel >= s.channels) return;
   for (int w = 1; w < ScanTile<P>::kThreads / kScanChannels; ++w)
-    dd += chunk.dy_x[w][column].x;
+    dd += chunk.dy[w][column];
   to[s.channels * states.width + channel] = dd;
 }
 
 /// Blocks that registers and shared memory leave on a multiprocessor.
 template <int P>
 constexpr int blocks_at_once() {
-  return P <= 2 ? 4 : P == 4 ? 3 : P == 6 ? 2 : 1;
+  return P <= 2 ? 5 : P == 4 ? 3 : P == 6 ? 2 : 1;
 }
 
 template <int P>
@@ -118,7 +118,7 @@ __global__ void __launch_bounds__(ScanTile<P>::kThreads, blocks_at_once<P>())
     scan_load_chunk<P>({in.x, in.dt, dy}, s, at, t, [&](int i, int column, const float(&v)[3]) {
       const float delta = scan_softplus(v[1]);
       chunk.delta_u[i][column] = make_float2(delta, delta * v[0]);
-      chunk.dy_x[i][column] = make_float2(v[2], v[0]);
+      chunk.dy[i][column] = v[2];
       dd += v[0] * v[2];
     });
     b.store(chunk.b);
