@@ -9,8 +9,22 @@ namespace recallbench {
 inline constexpr int kScanPiece = 4;  // tokens whose states are in registers
 inline constexpr int kScanPieces = kScanChunk / kScanPiece;
 
+/// A thread's place, where it reads of b and c, and where it leaves shares of db and dc: both from
+/// the beginning of a token's.
 template <int P>
-using ScanBackPlace = ScanPlace<P, true>;
+struct ScanBackPlace : ScanPlace<P, true> {
+  static constexpr int kHalf = P % 2 == 0 ? P / 2 : P;              // after a sum over two lanes
+  static constexpr int kLast = kHalf % 2 == 0 ? kHalf / 2 : kHalf;  // the states of one's shares
+  int reads, leaves, slot;
+
+  __device__ explicit ScanBackPlace(const ScanSize& s) : ScanPlace<P, true>(s) {
+    constexpr int kWidth = ScanTile<P>::kWidth;
+    const int place = this->place, first = kHalf % 2 == 0 && place & 1 ? kLast : 0;
+    reads = scan_keep((this->swapped() ? kWidth : 0) + this->group * P);
+    leaves = scan_keep(place / 2 % 2 * kWidth + this->state(first));
+    slot = scan_keep(threadIdx.x / 32 * kScanPieces);
+  }
+};
 
 /// Shared memory of a block.
 template <int P>
@@ -57,7 +71,7 @@ __device__ void scan_sum_of_two(int place, float (&v)[N], float (&to)[N % 2 == 0
 template <int P>
 __device__ void scan_store_token(float (&v)[2][P], const ScanBackPlace<P>& at,
                                  float (*to)[kScanGroups * P]) {
-  constexpr int kHalf = P % 2 == 0 ? P / 2 : P, kLast = kHalf % 2 == 0 ? kHalf / 2 : kHalf;
+  constexpr int kHalf = ScanBackPlace<P>::kHalf, kLast = ScanBackPlace<P>::kLast;
   float half[2 * kHalf], mine[kHalf], last[kLast];
 #pragma unroll
   for (int i = 0; i < 2; ++i)
@@ -69,10 +83,9 @@ __device__ void scan_store_token(float (&v)[2][P], const ScanBackPlace<P>& at,
   scan_sum_of_two<2 * kHalf, 2>(at.place, half, mine);
   scan_sum_of_two<kHalf, 1>(at.place, mine, last);
   if ((P % 2 != 0 && at.place & 4) || (kHalf % 2 != 0 && at.place & 1)) return;  // another's sums
-  const int first = kHalf % 2 == 0 && at.place & 1 ? kLast : 0;
 #pragma unroll
   for (int m = 0; m < kLast; ++m)
-    to[at.place / 2 % 2][at.state(first + m)] = last[m];
+    to[0][at.leaves + m] = last[m];
 }
 
 /// What a thread reads of a token for its channels and states.
@@ -82,7 +95,7 @@ struct ScanToken {
   float delta[kChannels], u[kChannels], b[P];
 
   __device__ ScanToken(const ScanBackChunk<P>& chunk, const ScanBackPlace<P>& at, int i) {
-    scan_read(chunk.b[i][at.swapped()] + at.group * P, b);
+    scan_read(chunk.b[i][0] + at.reads, b);
 #pragma unroll
     for (int k = 0; k < kChannels; ++k) {
       const float2 v = chunk.delta_u[i][at.column[k]];
@@ -154,7 +167,7 @@ struct ScanBackLane {
   __device__ void fill_starts(ScanBackChunk<P>& chunk, const ScanBackPlace<P>& at,
                               float (&h)[kValues]) const {
     for (int piece = 0; piece + 1 < kScanPieces; ++piece) {
-      auto& to = chunk.slots[threadIdx.x / 32][piece].states;
+      auto& to = chunk.slots[0][at.slot + piece].states;
 #pragma unroll
       for (int e = 0; e < kValues; e += 4)
         to[e / 4][threadIdx.x % 32] = make_float4(h[e], h[e + 1], h[e + 2], h[e + 3]);
@@ -174,7 +187,7 @@ struct ScanBackLane {
                             float (&q)[kChannels], float (*tokens)[kScanGroups * P]) {
     const ScanToken<P> token(chunk, at, i);
     float c[P], shares[2][P] = {};  // of db and dc
-    scan_read(chunk.c[i][at.swapped()] + at.group * P, c);
+    scan_read(chunk.c[i][0] + at.reads, c);
 #pragma unroll
     for (int k = 0; k < kChannels; ++k) {
       const float dy = chunk.dy[i][at.column[k]];
@@ -212,7 +225,7 @@ struct ScanBackLane {
     for (int j = 0; j < kScanPiece; ++j)
       step(ScanToken<P>(chunk, at, first + j), states[j], a[j], states[j + 1]);
     __syncwarp();  // all have read the slot
-    auto& tokens = chunk.slots[threadIdx.x / 32][piece].tokens;
+    auto& tokens = chunk.slots[0][at.slot + piece].tokens;
 #pragma unroll
     for (int j = kScanPiece / kTokens - 1; j >= 0; --j) {
       float r[kTokens][kChannels], q[kTokens][kChannels];
@@ -234,7 +247,7 @@ struct ScanBackLane {
     fill_starts(chunk, at, h);
     for (int piece = kScanPieces - 1; piece >= 0; --piece) {
       if (piece + 1 < kScanPieces) {
-        const auto& from = chunk.slots[threadIdx.x / 32][piece].states;
+        const auto& from = chunk.slots[0][at.slot + piece].states;
 #pragma unroll
         for (int e = 0; e < kValues; e += 4) {
           const float4 v = from[e / 4][threadIdx.x % 32];
