@@ -27,11 +27,13 @@ std::vector<HostTensor> without_extra(const Size& s, const std::vector<HostTenso
 void append_selective_scan_cases(std::vector<OpCase>& cases) {
   for (const Size& s :
        {Size{2, 7, 5, 3, 2, 1, false, false}, Size{1, 1, 1, 1, 0, 1, false, false},
-        Size{3, 33, 32, 4, 1, 1, true, false},    // one token beyond a chunk
-        Size{2, 70, 37, 9, 0, 1, false, false},   // two blocks of channels
-        Size{1, 64, 3, 16, 3, 4, true, false},    // decays to 0, softplus above 20
-        Size{2, 65, 40, 24, 2, 1, false, false},  // whole chunks and a token
-        Size{2, 35, 4, 37, 0, 1, false, false},   // more states than one launch on a GPU takes
+        Size{3, 33, 32, 4, 1, 1, true, false},     // one token beyond a chunk
+        Size{2, 70, 37, 9, 0, 1, false, false},    // channels of several lengths of vectors
+        Size{1, 37, 70, 8, 3, 1, false, false},    // two blocks of channels on a GPU
+        Size{2, 33, 130, 16, 0, 1, false, false},  // three
+        Size{1, 64, 3, 16, 3, 4, true, false},     // decays to 0, softplus above 20
+        Size{2, 65, 40, 24, 2, 1, false, false},   // whole chunks and a token
+        Size{2, 35, 4, 37, 0, 1, false, false},    // more states than one launch on a GPU takes
         Size{64, 256, 128, 16, 4, 1, false, true}, Size{64, 256, 128, 8, 4, 1, false, true}}) {
     OpCase c;
     c.name = fmt::format("selective_scan/B={},L={},C={},N={},scale={}", s.examples, s.length,

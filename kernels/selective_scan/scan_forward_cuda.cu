@@ -1,64 +1,101 @@
 // Floor: reads x and dt, writes y: 24 us at B = 256, L = 256, C = 128 and 4.2 TB/s; and one 2^x for
 // each token, channel and state, 16 a cycle and multiprocessor: 37 us at N = 16. x, dt and y move
-// once; the sums over the states of four tokens take three shuffles together. The cost is linear in
-// L, and fills the GPU from about B C = 17000 on.
+// once; a thread's eight states of a token take some four shared loads and the eight instructions
+// of their sums' shuffles, so that 2^x binds. The cost is linear in L, and fills the GPU from about
+// B C = 50000 on.
 #include "kernels/selective_scan/scan.cuh"
 #include "kernels/selective_scan/selective_scan_cuda.h"
 
 namespace recallbench {
 namespace {
 
+/// Shared memory of a block.
 template <int P>
-__global__ void __launch_bounds__(kScanThreads, 8)
+struct alignas(16) ForwardChunk {
+  float2 delta_u[kScanChunk][kScanChannels];  // Δ and Δ x
+  alignas(16) float b[kScanChunk][1][ScanTile<P>::kWidth];
+  alignas(16) float c[kScanChunk][1][ScanTile<P>::kWidth];
+  float x[kScanChunk][kScanChannels];
+};
+
+/// One token of a thread's channels: h to that after it, and each channel's share of c h.
+template <int P>
+__device__ void step_forward(const ForwardChunk<P>& chunk, const ScanPlace<P>& at, int i,
+                             const float (&a2)[ScanTile<P>::kValues],
+                             float (&h)[ScanTile<P>::kValues],
+                             float (&sums)[ScanTile<P>::kChannels]) {
+  float b[P], c[P];
+  scan_read(chunk.b[i][0] + at.group * P, b);
+  scan_read(chunk.c[i][0] + at.group * P, c);
+#pragma unroll
+  for (int k = 0; k < ScanTile<P>::kChannels; ++k) {
+    const float2 in = chunk.delta_u[i][at.column[k]];
+    sums[k] = 0;
+#pragma unroll
+    for (int p = 0; p < P; ++p) {
+      float& state = h[k * P + p];
+      state = scan_exp2(in.x * a2[k * P + p]) * state + in.y * b[p];
+      sums[k] += c[p] * state;
+    }
+  }
+}
+
+/// The states after a chunk, for the way back.
+template <int P>
+__device__ void keep(const Batched<float>& checkpoints, const ScanSize& s, const ScanPlace<P>& at,
+                     const ScanStates& states, Index row, const float (&h)[ScanTile<P>::kValues]) {
+#pragma unroll
+  for (int k = 0; k < ScanTile<P>::kChannels; ++k) {
+    if (at.channel(k) >= s.channels) continue;
+    float* to = scan_row(checkpoints, at.replica, row) + at.channel(k) * s.states + states.first;
+#pragma unroll
+    for (int p = 0; p < P; ++p)
+      if (at.state(p) < states.width) to[at.state(p)] = h[k * P + p];
+  }
+}
+
+template <int P>
+__global__ void __launch_bounds__(ScanTile<P>::kThreads,
+                                  (P <= 4 ? 768 : 512) / ScanTile<P>::kThreads)
     scan_forward(ScanSize s, ScanStates states, ScanViews<float> in, Batched<float> y,
                  Batched<float> checkpoints) {
-  __shared__ ScanRows x, delta, u;
-  __shared__ float b[kScanChunk][kScanGroups * P], c[kScanChunk][kScanGroups * P];
-  const ScanPlace at(s);
-  const bool first_states = states.first == 0;
-  float a2[P], h[P] = {};
-  scan_load_a2(in.a_log, at, states, a2);
-  const float d = at.used ? scan_row(in.d, at.replica, 0)[at.channel] : 0.0f;
-  float* const out = y.data + at.replica * y.replica_stride + at.row * y.stride + at.channel;
+  using Tile = ScanTile<P>;
+  __shared__ ForwardChunk<P> chunk;
+  const ScanPlace<P> at(s);
+  const bool first_states = states.first == 0, used = at.channel(0) < s.channels;
+  float a2[Tile::kValues], h[Tile::kValues] = {};
+  scan_load_a2<P>(in.a_log, s, at, states, a2);
+  const float d = used ? scan_row(in.d, at.replica, 0)[at.channel(0)] : 0.0f;
+  const unsigned stride = static_cast<unsigned>(y.stride);
   const Index chunks = (s.length + kScanChunk - 1) / kScanChunk;
   for (Index k = 0; k < chunks; ++k) {
     const Index t = k * kScanChunk;
+    const ScanStatesLoad<P> b(in.b, s, at, states, t), c(in.c, s, at, states, t);
     if (k > 0) __syncthreads();
-    scan_for_chunk(s, at, t, [&](int i, int lane, Index channel, bool exists) {
-      const Index row = at.row + t + i;
-      const float xi = exists ? scan_row(in.x, at.replica, row)[channel] : 0.0f;
-      const float step = exists ? scan_softplus(scan_row(in.dt, at.replica, row)[channel]) : 0.0f;
-      x[i][lane] = xi;
-      delta[i][lane] = step;
-      u[i][lane] = step * xi;
+    scan_load_chunk<P>({in.x, in.dt}, s, at, t, [&](int i, int column, const float(&v)[2]) {
+      const float delta = scan_softplus(v[1]);
+      chunk.x[i][column] = v[0];
+      chunk.delta_u[i][column] = make_float2(delta, delta * v[0]);
     });
-    scan_load_states<P>(in.b, s, at, states, t, b);
-    scan_load_states<P>(in.c, s, at, states, t, c);
+    b.store(chunk.b);
+    c.store(chunk.c);
     __syncthreads();
-    for (int i = 0; i < kScanChunk; i += kScanGroups) {
-      float sums[kScanGroups] = {};
+    if (k + 1 < chunks) scan_prefetch_chunk<P>({in.x, in.dt}, s, at, t + kScanChunk);
+    float* const out = scan_keep(at.channels(y, at.row + t) + at.column[0]);
+#pragma unroll 4
+    for (int i = 0; i < kScanChunk; i += Tile::kTokens) {
+      float sums[Tile::kTokens][Tile::kChannels];
 #pragma unroll
-      for (int j = 0; j < kScanGroups; ++j) {
-        const float step = delta[i + j][at.lane_channel], ui = u[i + j][at.lane_channel];
-#pragma unroll
-        for (int p = 0; p < P; ++p) {
-          h[p] = scan_exp2(step * a2[p]) * h[p] + ui * b[i + j][at.group * P + p];
-          sums[j] += c[i + j][at.group * P + p] * h[p];
-        }
-      }
-      const float sum = scan_sum_of_four(at.group, sums[0], sums[1], sums[2], sums[3]);
-      const int mine = i + at.group;
-      if (!at.used || t + mine >= s.length) continue;
-      float* to = out + (t + mine) * y.stride;
-      *to = sum + (first_states ? d * x[mine][at.lane_channel] : *to);
+      for (int j = 0; j < Tile::kTokens; ++j)
+        step_forward<P>(chunk, at, i + j, a2, h, sums[j]);
+      const float sum = scan_sum_states(at.group, sums);
+      const int mine = i + at.token();
+      if (!used || t + mine >= s.length) continue;
+      float* to = out + mine * stride;
+      *to = sum + (first_states ? d * chunk.x[mine][at.column[0]] : *to);
     }
-    if (checkpoints.data == nullptr || k + 1 == chunks || !at.used) continue;
-    float* kept = checkpoints.data + at.replica * checkpoints.replica_stride +
-                  (at.example * (chunks - 1) + k) * checkpoints.stride + at.channel * s.states +
-                  states.first + at.group * P;
-#pragma unroll
-    for (int p = 0; p < P; ++p)
-      if (at.group * P + p < states.width) kept[p] = h[p];
+    if (checkpoints.data != nullptr && k + 1 < chunks)
+      keep<P>(checkpoints, s, at, states, at.example * (chunks - 1) + k, h);
   }
 }
 
@@ -66,9 +103,9 @@ template <int P>
 void launch(const CudaCall& call, const ScanSize& s, const ScanStates& states,
             const ScanViews<float>& in, const Batched<float>& y,
             const Batched<float>& checkpoints) {
-  const Index blocks = y.replicas * s.examples * ((s.channels + kScanChannels - 1) / kScanChannels);
-  scan_forward<P><<<static_cast<unsigned>(blocks), kScanThreads, 0, call.stream>>>(s, states, in, y,
-                                                                                   checkpoints);
+  const Index blocks = y.replicas * s.examples * scan_blocks(s);
+  scan_forward<P><<<static_cast<unsigned>(blocks), ScanTile<P>::kThreads, 0, call.stream>>>(
+      s, states, in, y, checkpoints);
   cuda_check_launch("scan_forward");
 }
 
