@@ -1,30 +1,37 @@
 #pragma once
 
+#include <cstdint>
 #include <type_traits>
 
 #include "kernels/cuda/elements.cuh"
+#include "kernels/linear_attention/products.cuh"
 #include "kernels/ssd/ssd_cpu.h"
 
 // What both directions of ssd share on a GPU. A block is one example, one head and up to 64 of its
-// channels; it walks the sequence in chunks of 32 tokens that lie in shared memory, with the state
+// channels; it walks the sequence in chunks of 64 tokens that lie in shared memory, with the state
 // of up to 64 of the N numbers. All is linear in what a state's rows contribute, so more of them
-// are further launches that add. Products: thread (tx, ty) has rows ty · kRows + i and columns
-// tx + kAcross · j. The left factor is read four numbers at a time, the same for a whole warp; with
-// rows of shared memory 4 numbers further apart than they are long, eight lanes that read four
-// numbers each of a row of their own meet in no bank.
+// are further launches that add. Products are those of products.cuh: a warp has 16 tokens, or all
+// rows of the state and 16 channels. Which tokens changes from chunk to chunk, since pairs of
+// tokens make some of them more work than others.
 
 namespace recallbench {
 
-inline constexpr int kSsdChunk = 32;
+inline constexpr int kSsdChunk = 64;
 inline constexpr int kSsdChannels = 64;
-inline constexpr int kSsdThreads = 256;
+inline constexpr int kSsdThreads = 128;
+inline constexpr int kSsdWarps = kSsdThreads / 32;
 inline constexpr int kSsdMostStates = 64;
 inline constexpr int kSsdPad = 4;  // numbers between rows in shared memory
+inline constexpr int kSsdStride = kSsdChannels + kSsdPad;
+static_assert(16 * kSsdWarps == kSsdChunk && 16 * kSsdWarps == kSsdChannels);
 
 /// States [first, first + width) of all N, in one launch.
 struct SsdStates {
   Index first;
   int width;
+
+  /// The numbers that a share of b or c has: whole quads.
+  __host__ __device__ int share() const { return (width + 3) / 4 * 4; }
 };
 
 inline SsdStates ssd_states(const SsdSize& s, Index first) {
@@ -32,15 +39,25 @@ inline SsdStates ssd_states(const SsdSize& s, Index first) {
   return {first, static_cast<int>(left < kSsdMostStates ? left : Index{kSsdMostStates})};
 }
 
-/// launch(N) with N, a constant, the states that a block keeps.
+/// launch(P, N) with a precision and N, constants: the states that a block keeps.
 template <class Launch>
-void ssd_dispatch(int width, const Launch& launch) {
-  if (width <= 16)
-    launch(std::integral_constant<int, 16>{});
-  else if (width <= 32)
-    launch(std::integral_constant<int, 32>{});
-  else
-    launch(std::integral_constant<int, 64>{});
+void ssd_dispatch(Precision precision, int width, const Launch& launch) {
+  const auto with_states = [&](auto p) {
+    if (width <= 16)
+      launch(p, std::integral_constant<int, 16>{});
+    else if (width <= 32)
+      launch(p, std::integral_constant<int, 32>{});
+    else
+      launch(p, std::integral_constant<int, 64>{});
+  };
+  switch (precision) {
+    case Precision::fp32:
+      return with_states(std::integral_constant<Precision, Precision::fp32>{});
+    case Precision::tf32:
+      return with_states(std::integral_constant<Precision, Precision::tf32>{});
+    case Precision::bf16:
+      return with_states(std::integral_constant<Precision, Precision::bf16>{});
+  }
 }
 
 inline Index ssd_parts(const SsdSize& s) {  // of a head's channels
@@ -50,12 +67,30 @@ __host__ __device__ inline Index ssd_chunks(const SsdSize& s) {
   return (s.length + kSsdChunk - 1) / kSsdChunk;
 }
 
-using SsdTokens = float[kSsdChunk][kSsdChannels + kSsdPad];
-using SsdSquare = float[kSsdChunk][kSsdChunk + kSsdPad];
+using SsdTokens = float[kSsdChunk][kSsdStride];
 template <int N>
 using SsdStateRows = float[kSsdChunk][N + kSsdPad];
 template <int N>
-using SsdState = float[N][kSsdChannels + kSsdPad];
+using SsdState = float[N][kSsdStride];
+/// A warp's part of a state: rows in groups of 16, two fragments of its 16 channels.
+template <int N>
+using SsdStateFragments = float[N / 16][2][4];
+
+/// Which views can be read in pieces of four numbers from each head or group on, and which written
+/// in pieces of two.
+struct SsdAligned {
+  bool x, b, c, gradient;  ///< gradient: of y
+  bool output;             ///< y forward, the gradient of x backward
+
+  SsdAligned(const SsdSize& s, const SsdViews<float>& in, const Batched<float>& dy,
+             const Batched<float>& out)
+      : x(in_quads(in.x) && s.head_dim % 4 == 0),
+        b(in_quads(in.b) && s.states % 4 == 0),
+        c(in_quads(in.c) && s.states % 4 == 0),
+        gradient(in_quads(dy) && s.head_dim % 4 == 0),
+        output(reinterpret_cast<std::uintptr_t>(out.data) % 8 == 0 && out.stride % 2 == 0 &&
+               out.replica_stride % 2 == 0 && s.head_dim % 2 == 0) {}
+};
 
 /// A block's place. Parts of a head's channels are neighbours, then heads.
 struct SsdPlace {
@@ -87,197 +122,204 @@ __device__ inline float ssd_skip(const SsdSize& s, const Batched<float>& d, cons
   return ssd_row(d, at.replica, 0)[s.skips == s.heads ? at.head : at.channel + p];
 }
 
-/// Tokens [t, t + kSsdChunk) of columns [column, column + count): zeros beyond the sequence and
-/// beyond the columns up to `width`.
-__device__ inline void ssd_load(const Batched<float>& from, const SsdSize& s, const SsdPlace& at,
-                                Index t, Index column, int count, int width, float* to,
-                                int stride) {
-  const float* data = ssd_row(from, at.replica, at.row + t) + column;
-  for (int e = threadIdx.x; e < kSsdChunk * width; e += kSsdThreads) {
-    const int i = e / width, j = e % width;
-    to[i * stride + j] = t + i < s.length && j < count ? data[i * from.stride + j] : 0.0f;
+/// Numbers on their way to shared memory: to[i][j] = from[i stride + j] for i < kRows, zeros from
+/// row `rows` and column `cols` on. Ends when the thread waits for its copies.
+template <int kRows, int kWidth>
+__device__ inline void ssd_copy_async(const float* from, Index stride, int rows, int cols,
+                                      bool quads, float* to) {
+  constexpr int kTo = kWidth + kSsdPad, kAcross = kWidth / 4, kDown = kSsdThreads / kAcross;
+  const int thread = static_cast<int>(threadIdx.x), j = thread % kAcross * 4;
+#pragma unroll
+  for (int i = thread / kAcross; i < kRows; i += kDown) {
+    const float* source = from + i * stride + j;
+    float* const place = to + i * kTo + j;
+    if (quads && i < rows && j < cols) {
+      copy_async<16>(place, source);
+    } else {
+#pragma unroll
+      for (int k = 0; k < 4; ++k)
+        if (i < rows && j + k < cols)
+          copy_async<4>(place + k, source + k);
+        else
+          place[k] = 0;
+    }
   }
 }
 
+/// Tokens from t on, of b or c.
 template <int N>
-__device__ void ssd_load_states(const Batched<float>& from, const SsdSize& s, const SsdPlace& at,
-                                const SsdStates& states, Index t, SsdStateRows<N>& to) {
-  ssd_load(from, s, at, t, at.group * s.states + states.first, states.width, N, &to[0][0],
-           N + kSsdPad);
+__device__ void ssd_copy_states(const Batched<float>& from, const SsdSize& s, const SsdPlace& at,
+                                const SsdStates& states, Index t, bool quads, SsdStateRows<N>& to) {
+  const Index left = s.length - t;
+  ssd_copy_async<kSsdChunk, N>(
+      ssd_row(from, at.replica, at.row + t) + at.group * s.states + states.first, from.stride,
+      static_cast<int>(left < kSsdChunk ? left : Index{kSsdChunk}), states.width, quads, &to[0][0]);
 }
 
-__device__ inline void ssd_load_tokens(const Batched<float>& from, const SsdSize& s,
-                                       const SsdPlace& at, Index t, SsdTokens& to) {
-  ssd_load(from, s, at, t, at.channel, at.channels, kSsdChannels, &to[0][0],
-           kSsdChannels + kSsdPad);
+/// Tokens from t on, of x or the gradient of y.
+__device__ inline void ssd_copy_tokens(const Batched<float>& from, const SsdSize& s,
+                                       const SsdPlace& at, Index t, bool quads, SsdTokens& to) {
+  const Index left = s.length - t;
+  ssd_copy_async<kSsdChunk, kSsdChannels>(
+      ssd_row(from, at.replica, at.row + t) + at.channel, from.stride,
+      static_cast<int>(left < kSsdChunk ? left : Index{kSsdChunk}), at.channels, quads, &to[0][0]);
 }
 
-__device__ inline float ssd_above_nothing(float decay) {
-  return decay < 1e-30f ? 0.0f : decay;  // a NaN stays
+/// A decay of this logarithm to base 2; below 1e-30 it is 0, and a NaN stays.
+__device__ inline float ssd_power(float logarithm) {
+  return logarithm < -99.65784f ? 0.0f : exp2f(logarithm);
 }
 
-/// The step sizes of a chunk; tokens beyond the sequence have none and do not decay.
+/// The step sizes of a chunk; tokens beyond the sequence have none and do not decay. Decays between
+/// two tokens are differences of logarithms, whose sums are kept as two numbers each: large decays
+/// of earlier tokens leave the later ones exact.
 struct SsdSteps {
-  float before[kSsdChunk], delta[kSsdChunk];  // step sizes before and after softplus
-  float a[kSsdChunk];                         // the decay of one token
-  float since_start[kSsdChunk];               // a_0 ... a_t
-  float to_end[kSsdChunk];                    // a_{t+1} ... a_end
-  float entering[kSsdChunk];                  // Δ_t a_{t+1} ... a_end
+  float delta[kSsdChunk];                 // step sizes after softplus
+  float high[kSsdChunk], low[kSsdChunk];  // log2 a_0 ... a_t
+  float since_start[kSsdChunk];           // a_0 ... a_t
+  float entering[kSsdChunk];              // Δ_t a_{t+1} ... a_end
 
-  /// By the first warp; the others see it after a barrier.
+  /// By a whole warp; the others see it after a barrier.
   __device__ void load(const SsdSize& s, const SsdViews<float>& in, const SsdPlace& at, Index t,
                        float rate) {
-    if (threadIdx.x >= kSsdChunk) return;
-    const int i = threadIdx.x;
-    float x = 0, step = 0;
-    if (t + i < s.length) {
-      x = ssd_row(in.dt, at.replica, at.row + t + i)[at.head] +
-          ssd_row(in.dt_bias, at.replica, 0)[at.head];
-      step = x > 20.0f ? x : log1pf(expf(x));
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+    float step[2];
+    double sum[2];
+#pragma unroll
+    for (int k = 0; k < 2; ++k) {
+      const Index i = t + 2 * lane + k;
+      step[k] = 0;
+      if (i < s.length) {
+        const float x = ssd_row(in.dt, at.replica, at.row + i)[at.head] +
+                        ssd_row(in.dt_bias, at.replica, 0)[at.head];
+        step[k] = x > 20.0f ? x : log1pf(expf(x));
+      }
+      const float logarithm = -rate * step[k] * 1.44269504f;
+      sum[k] = logarithm < -1024.0f ? -1024.0f : logarithm;  // one such is a decay to 0
     }
-    before[i] = x;
-    delta[i] = step;
-    a[i] = expf(-rate * step);
-    __syncwarp();
-    float since = 1, until = 1;
-    for (int r = 0; r < kSsdChunk; ++r) {
-      if (r <= i) since = ssd_above_nothing(since * a[r]);
-      if (kSsdChunk - 1 - r > i) until = ssd_above_nothing(until * a[kSsdChunk - 1 - r]);
+    double total = sum[0] + sum[1];
+#pragma unroll
+    for (int offset = 1; offset < 32; offset *= 2) {
+      const double before = __shfl_up_sync(0xffffffffu, total, offset);
+      if (lane >= offset) total += before;
     }
-    since_start[i] = since;
-    to_end[i] = until;
-    entering[i] = until * step;
+    const double before = __shfl_up_sync(0xffffffffu, total, 1);
+    sum[0] += lane > 0 ? before : 0.0;
+    sum[1] = total;
+    const double all = __shfl_sync(0xffffffffu, total, 31);
+#pragma unroll
+    for (int k = 0; k < 2; ++k) {
+      const int i = 2 * lane + k;
+      delta[i] = step[k];
+      high[i] = static_cast<float>(sum[k]);
+      low[i] = static_cast<float>(sum[k] - high[i]);
+      since_start[i] = ssd_power(high[i]);
+      entering[i] = ssd_power(static_cast<float>(all - sum[k])) * step[k];
+    }
   }
-  __device__ float over_chunk() const { return since_start[kSsdChunk - 1]; }
+  __device__ float over_chunk() const {
+    return since_start[kSsdChunk - 1];
+  }
+  /// a_{t+1} ... a_end.
+  __device__ float to_end(int t) const {
+    return ssd_power(high[kSsdChunk - 1] - high[t] + (low[kSsdChunk - 1] - low[t]));
+  }
 };
 
-/// Where a thread's numbers of a product of M rows and N columns lie.
-template <int M, int N>
-struct SsdTile {
-  static constexpr int kAcross = N < 32 ? N : 32, kColumns = N / kAcross;
-  static constexpr int kDown = kSsdThreads / kAcross, kRows = M / kDown;
-  static_assert(kAcross * kColumns == N && kDown * kRows == M && kRows > 0);
-
-  static __device__ int row(int i) { return static_cast<int>(threadIdx.x) / kAcross * kRows + i; }
-  static __device__ int column(int j) {
-    return static_cast<int>(threadIdx.x) % kAcross + j * kAcross;
-  }
-  /// sum[i][j] += Σ_k a(row(i), k) b(k, column(j)) [f_k] for first <= k < last, multiples of 4. a
-  /// lies as a[row][k], or as a[k][row]; b as b[k][column], or as b[column][k].
-  template <bool kRowsOfA, bool kRowsOfB>
-  static __device__ void add(int first, int last, const float* a, int a_stride, const float* b,
-                             int b_stride, float (&sum)[kRows][kColumns],
-                             const float* factors = nullptr) {
-#pragma unroll 2
-    for (int k = first; k < last; k += 4) {
-      float left[4][kRows], right[4][kColumns];
-      load_left<kRowsOfA>(k, a, a_stride, left);
-      load_right<kRowsOfB>(k, b, b_stride, right);
-      if (factors != nullptr) {
-        float f[4];
-        load_numbers(factors + k, f);
-#pragma unroll
-        for (int q = 0; q < 4; ++q)
-#pragma unroll
-          for (int j = 0; j < kColumns; ++j)
-            right[q][j] *= f[q];
-      }
-#pragma unroll
-      for (int q = 0; q < 4; ++q)
-#pragma unroll
-        for (int i = 0; i < kRows; ++i)
-#pragma unroll
-          for (int j = 0; j < kColumns; ++j)
-            sum[i][j] += left[q][i] * right[q][j];
-    }
-  }
-  template <class Body>
-  static __device__ void for_each(const Body& body) {
-#pragma unroll
-    for (int i = 0; i < kRows; ++i)
-#pragma unroll
-      for (int j = 0; j < kColumns; ++j)
-        body(i, j, row(i), column(j));
-  }
-
- private:
-  template <bool kByRows>
-  static __device__ void load_left(int k, const float* a, int stride, float (&left)[4][kRows]) {
-    if constexpr (kByRows) {
-#pragma unroll
-      for (int i = 0; i < kRows; ++i) {
-        float four[4];
-        load_numbers(a + row(i) * stride + k, four);
-#pragma unroll
-        for (int q = 0; q < 4; ++q)
-          left[q][i] = four[q];
-      }
+/// c [16, 8 M] += a [16, inner] b [inner, 8 M] of a warp, for a[i][k] and b[k][column].
+template <Product P, int M>
+__device__ inline void ssd_mixed_product(float (&c)[M][4], const float* a, int a_stride,
+                                         const float* b, int b_stride, int inner) {
+  const float *a0 = a + lane_row() * a_stride, *a1 = a0 + 8 * a_stride;
+  for (int k = 0; k < inner; k += 16) {
+    if constexpr (P == Product::fp32) {
+#pragma unroll 4
+      for (int j = k; j < k + 16; ++j)
+        add_outer(c, a0[j], a1[j], b + j * b_stride, M);
     } else {
-      constexpr int kVec = kRows < 4 ? kRows : 4;
-#pragma unroll
-      for (int q = 0; q < 4; ++q)
-#pragma unroll
-        for (int i = 0; i < kRows; i += kVec) {
-          float some[kVec];
-          load_numbers(a + (k + q) * stride + row(i), some);
-#pragma unroll
-          for (int v = 0; v < kVec; ++v)
-            left[q][i + v] = some[v];
-        }
+      const int j = k + 2 * lane_column();
+      const LeftFactor<P> left({a0[j], a0[j + 1], a0[j + 8], a0[j + 9]},
+                               {a1[j], a1[j + 1], a1[j + 8], a1[j + 9]});
+      add_columns(c, left, b + k * b_stride, b_stride, M);
     }
-  }
-  template <bool kByRows>
-  static __device__ void load_right(int k, const float* b, int stride,
-                                    float (&right)[4][kColumns]) {
-#pragma unroll
-    for (int j = 0; j < kColumns; ++j) {
-      if constexpr (kByRows) {
-#pragma unroll
-        for (int q = 0; q < 4; ++q)
-          right[q][j] = b[(k + q) * stride + column(j)];
-      } else {
-        float four[4];
-        load_numbers(b + column(j) * stride + k, four);
-#pragma unroll
-        for (int q = 0; q < 4; ++q)
-          right[q][j] = four[q];
-      }
-    }
-  }
-};
-
-/// SsdTile::add with the strides of arrays.
-template <class Tile, bool kRowsOfA, bool kRowsOfB, int M, int S, int K, int U>
-__device__ void ssd_add(int first, int last, const float (&a)[M][S], const float (&b)[K][U],
-                        float (&sum)[Tile::kRows][Tile::kColumns], const float* factors = nullptr) {
-  Tile::template add<kRowsOfA, kRowsOfB>(first, last, &a[0][0], S, &b[0][0], U, sum, factors);
-}
-
-using SsdPairs = SsdTile<kSsdChunk, kSsdChunk>;
-
-/// The thread's decays a_{s+1} ... a_t of the pairs (t, s), s <= t; 0 for the others.
-__device__ inline void ssd_decays(const SsdSteps& steps, float (&decay)[SsdPairs::kRows]) {
-  const int s = SsdPairs::column(0);
-  float product = 1;
-  for (int r = 0; r < SsdPairs::row(0); ++r)
-    if (r > s) product = ssd_above_nothing(product * steps.a[r]);
-#pragma unroll
-  for (int i = 0; i < SsdPairs::kRows; ++i) {
-    const int t = SsdPairs::row(i);
-    if (t > s) product = ssd_above_nothing(product * steps.a[t]);
-    decay[i] = t >= s ? product : 0.0f;
   }
 }
 
-/// The thread's numbers of the state after a chunk, from those before it.
+/// c [16, 8 M] += Σ_k f[k] a[k][i] b[k][column] over a chunk's tokens k.
+template <Product P, int M>
+__device__ inline void ssd_weighted_product(float (&c)[M][4], const float* f, const float* a,
+                                            int a_stride, const float* b, int b_stride) {
+  const int g = lane_row(), t = lane_column();
+#pragma unroll
+  for (int k = 0; k < kSsdChunk; k += 16) {
+    if constexpr (P == Product::fp32) {
+#pragma unroll 4
+      for (int j = k; j < k + 16; ++j)
+        add_outer(c, f[j] * a[j * a_stride + g], f[j] * a[j * a_stride + g + 8], b + j * b_stride,
+                  M);
+    } else {
+      const float *a0 = a + (k + 2 * t) * a_stride + g, *a1 = a0 + 8;
+      const float2 first = *reinterpret_cast<const float2*>(f + k + 2 * t);
+      const float2 second = *reinterpret_cast<const float2*>(f + k + 2 * t + 8);
+      const LeftFactor<P> left({first.x * a0[0], first.y * a0[a_stride],
+                                second.x * a0[8 * a_stride], second.y * a0[9 * a_stride]},
+                               {first.x * a1[0], first.y * a1[a_stride],
+                                second.x * a1[8 * a_stride], second.y * a1[9 * a_stride]});
+      add_columns(c, left, b + k * b_stride, b_stride, M);
+    }
+  }
+}
+
+/// state = over · state + Σ_k f[k] rows[k] tokens[k]ᵀ over a chunk's tokens: the warp's fragments.
+template <Product P, int N>
+__device__ void ssd_advance(float over, const float* f, const SsdStateRows<N>& rows,
+                            const SsdTokens& tokens, SsdStateFragments<N>& state) {
+  const int channel = static_cast<int>(threadIdx.x) / 32 * 16;
+#pragma unroll
+  for (int m = 0; m < N / 16; ++m) {
+#pragma unroll
+    for (int j = 0; j < 2; ++j)
+#pragma unroll
+      for (int e = 0; e < 4; ++e)
+        state[m][j][e] *= over;
+    ssd_weighted_product<P>(state[m], f, &rows[0][16 * m], N + kSsdPad, &tokens[0][channel],
+                            kSsdStride);
+  }
+}
+
+/// body(m, j, e, n, p): element e and its right neighbour of the warp's fragment (m, j) are at row
+/// n and channels p and p + 1 of the state.
+template <int N, class Body>
+__device__ inline void ssd_for_state(const Body& body) {
+  const int channel = static_cast<int>(threadIdx.x) / 32 * 16 + 2 * lane_column();
+#pragma unroll
+  for (int m = 0; m < N / 16; ++m)
+#pragma unroll
+    for (int j = 0; j < 2; ++j)
+#pragma unroll
+      for (int e = 0; e < 4; e += 2)
+        body(m, j, e, 16 * m + lane_row() + 4 * e, channel + 8 * j);
+}
+
+/// The warp's part of a state to rows that are `stride` apart.
 template <int N>
-__device__ void ssd_advance(
-    const SsdSteps& steps, const SsdStateRows<N>& b, const SsdTokens& x,
-    float (&state)[SsdTile<N, kSsdChannels>::kRows][SsdTile<N, kSsdChannels>::kColumns]) {
-  using Tile = SsdTile<N, kSsdChannels>;
-  const float over = steps.over_chunk();
-  Tile::for_each([&](int i, int j, int, int) { state[i][j] *= over; });
-  ssd_add<Tile, false, true>(0, kSsdChunk, b, x, state, steps.entering);
+__device__ inline void ssd_store_state(const SsdStateFragments<N>& state, float* to, int stride) {
+  ssd_for_state<N>([&](int m, int j, int e, int n, int p) {
+    *reinterpret_cast<float2*>(to + n * stride + p) =
+        make_float2(state[m][j][e], state[m][j][e + 1]);
+  });
+}
+
+/// Two neighbouring numbers, written or added.
+__device__ inline void ssd_store_pair(float* to, bool pairs, bool second, bool add, float2 value) {
+  if (pairs) {
+    float2* const place = reinterpret_cast<float2*>(to);
+    const float2 old = add ? *place : make_float2(0, 0);
+    *place = make_float2(old.x + value.x, old.y + value.y);
+  } else {
+    to[0] = add ? to[0] + value.x : value.x;
+    if (second) to[1] = add ? to[1] + value.y : value.y;
+  }
 }
 
 }  // namespace recallbench
