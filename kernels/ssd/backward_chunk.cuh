@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/cuda/reduce.cuh"
+#include "kernels/ssd/products.cuh"
 #include "kernels/ssd/shares.cuh"
 
 // The gradients of one chunk of ssd, of which a warp has 16 tokens: as those that enter the state
@@ -107,24 +108,23 @@ struct SsdWarpTokens {
     clear(dx);
     clear(db);
     float products[2] = {};
+    const SsdRows<kProduct> x(chunk.x[first()], kSsdStride);
     if (later) {
       ssd_mixed_product<kProduct>(dx, b()[first()], kStates, chunk.dstate[0], kSsdStride, N);
-      rows_product<kProduct>(db, chunk.x[first()], kSsdStride, chunk.dstate[0], kSsdStride,
-                             kSsdChannels);
+      x.add_product(db, chunk.dstate[0], kSsdStride);
       dot_rows(db, b(), products);
       scale_rows(dx, steps().entering);
       scale_rows(db, steps().entering);
     }
     store_rows(products, chunk.products);
-    pairs_back(dx, db);
+    pairs_back(x, dx, db);
     store_inputs(dx, dd);
     store_share(0, db);
   }
 
-  /// dc through y_t = a_0 ... a_t Sᵀ c_t.
+  /// dc += that through y_t = a_0 ... a_t Sᵀ c_t.
   __device__ void outputs_back(float (&dc)[N / 8][4]) const {
     float logs[2] = {};
-    clear(dc);
     if (k > 0) {
       rows_product<kProduct>(dc, chunk.dy[first()], kSsdStride, chunk.state[0], kSsdStride,
                              kSsdChannels);
@@ -134,7 +134,7 @@ struct SsdWarpTokens {
     store_rows(logs, chunk.output_log);
   }
 
-  /// dc through the scores too.
+  /// dc += that through the scores, and its share.
   __device__ void scores_back(float (&dc)[N / 8][4]) const {
     for (int seen = 0; seen <= block; ++seen)
       columns_product<kProduct>(dc, chunk.dscores.column(seen, first()), SsdPairs::stride(seen),
@@ -177,7 +177,8 @@ struct SsdWarpTokens {
   }
 
  private:
-  __device__ void pairs_back(float (&dx)[kSsdChannels / 8][4], float (&db)[N / 8][4]) const {
+  __device__ void pairs_back(const SsdRows<kProduct>& x, float (&dx)[kSsdChannels / 8][4],
+                             float (&db)[N / 8][4]) const {
     const SsdSteps& st = steps();
     const int g = lane_row(), column = 2 * lane_column();
     const float high[2] = {st.high[row(0)], st.high[row(2)]};
@@ -188,9 +189,8 @@ struct SsdWarpTokens {
       float w[2][4], ds[2][4], change[2][4];
       clear(w);
       clear(ds);
-      rows_product<exact_product(P)>(w, b()[first()], kStates, chunk.c[seeing], kStates, N);
-      rows_product<kProduct>(ds, chunk.x[first()], kSsdStride, chunk.dy[seeing], kSsdStride,
-                             kSsdChannels);
+      rows_product<kProduct>(w, b()[first()], kStates, chunk.c[seeing], kStates, N);
+      x.add_product(ds, chunk.dy[seeing], kSsdStride);
       float* const pairs = chunk.dscores.column(block, seeing + column);
 #pragma unroll
       for (int n = 0; n < 2; ++n) {
@@ -230,26 +230,20 @@ struct SsdWarpTokens {
 
   __device__ void store_inputs(const float (&dx)[kSsdChannels / 8][4],
                                float (&dd)[kSsdChannels / 8][2]) const {
-    const bool add = f.out.x.accumulate || !first_states();
 #pragma unroll
-    for (int n = 0; n < kSsdChannels / 8; ++n) {
-      const int p = 8 * n + 2 * lane_column();
-      if (p >= at.channels) continue;
-      const bool second = p + 1 < at.channels;
-      const float skip = first_states() ? ssd_skip(f.s, f.in.d, at, p) : 0.0f;
-      const float next = first_states() && second ? ssd_skip(f.s, f.in.d, at, p + 1) : 0.0f;
+    for (int n = 0; n < kSsdChannels / 8; ++n)
 #pragma unroll
       for (int e = 0; e < 4; e += 2) {
+        const int p = 8 * n + 2 * lane_column();
         const float2 dy = *reinterpret_cast<const float2*>(&chunk.dy[row(e)][p]);
         const float2 x = *reinterpret_cast<const float2*>(&chunk.x[row(e)][p]);
         dd[n][0] += dy.x * x.x;
         dd[n][1] += dy.y * x.y;
-        if (token(row(e)) >= f.s.length || !f.out.x.wanted) continue;
-        ssd_store_pair(ssd_row(f.out.x.view, at.replica, at.row + token(row(e))) + at.channel + p,
-                       f.aligned.output, second, add,
-                       make_float2(dx[n][e] + skip * dy.x, dx[n][e + 1] + next * dy.y));
       }
-    }
+    if (f.out.x.wanted)
+      SsdOutput{f.out.x.view, f.out.x.accumulate || !first_states(), f.aligned.output,
+                first_states()}
+          .store(f.s, at, f.in.d, k * kSsdChunk, first(), dx, chunk.dy);
   }
 
   /// The block's share of the gradient of b (which = 0) or c (1).

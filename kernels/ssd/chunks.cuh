@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "kernels/cuda/elements.cuh"
+#include "kernels/linear_attention/mma.cuh"
 #include "kernels/linear_attention/products.cuh"
 #include "kernels/ssd/ssd_cpu.h"
 
@@ -72,10 +73,6 @@ template <int N>
 using SsdStateRows = float[kSsdChunk][N + kSsdPad];
 template <int N>
 using SsdState = float[N][kSsdStride];
-/// A warp's part of a state: rows in groups of 16, two fragments of its 16 channels.
-template <int N>
-using SsdStateFragments = float[N / 16][2][4];
-
 /// Which views can be read in pieces of four numbers from each head or group on, and which written
 /// in pieces of two.
 struct SsdAligned {
@@ -128,20 +125,30 @@ template <int kRows, int kWidth>
 __device__ inline void ssd_copy_async(const float* from, Index stride, int rows, int cols,
                                       bool quads, float* to) {
   constexpr int kTo = kWidth + kSsdPad, kAcross = kWidth / 4, kDown = kSsdThreads / kAcross;
-  const int thread = static_cast<int>(threadIdx.x), j = thread % kAcross * 4;
+  const int thread = static_cast<int>(threadIdx.x);
+  if (quads && rows >= kRows) {
+    const int j = thread % kAcross * 4, first = thread / kAcross;
+    const float* source = from + first * stride + j;
+    float* const place = to + first * kTo + j;
+    if (j < cols) {
 #pragma unroll
-  for (int i = thread / kAcross; i < kRows; i += kDown) {
-    const float* source = from + i * stride + j;
-    float* const place = to + i * kTo + j;
-    if (quads && i < rows && j < cols) {
-      copy_async<16>(place, source);
+      for (int i = 0; i < kRows; i += kDown) {
+        copy_async<16>(place + i * kTo, source);
+        source += kDown * stride;
+      }
     } else {
 #pragma unroll
-      for (int k = 0; k < 4; ++k)
-        if (i < rows && j + k < cols)
-          copy_async<4>(place + k, source + k);
-        else
-          place[k] = 0;
+      for (int i = 0; i < kRows; i += kDown)
+        *reinterpret_cast<float4*>(place + i * kTo) = make_float4(0, 0, 0, 0);
+    }
+  } else {
+#pragma unroll 1
+    for (int e = thread; e < kRows * kWidth; e += kSsdThreads) {
+      const int i = e / kWidth, j = e % kWidth;
+      if (i < rows && j < cols)
+        copy_async<4>(to + i * kTo + j, from + i * stride + j);
+      else
+        to[i * kTo + j] = 0;
     }
   }
 }
@@ -167,7 +174,9 @@ __device__ inline void ssd_copy_tokens(const Batched<float>& from, const SsdSize
 
 /// A decay of this logarithm to base 2; below 1e-30 it is 0, and a NaN stays.
 __device__ inline float ssd_power(float logarithm) {
-  return logarithm < -99.65784f ? 0.0f : exp2f(logarithm);
+  float power;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(logarithm));
+  return logarithm < -99.65784f ? 0.0f : power;
 }
 
 /// The step sizes of a chunk; tokens beyond the sequence have none and do not decay. Decays between
@@ -226,100 +235,46 @@ struct SsdSteps {
   }
 };
 
-/// c [16, 8 M] += a [16, inner] b [inner, 8 M] of a warp, for a[i][k] and b[k][column].
-template <Product P, int M>
-__device__ inline void ssd_mixed_product(float (&c)[M][4], const float* a, int a_stride,
-                                         const float* b, int b_stride, int inner) {
-  const float *a0 = a + lane_row() * a_stride, *a1 = a0 + 8 * a_stride;
-  for (int k = 0; k < inner; k += 16) {
-    if constexpr (P == Product::fp32) {
-#pragma unroll 4
-      for (int j = k; j < k + 16; ++j)
-        add_outer(c, a0[j], a1[j], b + j * b_stride, M);
-    } else {
-      const int j = k + 2 * lane_column();
-      const LeftFactor<P> left({a0[j], a0[j + 1], a0[j + 8], a0[j + 9]},
-                               {a1[j], a1[j + 1], a1[j + 8], a1[j + 9]});
-      add_columns(c, left, b + k * b_stride, b_stride, M);
+/// A warp's tokens of y, or of the gradient of x, from row `own` of a chunk of which `rows` lie in
+/// the sequence: sums + d ⊙ from, or += that, or += the sums alone where d is not to count.
+struct SsdOutput {
+  Batched<float> to;
+  bool add, pairs;  ///< pairs: whole rows of them
+  bool skip;
+
+  __device__ void store(const SsdSize& s, const SsdPlace& at, const Batched<float>& d, Index t,
+                        int own, const float (&sums)[kSsdChannels / 8][4],
+                        const SsdTokens& from) const {
+    const int row = own + lane_row(), column = 2 * lane_column();
+    const Index left = s.length - t;
+    float* const rows[2] = {ssd_row(to, at.replica, at.row + t + row) + at.channel + column,
+                            ssd_row(to, at.replica, at.row + t + row + 8) + at.channel + column};
+    const bool by_head = s.skips == s.heads;
+    const float* const ds = ssd_row(d, at.replica, 0) + (by_head ? at.head : at.channel + column);
+    const float of_head = skip && by_head ? ds[0] : 0.0f;
+    const bool whole = pairs && left >= kSsdChunk && at.channels == kSsdChannels;
+#pragma unroll
+    for (int n = 0; n < kSsdChannels / 8; ++n) {
+      const bool first = column + 8 * n < at.channels, second = column + 8 * n + 1 < at.channels;
+      float2 own_d = make_float2(of_head, of_head);
+      if (skip && !by_head)
+        own_d = make_float2(first ? ds[8 * n] : 0.0f, second ? ds[8 * n + 1] : 0.0f);
+#pragma unroll
+      for (int e = 0; e < 4; e += 2) {
+        const float2 x = *reinterpret_cast<const float2*>(&from[row + 4 * e][column + 8 * n]);
+        const float2 value =
+            make_float2(sums[n][e] + own_d.x * x.x, sums[n][e + 1] + own_d.y * x.y);
+        float* const place = rows[e / 2] + 8 * n;
+        if (whole) {
+          const float2 old = add ? *reinterpret_cast<const float2*>(place) : make_float2(0, 0);
+          *reinterpret_cast<float2*>(place) = make_float2(old.x + value.x, old.y + value.y);
+        } else if (row + 4 * e < left) {
+          if (first) place[0] = add ? place[0] + value.x : value.x;
+          if (second) place[1] = add ? place[1] + value.y : value.y;
+        }
+      }
     }
   }
-}
-
-/// c [16, 8 M] += Σ_k f[k] a[k][i] b[k][column] over a chunk's tokens k.
-template <Product P, int M>
-__device__ inline void ssd_weighted_product(float (&c)[M][4], const float* f, const float* a,
-                                            int a_stride, const float* b, int b_stride) {
-  const int g = lane_row(), t = lane_column();
-#pragma unroll
-  for (int k = 0; k < kSsdChunk; k += 16) {
-    if constexpr (P == Product::fp32) {
-#pragma unroll 4
-      for (int j = k; j < k + 16; ++j)
-        add_outer(c, f[j] * a[j * a_stride + g], f[j] * a[j * a_stride + g + 8], b + j * b_stride,
-                  M);
-    } else {
-      const float *a0 = a + (k + 2 * t) * a_stride + g, *a1 = a0 + 8;
-      const float2 first = *reinterpret_cast<const float2*>(f + k + 2 * t);
-      const float2 second = *reinterpret_cast<const float2*>(f + k + 2 * t + 8);
-      const LeftFactor<P> left({first.x * a0[0], first.y * a0[a_stride],
-                                second.x * a0[8 * a_stride], second.y * a0[9 * a_stride]},
-                               {first.x * a1[0], first.y * a1[a_stride],
-                                second.x * a1[8 * a_stride], second.y * a1[9 * a_stride]});
-      add_columns(c, left, b + k * b_stride, b_stride, M);
-    }
-  }
-}
-
-/// state = over · state + Σ_k f[k] rows[k] tokens[k]ᵀ over a chunk's tokens: the warp's fragments.
-template <Product P, int N>
-__device__ void ssd_advance(float over, const float* f, const SsdStateRows<N>& rows,
-                            const SsdTokens& tokens, SsdStateFragments<N>& state) {
-  const int channel = static_cast<int>(threadIdx.x) / 32 * 16;
-#pragma unroll
-  for (int m = 0; m < N / 16; ++m) {
-#pragma unroll
-    for (int j = 0; j < 2; ++j)
-#pragma unroll
-      for (int e = 0; e < 4; ++e)
-        state[m][j][e] *= over;
-    ssd_weighted_product<P>(state[m], f, &rows[0][16 * m], N + kSsdPad, &tokens[0][channel],
-                            kSsdStride);
-  }
-}
-
-/// body(m, j, e, n, p): element e and its right neighbour of the warp's fragment (m, j) are at row
-/// n and channels p and p + 1 of the state.
-template <int N, class Body>
-__device__ inline void ssd_for_state(const Body& body) {
-  const int channel = static_cast<int>(threadIdx.x) / 32 * 16 + 2 * lane_column();
-#pragma unroll
-  for (int m = 0; m < N / 16; ++m)
-#pragma unroll
-    for (int j = 0; j < 2; ++j)
-#pragma unroll
-      for (int e = 0; e < 4; e += 2)
-        body(m, j, e, 16 * m + lane_row() + 4 * e, channel + 8 * j);
-}
-
-/// The warp's part of a state to rows that are `stride` apart.
-template <int N>
-__device__ inline void ssd_store_state(const SsdStateFragments<N>& state, float* to, int stride) {
-  ssd_for_state<N>([&](int m, int j, int e, int n, int p) {
-    *reinterpret_cast<float2*>(to + n * stride + p) =
-        make_float2(state[m][j][e], state[m][j][e + 1]);
-  });
-}
-
-/// Two neighbouring numbers, written or added.
-__device__ inline void ssd_store_pair(float* to, bool pairs, bool second, bool add, float2 value) {
-  if (pairs) {
-    float2* const place = reinterpret_cast<float2*>(to);
-    const float2 old = add ? *place : make_float2(0, 0);
-    *place = make_float2(old.x + value.x, old.y + value.y);
-  } else {
-    to[0] = add ? to[0] + value.x : value.x;
-    if (second) to[1] = add ? to[1] + value.y : value.y;
-  }
-}
+};
 
 }  // namespace recallbench

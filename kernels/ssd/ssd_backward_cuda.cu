@@ -11,28 +11,31 @@
 namespace recallbench {
 namespace {
 
-/// The states before the chunks after the first, to scratch. x lies in x and dy by turns.
+/// The states before the chunks after the first, to scratch, and the steps of the last chunk. x
+/// lies in x and dy by turns.
 template <Precision P, int N>
 __device__ void make_states(const SsdBackward& f, const SsdPlace& at, float rate,
                             SsdBackwardChunk<N>& chunk) {
   const Index last = ssd_chunks(f.s) - 1;
-  const int warp = static_cast<int>(threadIdx.x) / 32;
-  const auto begin = [&](Index k) {
-    ssd_copy_tokens(f.in.x, f.s, at, k * kSsdChunk, f.aligned.x, k % 2 == 0 ? chunk.x : chunk.dy);
-    ssd_copy_states<N>(f.in.b, f.s, at, f.states, k * kSsdChunk, f.aligned.b, chunk.b[k % 2]);
-    copies_end_group();
-    if (warp == k % kSsdWarps) chunk.steps[k % 2].load(f.s, f.in, at, k * kSsdChunk, rate);
-  };
   SsdStateFragments<N> state = {};
-  if (last > 0) begin(0);
-  for (Index k = 0; k < last; ++k) {
-    copies_wait<0>();
-    __syncthreads();
-    if (k + 1 < last) begin(k + 1);
+  for (Index next = 0; next <= last; ++next) {
+    const Index t = next * kSsdChunk;
+    if (next > 0) {
+      copies_wait<0>();
+      __syncthreads();
+    }
+    if (next < last) {
+      ssd_copy_tokens(f.in.x, f.s, at, t, f.aligned.x, next % 2 == 0 ? chunk.x : chunk.dy);
+      ssd_copy_states<N>(f.in.b, f.s, at, f.states, t, f.aligned.b, chunk.b[next % 2]);
+      copies_end_group();
+    }
+    if (threadIdx.x / 32 == next % kSsdWarps) chunk.steps[next % 2].load(f.s, f.in, at, t, rate);
+    if (next == 0) continue;
+    const Index k = next - 1;
     const SsdSteps& steps = chunk.steps[k % 2];
     ssd_advance<product_of(P), N>(steps.over_chunk(), steps.entering, chunk.b[k % 2],
                                   k % 2 == 0 ? chunk.x : chunk.dy, state);
-    ssd_store_state<N>(state, f.state_of<N>(k + 1), kSsdChannels);
+    ssd_store_state<N>(state, f.state_of<N>(next), kSsdChannels);
   }
   __syncthreads();  // all have used the buffers, and their states are seen
 }
@@ -64,28 +67,30 @@ __global__ void __launch_bounds__(kSsdThreads, N <= 16   ? 3
   const float rate = expf(ssd_row(f.in.a_log, at.replica, 0)[at.head]);
   make_states<P, N>(f, at, rate, chunk);
   const Index last = ssd_chunks(f.s) - 1;
-  begin_chunk<N>(f, at, last, chunk);
-  if (warp == 0) chunk.steps[last % 2].load(f.s, f.in, at, last * kSsdChunk, rate);
   SsdStateFragments<N> dstate = {};
   float dd[kSsdChannels / 8][2] = {}, da_log = 0, dbias = 0;
-  for (Index k = last; k >= 0; --k) {
-    copies_wait<0>();
-    __syncthreads();
+  for (Index k = last + 1; k >= 0; --k) {  // chunk k, and the loads of the one before
     const SsdWarpTokens<P, N> own{f, at, chunk, k, (warp + static_cast<int>(k)) % kSsdWarps};
     float dc[N / 8][4];
-    own.inputs_back(k < last, dd);
-    own.outputs_back(dc);
-    if (lane == 0) chunk.dots[warp] = 0;
-    if (k > 0) {
-      const SsdSteps& steps = chunk.steps[k % 2];
-      const float dot = warp_sum(ssd_state_dot<N>(dstate, chunk.state));
-      if (lane == 0) chunk.dots[warp] = dot;
-      ssd_advance<kProduct, N>(steps.over_chunk(), steps.since_start, chunk.c, chunk.dy, dstate);
-      if (own.block == kSsdWarps - 1)
-        chunk.steps[(k - 1) % 2].load(f.s, f.in, at, (k - 1) * kSsdChunk, rate);
+    clear(dc);
+    if (k <= last) {
+      copies_wait<0>();
+      __syncthreads();
+      own.inputs_back(k < last, dd);
+      own.outputs_back(dc);
+      if (lane == 0) chunk.dots[warp] = 0;
+      if (k > 0) {
+        const SsdSteps& steps = chunk.steps[k % 2];
+        const float dot = warp_sum(ssd_state_dot<N>(dstate, chunk.state));
+        if (lane == 0) chunk.dots[warp] = dot;
+        ssd_advance<kProduct, N>(steps.over_chunk(), steps.since_start, chunk.c, chunk.dy, dstate);
+        if (own.block == kSsdWarps - 1)
+          chunk.steps[(k - 1) % 2].load(f.s, f.in, at, (k - 1) * kSsdChunk, rate);
+      }
+      __syncthreads();  // all have used all but b, and the scores' gradients are there
     }
-    __syncthreads();  // all have used all but b, and the scores' gradients are there
     if (k > 0) begin_chunk<N>(f, at, k - 1, chunk);
+    if (k > last) continue;
     own.scores_back(dc);
     if (k > 0) ssd_store_state<N>(dstate, chunk.dstate[0], kSsdStride);
     if (own.block == 0) own.steps_back(rate, da_log, dbias);

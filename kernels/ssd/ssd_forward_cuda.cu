@@ -4,7 +4,7 @@
 // 64, H = 4: 10 us of tensor cores, whose factors are some 400 KB of shared memory a chunk and
 // head, 15 us. The next chunk's x is on its way while this one is used, and four blocks share a
 // multiprocessor.
-#include "kernels/ssd/chunks.cuh"
+#include "kernels/ssd/products.cuh"
 #include "kernels/ssd/ssd_cuda.h"
 
 namespace recallbench {
@@ -49,7 +49,7 @@ __device__ void write_outputs(const Forward& f, const SsdPlace& at, const Chunk<
   for (int first = 0; first <= own; first += 16) {
     float w[2][4];  // scores ⊙ decays Δ_s for s <= t, else 0
     clear(w);
-    rows_product<exact_product(P)>(w, chunk.c[own], kStride, chunk.b[first], kStride, N);
+    rows_product<product_of(P)>(w, chunk.c[own], kStride, chunk.b[first], kStride, N);
 #pragma unroll
     for (int n = 0; n < 2; ++n)
 #pragma unroll
@@ -62,23 +62,8 @@ __device__ void write_outputs(const Forward& f, const SsdPlace& at, const Chunk<
     fragment_product<product_of(P)>(y, w[0], w[1], x[first], kSsdStride);
   }
   const bool first_states = f.states.first == 0;
-#pragma unroll
-  for (int n = 0; n < kSsdChannels / 8; ++n) {
-    const int p = 8 * n + column;
-    if (p >= at.channels) continue;
-    const bool second = p + 1 < at.channels;
-    const float skip = first_states ? ssd_skip(f.s, f.in.d, at, p) : 0.0f;
-    const float next = first_states && second ? ssd_skip(f.s, f.in.d, at, p + 1) : 0.0f;
-#pragma unroll
-    for (int e = 0; e < 4; e += 2) {
-      const int t = row + 4 * e;
-      if (k * kSsdChunk + t >= f.s.length) continue;
-      const float2 own_x = *reinterpret_cast<const float2*>(&x[t][p]);
-      ssd_store_pair(ssd_row(f.y, at.replica, at.row + k * kSsdChunk + t) + at.channel + p,
-                     f.aligned.output, second, !first_states,
-                     make_float2(y[n][e] + skip * own_x.x, y[n][e + 1] + next * own_x.y));
-    }
-  }
+  SsdOutput{f.y, !first_states, f.aligned.output, first_states}.store(f.s, at, f.in.d,
+                                                                      k * kSsdChunk, own, y, x);
 }
 
 template <Precision P, int N>
