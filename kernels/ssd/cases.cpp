@@ -29,8 +29,11 @@ std::vector<HostTensor> split(const Size& s, const std::vector<HostTensor>& t) {
 void append_ssd_cases(std::vector<OpCase>& cases) {
   for (const Size& s : {Size{2, 7, 3, 5, 1, 4, false, 1, false, false},
                         Size{1, 1, 1, 1, 1, 1, false, 1, false, false},
-                        Size{3, 33, 4, 3, 2, 5, true, 1, true, false},     // a token beyond a chunk
-                        Size{2, 130, 2, 9, 1, 3, true, 1, false, false},   // several chunks
+                        Size{3, 33, 4, 3, 2, 5, true, 1, true, false},    // a token beyond a chunk
+                        Size{2, 130, 2, 9, 1, 3, true, 1, false, false},  // several chunks
+                        Size{1, 200, 2, 64, 1, 16, false, 1, false, false},  // whole quads
+                        Size{1, 130, 2, 8, 1, 24, true, 1, false, false},
+                        Size{1, 66, 2, 12, 1, 40, false, 1, false, false},
                         Size{40, 3, 2, 2, 2, 2, false, 1, false, false},   // more items than lanes
                         Size{1, 150, 2, 4, 1, 8, false, 3, true, false},   // decays to 0
                         Size{1, 34, 2, 9, 2, 20, true, 1, false, false},   // states, channels in

@@ -1,30 +1,38 @@
 #pragma once
 
+#include <cstdint>
 #include <type_traits>
 
 #include "kernels/cuda/elements.cuh"
+#include "kernels/linear_attention/mma.cuh"
+#include "kernels/linear_attention/products.cuh"
 #include "kernels/ssd/ssd_cpu.h"
 
 // What both directions of ssd share on a GPU. A block is one example, one head and up to 64 of its
-// channels; it walks the sequence in chunks of 32 tokens that lie in shared memory, with the state
+// channels; it walks the sequence in chunks of 64 tokens that lie in shared memory, with the state
 // of up to 64 of the N numbers. All is linear in what a state's rows contribute, so more of them
-// are further launches that add. Products: thread (tx, ty) has rows ty · kRows + i and columns
-// tx + kAcross · j. The left factor is read four numbers at a time, the same for a whole warp; with
-// rows of shared memory 4 numbers further apart than they are long, eight lanes that read four
-// numbers each of a row of their own meet in no bank.
+// are further launches that add. Products are those of products.cuh: a warp has 16 tokens, or all
+// rows of the state and 16 channels. Which tokens changes from chunk to chunk, since pairs of
+// tokens make some of them more work than others.
 
 namespace recallbench {
 
-inline constexpr int kSsdChunk = 32;
+inline constexpr int kSsdChunk = 64;
 inline constexpr int kSsdChannels = 64;
-inline constexpr int kSsdThreads = 256;
+inline constexpr int kSsdThreads = 128;
+inline constexpr int kSsdWarps = kSsdThreads / 32;
 inline constexpr int kSsdMostStates = 64;
 inline constexpr int kSsdPad = 4;  // numbers between rows in shared memory
+inline constexpr int kSsdStride = kSsdChannels + kSsdPad;
+static_assert(16 * kSsdWarps == kSsdChunk && 16 * kSsdWarps == kSsdChannels);
 
 /// States [first, first + width) of all N, in one launch.
 struct SsdStates {
   Index first;
   int width;
+
+  /// The numbers that a share of b or c has: whole quads.
+  __host__ __device__ int share() const { return (width + 3) / 4 * 4; }
 };
 
 inline SsdStates ssd_states(const SsdSize& s, Index first) {
@@ -32,15 +40,25 @@ inline SsdStates ssd_states(const SsdSize& s, Index first) {
   return {first, static_cast<int>(left < kSsdMostStates ? left : Index{kSsdMostStates})};
 }
 
-/// launch(N) with N, a constant, the states that a block keeps.
+/// launch(P, N) with a precision and N, constants: the states that a block keeps.
 template <class Launch>
-void ssd_dispatch(int width, const Launch& launch) {
-  if (width <= 16)
-    launch(std::integral_constant<int, 16>{});
-  else if (width <= 32)
-    launch(std::integral_constant<int, 32>{});
-  else
-    launch(std::integral_constant<int, 64>{});
+void ssd_dispatch(Precision precision, int width, const Launch& launch) {
+  const auto with_states = [&](auto p) {
+    if (width <= 16)
+      launch(p, std::integral_constant<int, 16>{});
+    else if (width <= 32)
+      launch(p, std::integral_constant<int, 32>{});
+    else
+      launch(p, std::integral_constant<int, 64>{});
+  };
+  switch (precision) {
+    case Precision::fp32:
+      return with_states(std::integral_constant<Precision, Precision::fp32>{});
+    case Precision::tf32:
+      return with_states(std::integral_constant<Precision, Precision::tf32>{});
+    case Precision::bf16:
+      return with_states(std::integral_constant<Precision, Precision::bf16>{});
+  }
 }
 
 inline Index ssd_parts(const SsdSize& s) {  // of a head's channels
@@ -50,12 +68,26 @@ __host__ __device__ inline Index ssd_chunks(const SsdSize& s) {
   return (s.length + kSsdChunk - 1) / kSsdChunk;
 }
 
-using SsdTokens = float[kSsdChunk][kSsdChannels + kSsdPad];
-using SsdSquare = float[kSsdChunk][kSsdChunk + kSsdPad];
+using SsdTokens = float[kSsdChunk][kSsdStride];
 template <int N>
 using SsdStateRows = float[kSsdChunk][N + kSsdPad];
 template <int N>
-using SsdState = float[N][kSsdChannels + kSsdPad];
+using SsdState = float[N][kSsdStride];
+/// Which views can be read in pieces of four numbers from each head or group on, and which written
+/// in pieces of two.
+struct SsdAligned {
+  bool x, b, c, gradient;  ///< gradient: of y
+  bool output;             ///< y forward, the gradient of x backward
+
+  SsdAligned(const SsdSize& s, const SsdViews<float>& in, const Batched<float>& dy,
+             const Batched<float>& out)
+      : x(in_quads(in.x) && s.head_dim % 4 == 0),
+        b(in_quads(in.b) && s.states % 4 == 0),
+        c(in_quads(in.c) && s.states % 4 == 0),
+        gradient(in_quads(dy) && s.head_dim % 4 == 0),
+        output(reinterpret_cast<std::uintptr_t>(out.data) % 8 == 0 && out.stride % 2 == 0 &&
+               out.replica_stride % 2 == 0 && s.head_dim % 2 == 0) {}
+};
 
 /// A block's place. Parts of a head's channels are neighbours, then heads.
 struct SsdPlace {
@@ -87,197 +119,162 @@ __device__ inline float ssd_skip(const SsdSize& s, const Batched<float>& d, cons
   return ssd_row(d, at.replica, 0)[s.skips == s.heads ? at.head : at.channel + p];
 }
 
-/// Tokens [t, t + kSsdChunk) of columns [column, column + count): zeros beyond the sequence and
-/// beyond the columns up to `width`.
-__device__ inline void ssd_load(const Batched<float>& from, const SsdSize& s, const SsdPlace& at,
-                                Index t, Index column, int count, int width, float* to,
-                                int stride) {
-  const float* data = ssd_row(from, at.replica, at.row + t) + column;
-  for (int e = threadIdx.x; e < kSsdChunk * width; e += kSsdThreads) {
-    const int i = e / width, j = e % width;
-    to[i * stride + j] = t + i < s.length && j < count ? data[i * from.stride + j] : 0.0f;
-  }
-}
-
-template <int N>
-__device__ void ssd_load_states(const Batched<float>& from, const SsdSize& s, const SsdPlace& at,
-                                const SsdStates& states, Index t, SsdStateRows<N>& to) {
-  ssd_load(from, s, at, t, at.group * s.states + states.first, states.width, N, &to[0][0],
-           N + kSsdPad);
-}
-
-__device__ inline void ssd_load_tokens(const Batched<float>& from, const SsdSize& s,
-                                       const SsdPlace& at, Index t, SsdTokens& to) {
-  ssd_load(from, s, at, t, at.channel, at.channels, kSsdChannels, &to[0][0],
-           kSsdChannels + kSsdPad);
-}
-
-__device__ inline float ssd_above_nothing(float decay) {
-  return decay < 1e-30f ? 0.0f : decay;  // a NaN stays
-}
-
-/// The step sizes of a chunk; tokens beyond the sequence have none and do not decay.
-struct SsdSteps {
-  float before[kSsdChunk], delta[kSsdChunk];  // step sizes before and after softplus
-  float a[kSsdChunk];                         // the decay of one token
-  float since_start[kSsdChunk];               // a_0 ... a_t
-  float to_end[kSsdChunk];                    // a_{t+1} ... a_end
-  float entering[kSsdChunk];                  // Δ_t a_{t+1} ... a_end
-
-  /// By the first warp; the others see it after a barrier.
-  __device__ void load(const SsdSize& s, const SsdViews<float>& in, const SsdPlace& at, Index t,
-                       float rate) {
-    if (threadIdx.x >= kSsdChunk) return;
-    const int i = threadIdx.x;
-    float x = 0, step = 0;
-    if (t + i < s.length) {
-      x = ssd_row(in.dt, at.replica, at.row + t + i)[at.head] +
-          ssd_row(in.dt_bias, at.replica, 0)[at.head];
-      step = x > 20.0f ? x : log1pf(expf(x));
-    }
-    before[i] = x;
-    delta[i] = step;
-    a[i] = expf(-rate * step);
-    __syncwarp();
-    float since = 1, until = 1;
-    for (int r = 0; r < kSsdChunk; ++r) {
-      if (r <= i) since = ssd_above_nothing(since * a[r]);
-      if (kSsdChunk - 1 - r > i) until = ssd_above_nothing(until * a[kSsdChunk - 1 - r]);
-    }
-    since_start[i] = since;
-    to_end[i] = until;
-    entering[i] = until * step;
-  }
-  __device__ float over_chunk() const { return since_start[kSsdChunk - 1]; }
-};
-
-/// Where a thread's numbers of a product of M rows and N columns lie.
-template <int M, int N>
-struct SsdTile {
-  static constexpr int kAcross = N < 32 ? N : 32, kColumns = N / kAcross;
-  static constexpr int kDown = kSsdThreads / kAcross, kRows = M / kDown;
-  static_assert(kAcross * kColumns == N && kDown * kRows == M && kRows > 0);
-
-  static __device__ int row(int i) { return static_cast<int>(threadIdx.x) / kAcross * kRows + i; }
-  static __device__ int column(int j) {
-    return static_cast<int>(threadIdx.x) % kAcross + j * kAcross;
-  }
-  /// sum[i][j] += Σ_k a(row(i), k) b(k, column(j)) [f_k] for first <= k < last, multiples of 4. a
-  /// lies as a[row][k], or as a[k][row]; b as b[k][column], or as b[column][k].
-  template <bool kRowsOfA, bool kRowsOfB>
-  static __device__ void add(int first, int last, const float* a, int a_stride, const float* b,
-                             int b_stride, float (&sum)[kRows][kColumns],
-                             const float* factors = nullptr) {
-#pragma unroll 2
-    for (int k = first; k < last; k += 4) {
-      float left[4][kRows], right[4][kColumns];
-      load_left<kRowsOfA>(k, a, a_stride, left);
-      load_right<kRowsOfB>(k, b, b_stride, right);
-      if (factors != nullptr) {
-        float f[4];
-        load_numbers(factors + k, f);
+/// Numbers on their way to shared memory: to[i][j] = from[i stride + j] for i < kRows, zeros from
+/// row `rows` and column `cols` on. Ends when the thread waits for its copies.
+template <int kRows, int kWidth>
+__device__ inline void ssd_copy_async(const float* from, Index stride, int rows, int cols,
+                                      bool quads, float* to) {
+  constexpr int kTo = kWidth + kSsdPad, kAcross = kWidth / 4, kDown = kSsdThreads / kAcross;
+  const int thread = static_cast<int>(threadIdx.x);
+  if (quads && rows >= kRows) {
+    const int j = thread % kAcross * 4, first = thread / kAcross;
+    const float* source = from + first * stride + j;
+    float* const place = to + first * kTo + j;
+    if (j < cols) {
 #pragma unroll
-        for (int q = 0; q < 4; ++q)
-#pragma unroll
-          for (int j = 0; j < kColumns; ++j)
-            right[q][j] *= f[q];
-      }
-#pragma unroll
-      for (int q = 0; q < 4; ++q)
-#pragma unroll
-        for (int i = 0; i < kRows; ++i)
-#pragma unroll
-          for (int j = 0; j < kColumns; ++j)
-            sum[i][j] += left[q][i] * right[q][j];
-    }
-  }
-  template <class Body>
-  static __device__ void for_each(const Body& body) {
-#pragma unroll
-    for (int i = 0; i < kRows; ++i)
-#pragma unroll
-      for (int j = 0; j < kColumns; ++j)
-        body(i, j, row(i), column(j));
-  }
-
- private:
-  template <bool kByRows>
-  static __device__ void load_left(int k, const float* a, int stride, float (&left)[4][kRows]) {
-    if constexpr (kByRows) {
-#pragma unroll
-      for (int i = 0; i < kRows; ++i) {
-        float four[4];
-        load_numbers(a + row(i) * stride + k, four);
-#pragma unroll
-        for (int q = 0; q < 4; ++q)
-          left[q][i] = four[q];
+      for (int i = 0; i < kRows; i += kDown) {
+        copy_async<16>(place + i * kTo, source);
+        source += kDown * stride;
       }
     } else {
-      constexpr int kVec = kRows < 4 ? kRows : 4;
 #pragma unroll
-      for (int q = 0; q < 4; ++q)
-#pragma unroll
-        for (int i = 0; i < kRows; i += kVec) {
-          float some[kVec];
-          load_numbers(a + (k + q) * stride + row(i), some);
-#pragma unroll
-          for (int v = 0; v < kVec; ++v)
-            left[q][i + v] = some[v];
-        }
+      for (int i = 0; i < kRows; i += kDown)
+        *reinterpret_cast<float4*>(place + i * kTo) = make_float4(0, 0, 0, 0);
+    }
+  } else {
+#pragma unroll 1
+    for (int e = thread; e < kRows * kWidth; e += kSsdThreads) {
+      const int i = e / kWidth, j = e % kWidth;
+      if (i < rows && j < cols)
+        copy_async<4>(to + i * kTo + j, from + i * stride + j);
+      else
+        to[i * kTo + j] = 0;
     }
   }
-  template <bool kByRows>
-  static __device__ void load_right(int k, const float* b, int stride,
-                                    float (&right)[4][kColumns]) {
+}
+
+/// Tokens from t on, of b or c.
+template <int N>
+__device__ void ssd_copy_states(const Batched<float>& from, const SsdSize& s, const SsdPlace& at,
+                                const SsdStates& states, Index t, bool quads, SsdStateRows<N>& to) {
+  const Index left = s.length - t;
+  ssd_copy_async<kSsdChunk, N>(
+      ssd_row(from, at.replica, at.row + t) + at.group * s.states + states.first, from.stride,
+      static_cast<int>(left < kSsdChunk ? left : Index{kSsdChunk}), states.width, quads, &to[0][0]);
+}
+
+/// Tokens from t on, of x or the gradient of y.
+__device__ inline void ssd_copy_tokens(const Batched<float>& from, const SsdSize& s,
+                                       const SsdPlace& at, Index t, bool quads, SsdTokens& to) {
+  const Index left = s.length - t;
+  ssd_copy_async<kSsdChunk, kSsdChannels>(
+      ssd_row(from, at.replica, at.row + t) + at.channel, from.stride,
+      static_cast<int>(left < kSsdChunk ? left : Index{kSsdChunk}), at.channels, quads, &to[0][0]);
+}
+
+/// A decay of this logarithm to base 2; below 1e-30 it is 0, and a NaN stays.
+__device__ inline float ssd_power(float logarithm) {
+  float power;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(logarithm));
+  return logarithm < -99.65784f ? 0.0f : power;
+}
+
+/// The step sizes of a chunk; tokens beyond the sequence have none and do not decay. Decays between
+/// two tokens are differences of logarithms, whose sums are kept as two numbers each: large decays
+/// of earlier tokens leave the later ones exact.
+struct SsdSteps {
+  float delta[kSsdChunk];                 // step sizes after softplus
+  float high[kSsdChunk], low[kSsdChunk];  // log2 a_0 ... a_t
+  float since_start[kSsdChunk];           // a_0 ... a_t
+  float entering[kSsdChunk];              // Δ_t a_{t+1} ... a_end
+
+  /// By a whole warp; the others see it after a barrier.
+  __device__ void load(const SsdSize& s, const SsdViews<float>& in, const SsdPlace& at, Index t,
+                       float rate) {
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+    float step[2];
+    double sum[2];
 #pragma unroll
-    for (int j = 0; j < kColumns; ++j) {
-      if constexpr (kByRows) {
+    for (int k = 0; k < 2; ++k) {
+      const Index i = t + 2 * lane + k;
+      step[k] = 0;
+      if (i < s.length) {
+        const float x = ssd_row(in.dt, at.replica, at.row + i)[at.head] +
+                        ssd_row(in.dt_bias, at.replica, 0)[at.head];
+        step[k] = x > 20.0f ? x : log1pf(expf(x));
+      }
+      const float logarithm = -rate * step[k] * 1.44269504f;
+      sum[k] = logarithm < -1024.0f ? -1024.0f : logarithm;  // one such is a decay to 0
+    }
+    double total = sum[0] + sum[1];
 #pragma unroll
-        for (int q = 0; q < 4; ++q)
-          right[q][j] = b[(k + q) * stride + column(j)];
-      } else {
-        float four[4];
-        load_numbers(b + column(j) * stride + k, four);
+    for (int offset = 1; offset < 32; offset *= 2) {
+      const double before = __shfl_up_sync(0xffffffffu, total, offset);
+      if (lane >= offset) total += before;
+    }
+    const double before = __shfl_up_sync(0xffffffffu, total, 1);
+    sum[0] += lane > 0 ? before : 0.0;
+    sum[1] = total;
+    const double all = __shfl_sync(0xffffffffu, total, 31);
 #pragma unroll
-        for (int q = 0; q < 4; ++q)
-          right[q][j] = four[q];
+    for (int k = 0; k < 2; ++k) {
+      const int i = 2 * lane + k;
+      delta[i] = step[k];
+      high[i] = static_cast<float>(sum[k]);
+      low[i] = static_cast<float>(sum[k] - high[i]);
+      since_start[i] = ssd_power(high[i]);
+      entering[i] = ssd_power(static_cast<float>(all - sum[k])) * step[k];
+    }
+  }
+  __device__ float over_chunk() const {
+    return since_start[kSsdChunk - 1];
+  }
+  /// a_{t+1} ... a_end.
+  __device__ float to_end(int t) const {
+    return ssd_power(high[kSsdChunk - 1] - high[t] + (low[kSsdChunk - 1] - low[t]));
+  }
+};
+
+/// A warp's tokens of y, or of the gradient of x, from row `own` of a chunk of which `rows` lie in
+/// the sequence: sums + d ⊙ from, or += that, or += the sums alone where d is not to count.
+struct SsdOutput {
+  Batched<float> to;
+  bool add, pairs;  ///< pairs: whole rows of them
+  bool skip;
+
+  __device__ void store(const SsdSize& s, const SsdPlace& at, const Batched<float>& d, Index t,
+                        int own, const float (&sums)[kSsdChannels / 8][4],
+                        const SsdTokens& from) const {
+    const int row = own + lane_row(), column = 2 * lane_column();
+    const Index left = s.length - t;
+    float* const rows[2] = {ssd_row(to, at.replica, at.row + t + row) + at.channel + column,
+                            ssd_row(to, at.replica, at.row + t + row + 8) + at.channel + column};
+    const bool by_head = s.skips == s.heads;
+    const float* const ds = ssd_row(d, at.replica, 0) + (by_head ? at.head : at.channel + column);
+    const float of_head = skip && by_head ? ds[0] : 0.0f;
+    const bool whole = pairs && left >= kSsdChunk && at.channels == kSsdChannels;
+#pragma unroll
+    for (int n = 0; n < kSsdChannels / 8; ++n) {
+      const bool first = column + 8 * n < at.channels, second = column + 8 * n + 1 < at.channels;
+      float2 own_d = make_float2(of_head, of_head);
+      if (skip && !by_head)
+        own_d = make_float2(first ? ds[8 * n] : 0.0f, second ? ds[8 * n + 1] : 0.0f);
+#pragma unroll
+      for (int e = 0; e < 4; e += 2) {
+        const float2 x = *reinterpret_cast<const float2*>(&from[row + 4 * e][column + 8 * n]);
+        const float2 value =
+            make_float2(sums[n][e] + own_d.x * x.x, sums[n][e + 1] + own_d.y * x.y);
+        float* const place = rows[e / 2] + 8 * n;
+        if (whole) {
+          const float2 old = add ? *reinterpret_cast<const float2*>(place) : make_float2(0, 0);
+          *reinterpret_cast<float2*>(place) = make_float2(old.x + value.x, old.y + value.y);
+        } else if (row + 4 * e < left) {
+          if (first) place[0] = add ? place[0] + value.x : value.x;
+          if (second) place[1] = add ? place[1] + value.y : value.y;
+        }
       }
     }
   }
 };
-
-/// SsdTile::add with the strides of arrays.
-template <class Tile, bool kRowsOfA, bool kRowsOfB, int M, int S, int K, int U>
-__device__ void ssd_add(int first, int last, const float (&a)[M][S], const float (&b)[K][U],
-                        float (&sum)[Tile::kRows][Tile::kColumns], const float* factors = nullptr) {
-  Tile::template add<kRowsOfA, kRowsOfB>(first, last, &a[0][0], S, &b[0][0], U, sum, factors);
-}
-
-using SsdPairs = SsdTile<kSsdChunk, kSsdChunk>;
-
-/// The thread's decays a_{s+1} ... a_t of the pairs (t, s), s <= t; 0 for the others.
-__device__ inline void ssd_decays(const SsdSteps& steps, float (&decay)[SsdPairs::kRows]) {
-  const int s = SsdPairs::column(0);
-  float product = 1;
-  for (int r = 0; r < SsdPairs::row(0); ++r)
-    if (r > s) product = ssd_above_nothing(product * steps.a[r]);
-#pragma unroll
-  for (int i = 0; i < SsdPairs::kRows; ++i) {
-    const int t = SsdPairs::row(i);
-    if (t > s) product = ssd_above_nothing(product * steps.a[t]);
-    decay[i] = t >= s ? product : 0.0f;
-  }
-}
-
-/// The thread's numbers of the state after a chunk, from those before it.
-template <int N>
-__device__ void ssd_advance(
-    const SsdSteps& steps, const SsdStateRows<N>& b, const SsdTokens& x,
-    float (&state)[SsdTile<N, kSsdChannels>::kRows][SsdTile<N, kSsdChannels>::kColumns]) {
-  using Tile = SsdTile<N, kSsdChannels>;
-  const float over = steps.over_chunk();
-  Tile::for_each([&](int i, int j, int, int) { state[i][j] *= over; });
-  ssd_add<Tile, false, true>(0, kSsdChunk, b, x, state, steps.entering);
-}
 
 }  // namespace recallbench

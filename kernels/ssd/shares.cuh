@@ -7,14 +7,14 @@
 
 namespace recallbench {
 
-/// states [blocks, chunks, N, channels], tokens [R, heads parts, B L, 2, width], steps [R, parts,
+/// states [blocks, chunks, N, channels], tokens [R, heads parts, B L, 2, share()], steps [R, parts,
 /// B L, H] (only where there are several parts), rates [R, B parts, 2, H], skips [R, B, H P] or
 /// [R, B parts, H].
 struct SsdShares {
   float *states, *tokens, *steps, *rates, *skips;
 };
 
-/// Numbers of the shares.
+/// Numbers of the shares; those that are read in quads come first.
 struct SsdShareSizes {
   Index states, tokens, steps, rates, skips;
 
@@ -22,7 +22,7 @@ struct SsdShareSizes {
     const Index parts = ssd_parts(s), rows = replicas * s.examples * s.length;
     const Index most = s.states <= 16 ? 16 : s.states <= 32 ? 32 : kSsdMostStates;
     states = replicas * s.examples * s.heads * parts * ssd_chunks(s) * most * kSsdChannels;
-    tokens = rows * s.heads * parts * 2 * most;
+    tokens = rows * s.heads * parts * 2 * ssd_states(s, 0).share();
     steps = parts == 1 ? 0 : rows * s.heads * parts;
     rates = replicas * s.examples * parts * 2 * s.heads;
     skips = replicas * s.examples * (s.skips == s.heads ? parts * s.heads : s.skips);

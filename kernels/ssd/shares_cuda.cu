@@ -1,34 +1,50 @@
-// Floor: each share read once: those of tokens are 2 N numbers a head, 67 MB at B = 256, L = 256,
-// H = 4, N = 16, 16 us at 4.2 TB/s, and partly still in L2.
+// Floor: each share read once, in quads: those of tokens are 2 N numbers a head, 34 MB at B = 256,
+// L = 256, H = 4, N = 16, and a quarter of that written: 10 us at 4.2 TB/s, less from L2.
 #include "kernels/cuda/partial_sums.h"
 #include "kernels/ssd/shares.cuh"
 
 namespace recallbench {
 namespace {
 
-/// db and dc of the columns of `states`: the shares of a group's heads and their parts, in order.
-__global__ void ssd_token_gradients(SsdSize s, SsdStates states, Index parts, Index count,
-                                    const float* tokens, Gradient<float> db, Gradient<float> dc) {
-  const Index i = blockIdx.x * Index{kSsdThreads} + threadIdx.x, replica = blockIdx.y;
+constexpr int kSumThreads = 256;
+
+/// db and dc of the columns of `states`, four neighbours a thread: the shares of a group's heads
+/// and their parts, in order.
+__global__ void ssd_token_gradients(SsdSize s, SsdStates states, int each, std::uint32_t count,
+                                    bool quads, const float* tokens, Gradient<float> db,
+                                    Gradient<float> dc) {
+  const std::uint32_t i = blockIdx.x * std::uint32_t{kSumThreads} + threadIdx.x;
   if (i >= count) return;
-  const Index rows = s.examples * s.length, width = 2 * states.width;
-  const Index row = i / width / s.groups, group = i / width % s.groups, e = i % width;
-  const Gradient<float>& to = e < states.width ? db : dc;
-  if (!to.wanted) return;
-  const Index each = s.heads / s.groups * parts;
-  const float* from =
-      tokens + ((replica * s.heads * parts + group * each) * rows + row) * width + e;
-  float sum = 0;
-  for (Index h = 0; h < each; ++h)
-    sum += from[h * rows * width];
-  ssd_store(to, replica, row, group * s.states + states.first + e % states.width, to.accumulate,
-            sum);
+  const std::uint32_t width = 2 * states.share(), groups = static_cast<std::uint32_t>(s.groups);
+  const std::uint32_t place = i / (width / 4), e = i % (width / 4) * 4;
+  const Index row = place / groups, group = place % groups, replica = blockIdx.y;
+  const bool of_b = e < width / 2;
+  if (!(of_b ? db.wanted : dc.wanted)) return;
+  const Index rows = s.examples * s.length, head = rows * width;
+  const float* from = tokens + (replica * groups + group) * each * head + row * width + e;
+  float sum[4] = {};
+#pragma unroll 4
+  for (int h = 0; h < each; ++h) {
+    float share[4];
+    load_numbers(from + h * head, share);
+#pragma unroll
+    for (int k = 0; k < 4; ++k)
+      sum[k] += share[k];
+  }
+  const int n = static_cast<int>(of_b ? e : e - width / 2);
+  const bool accumulate = of_b ? db.accumulate : dc.accumulate;
+  float* const to = (of_b ? ssd_row(db.view, replica, row) : ssd_row(dc.view, replica, row)) +
+                    group * s.states + states.first + n;
+  if (quads) return write_numbers(sum, accumulate, to);
+#pragma unroll
+  for (int k = 0; k < 4; ++k)
+    if (n + k < states.width) to[k] = accumulate ? to[k] + sum[k] : sum[k];
 }
 
 /// ddt, or ddt += : the shares of the parts of each head.
 __global__ void ssd_step_gradients(SsdSize s, Index parts, const float* steps, Gradient<float> dt,
                                    bool accumulate) {
-  const Index i = blockIdx.x * Index{kSsdThreads} + threadIdx.x, replica = blockIdx.y;
+  const Index i = blockIdx.x * Index{kSumThreads} + threadIdx.x, replica = blockIdx.y;
   const Index count = s.examples * s.length * s.heads;
   if (i >= count) return;
   float sum = 0;
@@ -38,7 +54,7 @@ __global__ void ssd_step_gradients(SsdSize s, Index parts, const float* steps, G
 }
 
 dim3 blocks_of(Index count, Index replicas) {
-  return dim3(static_cast<unsigned>((count + kSsdThreads - 1) / kSsdThreads),
+  return dim3(static_cast<unsigned>((count + kSumThreads - 1) / kSumThreads),
               static_cast<unsigned>(replicas));
 }
 
@@ -49,9 +65,12 @@ void ssd_add_shares_cuda(const CudaCall& call, Index replicas, const SsdSize& s,
                          const SsdShares& shares) {
   const Index parts = ssd_parts(s), rows = s.examples * s.length;
   if (out.b.wanted || out.c.wanted) {
-    const Index count = rows * s.groups * 2 * states.width;
-    ssd_token_gradients<<<blocks_of(count, replicas), kSsdThreads, 0, call.stream>>>(
-        s, states, parts, count, shares.tokens, out.b, out.c);
+    const Index count = rows * s.groups * (2 * states.share() / 4);
+    check(count < Index{1} << 31, "ssd", "more gradients of b and c than a GPU kernel counts");
+    const bool quads = s.states % 4 == 0 && in_quads(out.b.view) && in_quads(out.c.view);
+    ssd_token_gradients<<<blocks_of(count, replicas), kSumThreads, 0, call.stream>>>(
+        s, states, static_cast<int>(s.heads / s.groups * parts), static_cast<std::uint32_t>(count),
+        quads, shares.tokens, out.b, out.c);
     cuda_check_launch("ssd_token_gradients");
   }
   const auto adding = [&](Gradient<float> to) {
@@ -59,7 +78,7 @@ void ssd_add_shares_cuda(const CudaCall& call, Index replicas, const SsdSize& s,
     return to;
   };
   if (parts > 1 && out.dt.wanted) {
-    ssd_step_gradients<<<blocks_of(rows * s.heads, replicas), kSsdThreads, 0, call.stream>>>(
+    ssd_step_gradients<<<blocks_of(rows * s.heads, replicas), kSumThreads, 0, call.stream>>>(
         s, parts, shares.steps, out.dt, adding(out.dt).accumulate);
     cuda_check_launch("ssd_step_gradients");
   }

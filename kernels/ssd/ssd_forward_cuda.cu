@@ -1,7 +1,10 @@
-// Floor: reads x and writes y, b and c once a head: 33 us at B = 256, L = 256, H P = 256 (d_model
-// 128) and 4.2 TB/s. Products: per token and head 2 (32 (N + P) / 2 + 2 N P) FLOPs, 2.7 GFLOP at
-// N = 16, P = 64, H = 4, 50 us of FFMA, whose factors come from shared memory.
-#include "kernels/ssd/chunks.cuh"
+// Floor: reads x and writes y, b and c once a head, these mostly from L2: 0.14 GB, 33 us at B =
+// 256, L = 256, H P = 256 (d_model 128) and 4.2 TB/s. Products: per token and head 2 (64 (N + P)
+// 5/8 + 2 N P) FLOPs (the pairs that see each other, in squares of 16), 2.8 GFLOP at N = 16, P =
+// 64, H = 4: 10 us of tensor cores, whose factors are some 400 KB of shared memory a chunk and
+// head, 15 us. The next chunk's x is on its way while this one is used, and four blocks share a
+// multiprocessor.
+#include "kernels/ssd/products.cuh"
 #include "kernels/ssd/ssd_cuda.h"
 
 namespace recallbench {
@@ -10,61 +13,96 @@ namespace {
 /// Shared memory of a block.
 template <int N>
 struct Chunk {
-  SsdSteps steps;
-  SsdTokens x;
+  SsdTokens x[2];  // of even and odd chunks
   SsdStateRows<N> b, c;
-  SsdSquare weights;  // scores ⊙ decays Δ_s for s <= t, else 0
   SsdState<N> state;  // before the chunk
+  SsdSteps steps[2];
 };
 
-template <int N>
-__device__ void make_weights(Chunk<N>& chunk) {
-  float score[SsdPairs::kRows][1] = {}, decay[SsdPairs::kRows];
-  ssd_add<SsdPairs, true, false>(0, N, chunk.c, chunk.b, score);
-  ssd_decays(chunk.steps, decay);
-  SsdPairs::for_each([&](int i, int, int t, int s) {
-    chunk.weights[t][s] = score[i][0] * decay[i] * chunk.steps.delta[s];
-  });
+struct Forward {
+  SsdSize s;
+  SsdStates states;
+  SsdAligned aligned;
+  Index parts;
+  SsdViews<float> in;
+  Batched<float> y;
+};
+
+/// y of the warp's tokens, `own` to own + 16, of chunk k; or y += that without the skip.
+template <Precision P, int N>
+__device__ void write_outputs(const Forward& f, const SsdPlace& at, const Chunk<N>& chunk, Index k,
+                              int own) {
+  constexpr int kStride = N + kSsdPad;
+  const SsdTokens& x = chunk.x[k % 2];
+  const SsdSteps& steps = chunk.steps[k % 2];
+  const int row = own + lane_row(), column = 2 * lane_column();
+  float y[kSsdChannels / 8][4];
+  clear(y);
+  if (k > 0) {
+    ssd_mixed_product<product_of(P)>(y, chunk.c[own], kStride, chunk.state[0], kSsdStride, N);
+#pragma unroll
+    for (int n = 0; n < kSsdChannels / 8; ++n)
+#pragma unroll
+      for (int e = 0; e < 4; ++e)
+        y[n][e] *= steps.since_start[row + e / 2 * 8];
+  }
+  for (int first = 0; first <= own; first += 16) {
+    float w[2][4];  // scores ⊙ decays Δ_s for s <= t, else 0
+    clear(w);
+    rows_product<product_of(P)>(w, chunk.c[own], kStride, chunk.b[first], kStride, N);
+#pragma unroll
+    for (int n = 0; n < 2; ++n)
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        const int t = row + e / 2 * 8, s = first + 8 * n + column + e % 2;
+        const float decay =
+            ssd_power(steps.high[t] - steps.high[s] + (steps.low[t] - steps.low[s]));
+        w[n][e] = s <= t ? w[n][e] * decay * steps.delta[s] : 0.0f;
+      }
+    fragment_product<product_of(P)>(y, w[0], w[1], x[first], kSsdStride);
+  }
+  const bool first_states = f.states.first == 0;
+  SsdOutput{f.y, !first_states, f.aligned.output, first_states}.store(f.s, at, f.in.d,
+                                                                      k * kSsdChunk, own, y, x);
 }
 
-/// y of a chunk that begins at token t0, or y += that without the skip.
-template <int N>
-__device__ void write_outputs(const Chunk<N>& chunk, const SsdSize& s, const SsdPlace& at, Index t0,
-                              bool first_states, const Batched<float>& d, const Batched<float>& y) {
-  using Tile = SsdTile<kSsdChunk, kSsdChannels>;
-  float sum[Tile::kRows][Tile::kColumns] = {};
-  ssd_add<Tile, true, true>(0, N, chunk.c, chunk.state, sum);
-  Tile::for_each([&](int i, int j, int t, int) { sum[i][j] *= chunk.steps.since_start[t]; });
-  ssd_add<Tile, true, true>(0, Tile::row(Tile::kRows - 1) + 1, chunk.weights, chunk.x, sum);
-  Tile::for_each([&](int i, int j, int t, int p) {
-    if (t0 + t >= s.length || p >= at.channels) return;
-    float* to = ssd_row(y, at.replica, at.row + t0 + t) + at.channel + p;
-    *to = sum[i][j] + (first_states ? ssd_skip(s, d, at, p) * chunk.x[t][p] : *to);
-  });
-}
-
-template <int N>
-__global__ void __launch_bounds__(kSsdThreads)
-    ssd_forward(SsdSize s, SsdStates states, Index parts, SsdViews<float> in, Batched<float> y) {
+template <Precision P, int N>
+__global__ void __launch_bounds__(kSsdThreads, N <= 16   ? 4
+                                               : N <= 32 ? 3
+                                                         : 2) ssd_forward(Forward f) {
   extern __shared__ __align__(16) float memory[];
   Chunk<N>& chunk = *reinterpret_cast<Chunk<N>*>(memory);
-  using Tile = SsdTile<N, kSsdChannels>;
-  const SsdPlace at(s, parts);
-  const float rate = expf(ssd_row(in.a_log, at.replica, 0)[at.head]);
-  float state[Tile::kRows][Tile::kColumns] = {};
-  for (Index c = 0; c < ssd_chunks(s); ++c) {
-    const Index t = c * kSsdChunk;
-    __syncthreads();  // all have read the chunk before
-    chunk.steps.load(s, in, at, t, rate);
-    ssd_load_tokens(in.x, s, at, t, chunk.x);
-    ssd_load_states<N>(in.b, s, at, states, t, chunk.b);
-    ssd_load_states<N>(in.c, s, at, states, t, chunk.c);
-    Tile::for_each([&](int i, int j, int n, int p) { chunk.state[n][p] = state[i][j]; });
+  const SsdPlace at(f.s, f.parts);
+  const int warp = static_cast<int>(threadIdx.x) / 32;
+  const float rate = expf(ssd_row(f.in.a_log, at.replica, 0)[at.head]);
+  const Index chunks = ssd_chunks(f.s);
+  const auto begin_tokens = [&](Index k) {
+    ssd_copy_tokens(f.in.x, f.s, at, k * kSsdChunk, f.aligned.x, chunk.x[k % 2]);
+  };
+  const auto begin_states = [&](Index k) {
+    ssd_copy_states<N>(f.in.b, f.s, at, f.states, k * kSsdChunk, f.aligned.b, chunk.b);
+    ssd_copy_states<N>(f.in.c, f.s, at, f.states, k * kSsdChunk, f.aligned.c, chunk.c);
+    copies_end_group();
+  };
+  begin_tokens(0);
+  begin_states(0);
+  if (warp == 0) chunk.steps[0].load(f.s, f.in, at, 0, rate);
+  SsdStateFragments<N> state = {};
+  for (Index k = 0; k < chunks; ++k) {
+    const bool more = k + 1 < chunks;
+    copies_wait<0>();
     __syncthreads();
-    make_weights(chunk);
-    __syncthreads();
-    write_outputs(chunk, s, at, t, states.first == 0, in.d, y);
-    ssd_advance<N>(chunk.steps, chunk.b, chunk.x, state);
+    if (more) begin_tokens(k + 1);
+    const int own = (warp + static_cast<int>(k)) % kSsdWarps * 16;
+    write_outputs<P>(f, at, chunk, k, own);
+    if (!more) break;
+    if (own == 0) chunk.steps[(k + 1) % 2].load(f.s, f.in, at, (k + 1) * kSsdChunk, rate);
+    const SsdSteps& steps = chunk.steps[k % 2];
+    ssd_advance<product_of(P), N>(steps.over_chunk(), steps.entering, chunk.b, chunk.x[k % 2],
+                                  state);
+    __syncthreads();  // all have used b, c and the state
+    begin_states(k + 1);
+    ssd_store_state<N>(state, chunk.state[0], kSsdStride);
   }
 }
 
@@ -74,15 +112,15 @@ void ssd_forward_cuda(const CudaCall& call, const SsdSize& s, const SsdViews<flo
                       const Batched<float>& y) {
   const Index parts = ssd_parts(s), blocks = y.replicas * s.examples * s.heads * parts;
   for (Index first = 0; first < s.states; first += kSsdMostStates) {
-    const SsdStates states = ssd_states(s, first);
-    ssd_dispatch(states.width, [&](auto n) {
+    const Forward f{s, ssd_states(s, first), SsdAligned(s, in, {}, y), parts, in, y};
+    ssd_dispatch(call.precision, f.states.width, [&](auto p, auto n) {
+      constexpr Precision kPrecision = p();
       constexpr int kStates = n();
       constexpr int kBytes = sizeof(Chunk<kStates>);
-      cuda_check(cudaFuncSetAttribute(ssd_forward<kStates>,
-                                      cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes),
+      const auto kernel = ssd_forward<kPrecision, kStates>;
+      cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes),
                  "cudaFuncSetAttribute");
-      ssd_forward<kStates><<<static_cast<unsigned>(blocks), kSsdThreads, kBytes, call.stream>>>(
-          s, states, parts, in, y);
+      kernel<<<static_cast<unsigned>(blocks), kSsdThreads, kBytes, call.stream>>>(f);
       cuda_check_launch("ssd_forward");
     });
   }
