@@ -40,6 +40,11 @@ void append_long_conv_cases(std::vector<OpCase>& cases) {
         Size{2, 5, 3, 30, LongConvWrap::circular, false},
         Size{17, 41, 35, 41, LongConvWrap::none, false},  // several tiles and blocks of examples
         Size{2, 19, 34, 38, LongConvWrap::circular, false},
+        Size{9, 64, 8, 64, LongConvWrap::none, false},      // chunks of 64 times, quads of channels
+        Size{18, 130, 12, 130, LongConvWrap::none, false},  // and more than them
+        Size{5, 193, 9, 64, LongConvWrap::none, false},     // a filter that reaches a chunk back
+        Size{3, 256, 16, 256, LongConvWrap::none, false},
+        Size{2, 321, 5, 300, LongConvWrap::none, false},
         Size{6, 257, 3, 200, LongConvWrap::none, false},    // FFT on a GPU
         Size{2, 1031, 2, 1031, LongConvWrap::none, false},  // FFT
         Size{2, 1026, 2, 1500, LongConvWrap::circular, false},

@@ -1,6 +1,7 @@
-// The direct form. Floor: L (L + 1) B D FLOPs forward and twice that backward, 1.1 GFLOP or 18 us
-// at B = 256, L = 256, D = 64 and 60 TFLOP/s; u, y and the filter move once (8 us). A thread holds
-// 8 sums of one channel and takes 8 numbers and 15 taps, which L1 gives it, for 64 products.
+// The direct form, in exact float32 products. Floor: L (L + 1) B D FLOPs forward and twice that
+// backward, 1.1 GFLOP or 18 us at B = 256, L = 256, D = 64 and 60 TFLOP/s; u, y and the filter move
+// once (8 us). A thread holds 8 sums of one channel and takes 8 numbers and 15 taps, which L1 gives
+// it, for 64 products.
 #include <algorithm>
 
 #include "kernels/cuda/partial_sums.h"
@@ -171,6 +172,14 @@ void launch_convolve(const CudaCall& call, const LongConvSize& s, const Batched<
   cuda_check_launch("convolve_directly");
 }
 
+void launch_filter_sums(const CudaCall& call, const LongConvSize& s, Index blocks,
+                        const Batched<float>& u, const Batched<float>& dy, float* parts) {
+  const Index tiles = distances_ahead(s) / kTile + ceil_div(s.length, kTile);
+  filter_sums<<<grid_of(s, blocks * tiles), dim3(kLanes, kWarps), 0, call.stream>>>(s, blocks, u,
+                                                                                    dy, parts);
+  cuda_check_launch("filter_sums");
+}
+
 /// The rows in use; taps out of reach have no gradient.
 Gradient<float> reachable(const LongConvSize& s, const Gradient<float>& dfilter) {
   Gradient<float> rows = dfilter;
@@ -194,7 +203,9 @@ Index long_conv_cuda_scratch(const LongConvSize& s, bool backward) {
 
 void long_conv_forward_cuda(const CudaCall& call, const LongConvSize& s, const Batched<float>& u,
                             const Batched<float>& filter, const Batched<float>& y, float* scratch) {
-  if (s.length > kDirectLongConvCuda)
+  if (long_conv_uses_tensor_cores(call.precision, s, false))
+    long_conv_tensor_cuda(call, s, u, filter, y);
+  else if (s.length > kDirectLongConvCuda)
     long_conv_fft_cuda(call, s, u, filter, y, scratch);
   else
     launch_convolve<false>(call, s, u, filter, {y, true, false});
@@ -207,13 +218,17 @@ void long_conv_backward_cuda(const CudaCall& call, const LongConvSize& s, const 
   const Gradient<float> rows = reachable(s, dfilter);
   if (s.length > kDirectLongConvCuda)
     return long_conv_fft_backward_cuda(call, s, u, filter, dy, du, rows, scratch);
-  if (du.wanted) launch_convolve<true>(call, s, dy, filter, du);
+  const bool tensor_cores = long_conv_uses_tensor_cores(call.precision, s, true);
+  if (du.wanted && tensor_cores)
+    long_conv_tensor_du_cuda(call, s, filter, dy, du);
+  else if (du.wanted)
+    launch_convolve<true>(call, s, dy, filter, du);
   if (!dfilter.wanted) return;
   const Index blocks = ceil_div(s.examples, kExampleBlock);
-  const Index tiles = distances_ahead(s) / kTile + ceil_div(s.length, kTile);
-  filter_sums<<<grid_of(s, blocks * tiles), dim3(kLanes, kWarps), 0, call.stream>>>(s, blocks, u,
-                                                                                    dy, scratch);
-  cuda_check_launch("filter_sums");
+  if (tensor_cores)
+    long_conv_tensor_sums_cuda(call, s, kExampleBlock, u, dy, scratch);
+  else
+    launch_filter_sums(call, s, blocks, u, dy, scratch);
   sum_partials_cuda(call, s.replicas, {scratch, blocks, s.taps * s.channels, 0, rows, {}});
 }
 

@@ -13,8 +13,16 @@ struct LongConvSize {
 };
 
 /// Longest sequence that a GPU convolves directly: up to here the L / 2 products a number cost less
-/// than the dozen times that the FFTs move it.
-inline constexpr Index kDirectLongConvCuda = 256;
+/// than the dozen times that the FFTs move it. On tensor cores, where products may be rounded,
+/// forward up to what shared memory holds.
+inline constexpr Index kDirectLongConvCuda = 256, kTensorLongConvCuda = 1024;
+
+/// Whether the convolution runs on tensor cores; taps must not wrap around.
+constexpr bool long_conv_uses_tensor_cores(Precision precision, const LongConvSize& s,
+                                           bool backward) {
+  return precision != Precision::fp32 && s.taps <= s.length &&
+         s.length <= (backward ? kDirectLongConvCuda : kTensorLongConvCuda);
+}
 
 /// CUDA twins of long_conv; `scratch` holds long_conv_cuda_scratch numbers.
 void long_conv_forward_cuda(const CudaCall& call, const LongConvSize& size, const Batched<float>& u,
@@ -34,5 +42,16 @@ void long_conv_fft_backward_cuda(const CudaCall& call, const LongConvSize& size,
                                  const Batched<float>& dy, const Gradient<float>& du,
                                  const Gradient<float>& dfilter, float* scratch);
 Index long_conv_fft_cuda_scratch(const LongConvSize& size, bool backward);
+
+/// The form on tensor cores, factors rounded to tf32: y, du and the sums of the filter's gradient
+/// over slices of `slice_examples` examples, parts [R, slices, taps, D].
+void long_conv_tensor_cuda(const CudaCall& call, const LongConvSize& size, const Batched<float>& u,
+                           const Batched<float>& filter, const Batched<float>& y);
+void long_conv_tensor_du_cuda(const CudaCall& call, const LongConvSize& size,
+                              const Batched<float>& filter, const Batched<float>& dy,
+                              const Gradient<float>& du);
+void long_conv_tensor_sums_cuda(const CudaCall& call, const LongConvSize& size,
+                                Index slice_examples, const Batched<float>& u,
+                                const Batched<float>& dy, float* parts);
 
 }  // namespace recallbench
