@@ -102,25 +102,52 @@ struct DeltaMemory {
   __device__ float whole() const { return since[kDeltaRows - 1]; }
 };
 
-/// to[i][j] = from[i][j] for i < most and j < width, zero beyond `rows` and `cols`.
-__device__ inline void delta_load(float* to, int to_stride, int most, int width, const float* from,
+/// to[i][j] = from[i][j] for i < most and j < width (a multiple of 4), zero beyond `rows` and
+/// `cols`, 16 bytes at a time where addresses allow it. Ends no group of copies.
+__device__ inline void delta_copy(float* to, int to_stride, int most, int width, const float* from,
                                   Index stride, int rows, int cols) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  for (int i = static_cast<int>(threadIdx.x) / 32; i < most; i += kDeltaWarps)
-    for (int j = lane; j < width; j += 32)
-      to[i * to_stride + j] = i < rows && j < cols ? from[i * stride + j] : 0.0f;
+  const int lane = static_cast<int>(threadIdx.x);
+  const bool wide = reinterpret_cast<std::uintptr_t>(from) % 16 == 0 && stride % 4 == 0;
+  if (wide && cols % 4 == 0) {
+    for (int i = lane / 16; i < most; i += kDeltaThreads / 16)
+      for (int j = lane % 16 * 4; j < width; j += 64) {
+        float* const place = to + i * to_stride + j;
+        if (i < rows && j < cols)
+          copy_async<16>(place, from + i * stride + j);
+        else
+          *reinterpret_cast<float4*>(place) = make_float4(0, 0, 0, 0);
+      }
+    return;
+  }
+  for (int i = lane / 32; i < most; i += kDeltaWarps)
+    for (int j = lane % 32; j < width; j += 32) {
+      float* const place = to + i * to_stride + j;
+      if (i < rows && j < cols)
+        copy_async<4>(place, from + i * stride + j);
+      else
+        *place = 0;
+    }
 }
 
-/// Keys, queries, values (into `errors`), β and decays of the chunk that begins at token `first`.
+/// delta_copy that has ended for this thread when it returns.
+__device__ inline void delta_load(float* to, int to_stride, int most, int width, const float* from,
+                                  Index stride, int rows, int cols) {
+  delta_copy(to, to_stride, most, width, from, stride, rows, cols);
+  copies_end_group();
+  copies_wait<0>();
+}
+
+/// Keys, queries, values (into `errors`), β and decays of the chunk that begins at token `first`,
+/// to be waited for.
 template <int Cols>
 __device__ inline void delta_load_chunk(const DeltaRuleCuda& rule, const DeltaPlace& at,
                                         const DeltaMemory<Cols>& m, int first) {
   const int count = at.count(first);
-  delta_load(m.q, at.key_stride, kDeltaRows, at.padded, at.at(rule.q, first, at.head * rule.keys),
+  delta_copy(m.q, at.key_stride, kDeltaRows, at.padded, at.at(rule.q, first, at.head * rule.keys),
              rule.q.stride, count, at.keys);
-  delta_load(m.k, at.key_stride, kDeltaRows, at.padded, at.at(rule.k, first, at.head * rule.keys),
+  delta_copy(m.k, at.key_stride, kDeltaRows, at.padded, at.at(rule.k, first, at.head * rule.keys),
              rule.k.stride, count, at.keys);
-  delta_load(m.errors, m.kStride, kDeltaRows, Cols,
+  delta_copy(m.errors, m.kStride, kDeltaRows, Cols,
              at.at(rule.v, first, at.head * rule.values + at.first_column), rule.v.stride, count,
              at.columns);
   if (threadIdx.x >= 32) return;

@@ -278,12 +278,14 @@ __global__ void __launch_bounds__(kDeltaThreads, 2)
   const int last = (at.length - 1) / kDeltaRows * kDeltaRows;
   for (int first = last; first >= 0; first -= kDeltaRows) {
     delta_load_chunk(rule, at, m, first);
-    delta_load(m.dy, m.kStride, kDeltaRows, Cols,
+    delta_copy(m.dy, m.kStride, kDeltaRows, Cols,
                at.at(dy, first, at.head * rule.values + at.first_column), dy.stride,
                at.count(first), at.columns);
     const float* kept = first == 0 ? nullptr : at.kept(rule, first / kDeltaRows - 1);
-    delta_load(m.state, m.kStride, at.padded, Cols, kept, rule.values, first == 0 ? 0 : at.keys,
+    delta_copy(m.state, m.kStride, at.padded, Cols, kept, rule.values, first == 0 ? 0 : at.keys,
                at.columns);
+    copies_end_group();
+    copies_wait<0>();
     __syncthreads();
     before_solving<P, Exact>(rule, at, m, first == 0, first == last);
     __syncthreads();

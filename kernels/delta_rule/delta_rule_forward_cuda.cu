@@ -39,6 +39,8 @@ __global__ void __launch_bounds__(kDeltaThreads, 2)
     m.state[i] = 0;
   for (int first = 0; first < at.length; first += kDeltaRows) {
     delta_load_chunk(rule, at, m, first);
+    copies_end_group();
+    copies_wait<0>();
     __syncthreads();
     delta_tiles_of_chunk<P, Exact>(at, m, rule.scale);
     float e[kFragments][4], read[kFragments][4];
