@@ -106,27 +106,27 @@ struct DeltaMemory {
 /// `cols`, 16 bytes at a time where addresses allow it. Ends no group of copies.
 __device__ inline void delta_copy(float* to, int to_stride, int most, int width, const float* from,
                                   Index stride, int rows, int cols) {
-  const int lane = static_cast<int>(threadIdx.x);
+  const int mine = static_cast<int>(threadIdx.x);
   const bool wide = reinterpret_cast<std::uintptr_t>(from) % 16 == 0 && stride % 4 == 0;
-  if (wide && cols % 4 == 0) {
-    for (int i = lane / 16; i < most; i += kDeltaThreads / 16)
-      for (int j = lane % 16 * 4; j < width; j += 64) {
-        float* const place = to + i * to_stride + j;
-        if (i < rows && j < cols)
-          copy_async<16>(place, from + i * stride + j);
-        else
-          *reinterpret_cast<float4*>(place) = make_float4(0, 0, 0, 0);
-      }
-    return;
-  }
-  for (int i = lane / 32; i < most; i += kDeltaWarps)
-    for (int j = lane % 32; j < width; j += 32) {
-      float* const place = to + i * to_stride + j;
-      if (i < rows && j < cols)
-        copy_async<4>(place, from + i * stride + j);
-      else
+  const int lanes = wide && cols % 4 == 0 ? 16 : 32, step = kDeltaThreads / lanes;
+  const int first = mine / lanes, each = lanes == 16 ? 4 : 1;
+  for (int j = mine % lanes * each; j < width; j += lanes * each) {
+    float* place = to + first * to_stride + j;
+    const float* source = from + first * stride + j;
+    const int inside = j < cols ? min(rows, most) : 0;
+    int i = first;
+    if (lanes == 16) {
+      for (; i < inside; i += step, place += step * to_stride, source += step * stride)
+        copy_async<16>(place, source);
+      for (; i < most; i += step, place += step * to_stride)
+        *reinterpret_cast<float4*>(place) = make_float4(0, 0, 0, 0);
+    } else {
+      for (; i < inside; i += step, place += step * to_stride, source += step * stride)
+        copy_async<4>(place, source);
+      for (; i < most; i += step, place += step * to_stride)
         *place = 0;
     }
+  }
 }
 
 /// delta_copy that has ended for this thread when it returns.
@@ -140,11 +140,11 @@ __device__ inline void delta_load(float* to, int to_stride, int most, int width,
 /// Numbers of [rows, cols] from shared memory, written or added.
 __device__ inline void delta_store(const float* from, int from_stride, float* to, Index stride,
                                    int rows, int cols, bool accumulate) {
-  const int lane = static_cast<int>(threadIdx.x);
+  const int mine = static_cast<int>(threadIdx.x);
   const bool wide = reinterpret_cast<std::uintptr_t>(to) % 16 == 0 && stride % 4 == 0;
   if (wide && cols % 4 == 0) {
-    for (int i = lane / 16; i < rows; i += kDeltaThreads / 16)
-      for (int j = lane % 16 * 4; j < cols; j += 64) {
+    for (int j = mine % 16 * 4; j < cols; j += 64)
+      for (int i = mine / 16; i < rows; i += kDeltaThreads / 16) {
         float4* const place = reinterpret_cast<float4*>(to + i * stride + j);
         float4 x = *reinterpret_cast<const float4*>(from + i * from_stride + j);
         if (accumulate) {
@@ -155,8 +155,8 @@ __device__ inline void delta_store(const float* from, int from_stride, float* to
       }
     return;
   }
-  for (int i = lane / 32; i < rows; i += kDeltaWarps)
-    for (int j = lane % 32; j < cols; j += 32) {
+  for (int i = mine / 32; i < rows; i += kDeltaWarps)
+    for (int j = mine % 32; j < cols; j += 32) {
       float& place = to[i * stride + j];
       const float x = from[i * from_stride + j];
       place = accumulate ? place + x : x;

@@ -294,7 +294,7 @@ __device__ void copy_early(const DeltaRuleCuda& rule, const DeltaPlace& at, cons
 }
 
 template <Product P, Product Exact, int Cols>
-__global__ void __launch_bounds__(kDeltaThreads, 2)
+__global__ void __launch_bounds__(kDeltaThreads, Cols == 32 ? 3 : 2)
     delta_backward(DeltaRuleCuda rule, Index tiles, Batched<float> dy, Gradient<float> dv,
                    Shares out) {
   extern __shared__ float4 memory[];
