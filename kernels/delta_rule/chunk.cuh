@@ -8,7 +8,7 @@
 
 #include "kernels/delta_rule/chunk.h"
 #include "kernels/delta_rule/delta_rule_cuda.h"
-#include "kernels/linear_attention/products.cuh"
+#include "kernels/delta_rule/twin_products.cuh"
 
 namespace recallbench {
 
@@ -65,11 +65,12 @@ template <int Cols>
 struct DeltaMemory {
   static constexpr int kStride = Cols + 4;
 
-  double* sums;                     // Γ: differences of large sums stay exact
-  float *beta, *since, *until;      // β, e^Γ, e^(Γ_C - Γ)
-  float *q, *k;                     // [32, dk]
-  float *overlaps, *scores;         // N, A
-  float *state, *errors, *updates;  // S [dk, Cols], E, U [32, Cols]
+  double* sums;                 // Γ: differences of large sums stay exact
+  float *beta, *since, *until;  // β, e^Γ, e^(Γ_C - Γ)
+  float *q, *k;                 // [32, dk]
+  float *overlaps, *scores;     // N, A
+  float* inverse;               // X, in place of N unless a kernel says otherwise
+  float *state, *updates;       // S [dk, Cols]; V, E before its system, at last U [32, Cols]
   float* next;
 
   __device__ DeltaMemory(float* memory, const DeltaPlace& at) : next(memory) {
@@ -82,7 +83,7 @@ struct DeltaMemory {
     overlaps = take(kDeltaRows * kDeltaTileStride);
     scores = take(kDeltaRows * kDeltaTileStride);
     state = take(at.padded * kStride);
-    errors = take(kDeltaRows * kStride);
+    inverse = overlaps;
     updates = take(kDeltaRows * kStride);
   }
   __device__ float* take(int numbers) {
@@ -93,8 +94,7 @@ struct DeltaMemory {
   /// Numbers of these parts.
   static int numbers(Index keys) {
     const int padded = static_cast<int>(keys + 15) / 16 * 16;
-    return kDeltaRows * (5 + 2 * (padded + 4) + 2 * kDeltaTileStride + 2 * kStride) +
-           padded * kStride;
+    return kDeltaRows * (5 + 2 * (padded + 4) + 2 * kDeltaTileStride + kStride) + padded * kStride;
   }
 
   __device__ float decay(int i, int j) const { return expf(static_cast<float>(sums[i] - sums[j])); }
@@ -102,69 +102,110 @@ struct DeltaMemory {
   __device__ float whole() const { return since[kDeltaRows - 1]; }
 };
 
-/// to[i][j] = from[i][j] for i < most and j < width, zero beyond `rows` and `cols`.
-__device__ inline void delta_load(float* to, int to_stride, int most, int width, const float* from,
+/// to[i][j] = from[i][j] for i < most and j < width (a multiple of 4), zero beyond `rows` and
+/// `cols`, 16 bytes at a time where addresses allow it. Ends no group of copies.
+__device__ inline void delta_copy(float* to, int to_stride, int most, int width, const float* from,
                                   Index stride, int rows, int cols) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  for (int i = static_cast<int>(threadIdx.x) / 32; i < most; i += kDeltaWarps)
-    for (int j = lane; j < width; j += 32)
-      to[i * to_stride + j] = i < rows && j < cols ? from[i * stride + j] : 0.0f;
-}
-
-/// Keys, queries, values (into `errors`), β and decays of the chunk that begins at token `first`.
-template <int Cols>
-__device__ inline void delta_load_chunk(const DeltaRuleCuda& rule, const DeltaPlace& at,
-                                        const DeltaMemory<Cols>& m, int first) {
-  const int count = at.count(first);
-  delta_load(m.q, at.key_stride, kDeltaRows, at.padded, at.at(rule.q, first, at.head * rule.keys),
-             rule.q.stride, count, at.keys);
-  delta_load(m.k, at.key_stride, kDeltaRows, at.padded, at.at(rule.k, first, at.head * rule.keys),
-             rule.k.stride, count, at.keys);
-  delta_load(m.errors, m.kStride, kDeltaRows, Cols,
-             at.at(rule.v, first, at.head * rule.values + at.first_column), rule.v.stride, count,
-             at.columns);
-  if (threadIdx.x >= 32) return;
-  const int i = static_cast<int>(threadIdx.x);
-  double sum = 0;
-  float strength = i < count ? rule.beta_scale : 0.0f;
-  if (i < count && rule.log_decay.data != nullptr) sum = *at.at(rule.log_decay, first + i, at.head);
-  if (i < count && rule.beta.data != nullptr) strength *= *at.at(rule.beta, first + i, at.head);
-#pragma unroll
-  for (int offset = 1; offset < 32; offset *= 2) {
-    const double before = __shfl_sync(0xffffffffu, sum, (i - offset) & 31);
-    if (i >= offset) sum += before;
-  }
-  const double total = __shfl_sync(0xffffffffu, sum, 31);
-  m.sums[i] = sum;
-  m.beta[i] = strength;
-  m.since[i] = expf(static_cast<float>(sum));
-  m.until[i] = expf(static_cast<float>(total - sum));
-}
-
-/// c [16, 8 N] += a [16, inner] b [inner, 8 N]: a by rows, b by columns.
-template <Product P, int N>
-__device__ inline void delta_product(float (&c)[N][4], const float* a, int a_stride, const float* b,
-                                     int b_stride, int inner, int tiles = N) {
-  const float* a0 = a + lane_row() * a_stride;
-  const float* a1 = a0 + 8 * a_stride;
-  for (int k = 0; k < inner; k += 16) {
-    if constexpr (P == Product::fp32) {
-#pragma unroll
-      for (int j = k; j < k + 16; j += 4) {
-        const float4 x = *reinterpret_cast<const float4*>(a0 + j);
-        const float4 z = *reinterpret_cast<const float4*>(a1 + j);
-        add_outer(c, x.x, z.x, b + j * b_stride, tiles);
-        add_outer(c, x.y, z.y, b + (j + 1) * b_stride, tiles);
-        add_outer(c, x.z, z.z, b + (j + 2) * b_stride, tiles);
-        add_outer(c, x.w, z.w, b + (j + 3) * b_stride, tiles);
-      }
+  const int mine = static_cast<int>(threadIdx.x);
+  const bool wide = reinterpret_cast<std::uintptr_t>(from) % 16 == 0 && stride % 4 == 0;
+  const int lanes = wide && cols % 4 == 0 ? 16 : 32, step = kDeltaThreads / lanes;
+  const int first = mine / lanes, each = lanes == 16 ? 4 : 1;
+  for (int j = mine % lanes * each; j < width; j += lanes * each) {
+    float* place = to + first * to_stride + j;
+    const float* source = from + first * stride + j;
+    const int inside = j < cols ? min(rows, most) : 0;
+    int i = first;
+    if (lanes == 16) {
+      for (; i < inside; i += step, place += step * to_stride, source += step * stride)
+        copy_async<16>(place, source);
+      for (; i < most; i += step, place += step * to_stride)
+        *reinterpret_cast<float4*>(place) = make_float4(0, 0, 0, 0);
     } else {
-      const float *upper = a0 + k + 2 * lane_column(), *lower = a1 + k + 2 * lane_column();
-      const LeftFactor<P> left({upper[0], upper[1], upper[8], upper[9]},
-                               {lower[0], lower[1], lower[8], lower[9]});
-      add_columns(c, left, b + k * b_stride, b_stride, tiles);
+      for (; i < inside; i += step, place += step * to_stride, source += step * stride)
+        copy_async<4>(place, source);
+      for (; i < most; i += step, place += step * to_stride)
+        *place = 0;
     }
   }
+}
+
+/// delta_copy that has ended for this thread when it returns.
+__device__ inline void delta_load(float* to, int to_stride, int most, int width, const float* from,
+                                  Index stride, int rows, int cols) {
+  delta_copy(to, to_stride, most, width, from, stride, rows, cols);
+  copies_end_group();
+  copies_wait<0>();
+}
+
+/// Numbers of [rows, cols] from shared memory, written or added.
+__device__ inline void delta_store(const float* from, int from_stride, float* to, Index stride,
+                                   int rows, int cols, bool accumulate) {
+  const int mine = static_cast<int>(threadIdx.x);
+  const bool wide = reinterpret_cast<std::uintptr_t>(to) % 16 == 0 && stride % 4 == 0;
+  if (wide && cols % 4 == 0) {
+    for (int j = mine % 16 * 4; j < cols; j += 64)
+      for (int i = mine / 16; i < rows; i += kDeltaThreads / 16) {
+        float4* const place = reinterpret_cast<float4*>(to + i * stride + j);
+        float4 x = *reinterpret_cast<const float4*>(from + i * from_stride + j);
+        if (accumulate) {
+          const float4 y = *place;
+          x = make_float4(x.x + y.x, x.y + y.y, x.z + y.z, x.w + y.w);
+        }
+        *place = x;
+      }
+    return;
+  }
+  for (int i = mine / 32; i < rows; i += kDeltaWarps)
+    for (int j = mine % 32; j < cols; j += 32) {
+      float& place = to[i * stride + j];
+      const float x = from[i * from_stride + j];
+      place = accumulate ? place + x : x;
+    }
+}
+
+/// The scalars of one token of the chunk from token `first`, in a lane of the first warp.
+struct DeltaScalars {
+  float beta = 0, log_decay = 0;
+
+  __device__ DeltaScalars(const DeltaRuleCuda& rule, const DeltaPlace& at, int first) {
+    const int i = static_cast<int>(threadIdx.x);
+    if (i >= at.count(first)) return;
+    beta = rule.beta_scale;
+    if (rule.beta.data != nullptr) beta *= *at.at(rule.beta, first + i, at.head);
+    if (rule.log_decay.data != nullptr) log_decay = *at.at(rule.log_decay, first + i, at.head);
+  }
+
+  /// β, and the decays summed in double precision, into shared memory.
+  template <int Cols>
+  __device__ void spread(const DeltaMemory<Cols>& m) const {
+    if (threadIdx.x >= 32) return;
+    const int i = static_cast<int>(threadIdx.x);
+    double sum = log_decay;
+#pragma unroll
+    for (int offset = 1; offset < 32; offset *= 2) {
+      const double before = __shfl_sync(0xffffffffu, sum, (i - offset) & 31);
+      if (i >= offset) sum += before;
+    }
+    const double total = __shfl_sync(0xffffffffu, sum, 31);
+    m.sums[i] = sum;
+    m.beta[i] = beta;
+    m.since[i] = expf(static_cast<float>(sum));
+    m.until[i] = expf(static_cast<float>(total - sum));
+  }
+};
+
+/// Starts to copy queries, keys or values of the chunk from token `first`.
+__device__ inline void delta_copy_keys(const DeltaPlace& at, float* to, const Batched<float>& from,
+                                       int first) {
+  delta_copy(to, at.key_stride, kDeltaRows, at.padded, at.at(from, first, Index{at.head} * at.keys),
+             from.stride, at.count(first), at.keys);
+}
+template <int Cols>
+__device__ inline void delta_copy_values(const DeltaRuleCuda& rule, const DeltaPlace& at, float* to,
+                                         const Batched<float>& from, int first) {
+  delta_copy(to, DeltaMemory<Cols>::kStride, kDeltaRows, Cols,
+             at.at(from, first, at.head * rule.values + at.first_column), from.stride,
+             at.count(first), at.columns);
 }
 
 /// body(n, e, row, column) for every number c[n][e] of the lane's in fragments that begin at
@@ -178,6 +219,34 @@ __device__ inline void delta_fragments(int row, int column, const Body& body) {
       body(n, e, row + lane_row() + e / 2 * 8, column + 8 * n + 2 * lane_column() + e % 2);
 }
 
+/// Writes or adds fragments that begin at (row, column) to the same place of `to` [rows, cols]: 32
+/// bytes of a row at a time.
+template <int N>
+__device__ inline void delta_write(const float (&c)[N][4], float* to, Index stride, int row,
+                                   int column, int rows, int cols, bool accumulate) {
+  const bool pairs = reinterpret_cast<std::uintptr_t>(to) % 8 == 0 && stride % 2 == 0;
+#pragma unroll
+  for (int n = 0; n < N; ++n)
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int i = row + lane_row() + 8 * half, j = column + 8 * n + 2 * lane_column();
+      if (i >= rows || j >= cols) continue;
+      float* const place = to + i * stride + j;
+      float2 x{c[n][2 * half], c[n][2 * half + 1]};
+      if (pairs && j + 1 < cols) {
+        float2* const both = reinterpret_cast<float2*>(place);
+        if (accumulate) x = make_float2(x.x + both->x, x.y + both->y);
+        *both = x;
+        continue;
+      }
+      place[0] = accumulate ? place[0] + x.x : x.x;
+      if (j + 1 < cols) place[1] = accumulate ? place[1] + x.y : x.y;
+    }
+}
+
+__device__ inline int delta_warp() {
+  return static_cast<int>(threadIdx.x) / 32;
+}
 __device__ inline int delta_warp_row() {
   return static_cast<int>(threadIdx.x) / 128 * 16;
 }
@@ -194,32 +263,14 @@ __device__ inline void delta_tiles_of_chunk(const DeltaPlace& at, const DeltaMem
   float n[1][4], a[1][4];
   clear(n);
   clear(a);
-  if (column < row + 16) {
-    rows_product<Exact, 1>(n, m.k + row * stride, stride, m.k + column * stride, stride, at.padded);
-    rows_product<P, 1>(a, m.q + row * stride, stride, m.k + column * stride, stride, at.padded);
-  }
+  if (column < row + 16)
+    delta_twin_rows<Exact, P>(n, m.k + row * stride, a, m.q + row * stride, stride,
+                              m.k + column * stride, stride, at.padded);
   delta_fragments<1>(row, column, [&](int, int e, int i, int j) {
     const float decay = j <= i ? m.decay(i, j) : 0.0f;
     m.overlaps[i * kDeltaTileStride + j] = j < i ? -decay * n[0][e] : 0.0f;
     m.scores[i * kDeltaTileStride + j] = j <= i ? scale * decay * a[0][e] : 0.0f;
   });
-}
-
-/// E and U of one column, row by row: store(j, E_j, U_j).
-template <int Cols, class Store>
-__device__ inline void delta_solve(const DeltaMemory<Cols>& m, int column, const Store& store) {
-  float e[kDeltaRows];
-#pragma unroll
-  for (int i = 0; i < kDeltaRows; ++i)
-    e[i] = m.errors[i * m.kStride + column];
-#pragma unroll
-  for (int j = 0; j < kDeltaRows; ++j) {
-    const float u = m.beta[j] * e[j];
-    store(j, e[j], u);
-#pragma unroll
-    for (int i = j + 1; i < kDeltaRows; ++i)
-      e[i] += m.overlaps[i * kDeltaTileStride + j] * u;
-  }
 }
 
 }  // namespace recallbench

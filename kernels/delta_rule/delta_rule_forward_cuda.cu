@@ -1,74 +1,81 @@
 // Floor: reads q, k, v and writes y and the kept states once. A token needs about
 // 2 (3 dk dv + 32 (2 dk + dv)) FLOPs a head: at B = 256, L = 256, dk = dv = 128 that is 8 GFLOP,
 // 0.13 ms in float32, and 0.1 ms to write 117 MB of states and the rest. The state stays in shared
-// memory from chunk to chunk; all but the triangular solve, a thread a column, is products of
-// warps, on tensor cores where the precision allows.
-#include "kernels/delta_rule/chunk.cuh"
+// memory from chunk to chunk; all but the inverses of blocks of 16 tokens is products of warps, on
+// tensor cores where the precision allows, that read shared memory about 2600 times (a warp, 32
+// numbers) a chunk of dk = dv = 64: that bounds it then. Blocks are small, three to a
+// multiprocessor, so that one's loads and systems hide behind another's products.
+#include "kernels/delta_rule/solve.cuh"
 
 namespace recallbench {
 namespace {
 
-/// S ← e^(Γ_C) S + Kᵀ (e^(Γ_C - Γ) U), with the latter in `errors`; `kept`, unless null, gets it.
+/// S ← e^(Γ_C) S + (e^(Γ_C - Γ) K)ᵀ U; `kept`, unless null, gets it.
 template <Product P, int Cols>
 __device__ void next_state(const DeltaRuleCuda& rule, const DeltaPlace& at,
                            const DeltaMemory<Cols>& m, float* kept) {
   constexpr int kFragments = Cols / 16;  // half the columns
   const float whole = m.whole();
-  for (int job = static_cast<int>(threadIdx.x) / 32; job < at.padded / 8; job += kDeltaWarps) {
+  for (int job = delta_warp(); job < at.padded / 8; job += kDeltaWarps) {
     const int key = job / 2 * 16, column = job % 2 * (Cols / 2);
     float c[kFragments][4];
     clear(c);
-    columns_product<P>(c, m.k + key, at.key_stride, m.errors + column, m.kStride, kDeltaRows);
+    delta_scaled_columns<P>(c, m.k + key, at.key_stride, 1, m.until, m.updates + column, m.kStride,
+                            kDeltaRows);
     delta_fragments<kFragments>(key, column, [&](int n, int e, int i, int j) {
       float& place = m.state[i * m.kStride + j];
-      place = whole * place + c[n][e];
-      if (kept != nullptr && i < at.keys && j < at.columns) kept[i * rule.values + j] = place;
+      place = c[n][e] += whole * place;
     });
+    if (kept != nullptr) delta_write(c, kept, rule.values, key, column, at.keys, at.columns, false);
   }
 }
 
 template <Product P, Product Exact, int Cols>
-__global__ void __launch_bounds__(kDeltaThreads, 2)
+__global__ void __launch_bounds__(kDeltaThreads, 3)
     delta_forward(DeltaRuleCuda rule, Index tiles, Batched<float> y) {
   extern __shared__ float4 memory[];
   constexpr int kFragments = Cols / 32;
   const DeltaPlace at(rule, tiles, Cols);
   const DeltaMemory<Cols> m(reinterpret_cast<float*>(memory), at);
-  const int row = delta_warp_row(), column = delta_warp_column(Cols / 4);
+  const int row = delta_warp_row(), column = delta_warp_column(Cols / 4), stride = at.key_stride;
+  delta_copy_keys(at, m.q, rule.q, 0);
+  DeltaScalars scalars(rule, at, 0);
   for (int i = static_cast<int>(threadIdx.x); i < at.padded * m.kStride; i += kDeltaThreads)
     m.state[i] = 0;
   for (int first = 0; first < at.length; first += kDeltaRows) {
-    delta_load_chunk(rule, at, m, first);
+    const int next = first + kDeltaRows;
+    delta_copy_keys(at, m.k, rule.k, first);
+    delta_copy_values<Cols>(rule, at, m.updates, rule.v, first);
+    copies_end_group();
+    scalars.spread(m);
+    copies_wait<0>();
     __syncthreads();
     delta_tiles_of_chunk<P, Exact>(at, m, rule.scale);
+    __syncthreads();
+    if (delta_warp() == 0) delta_invert(m);
     float e[kFragments][4], read[kFragments][4];
     clear(e);
     clear(read);
     if (first > 0) {
-      const float* state = m.state + column;
-      const int stride = at.key_stride;
-      delta_product<P>(e, m.k + row * stride, stride, state, m.kStride, at.padded);
-      delta_product<P>(read, m.q + row * stride, stride, state, m.kStride, at.padded);
+      delta_twin_left<P>(e, m.k + row * stride, read, m.q + row * stride, stride, m.state + column,
+                         m.kStride, at.padded);
       delta_fragments<kFragments>(row, column, [&](int n, int k, int i, int j) {
-        m.errors[i * m.kStride + j] -= m.since[i] * e[n][k];
+        m.updates[i * m.kStride + j] -= m.since[i] * e[n][k];
         read[n][k] *= rule.scale * m.since[i];
       });
     }
     __syncthreads();
-    if (const int mine = static_cast<int>(threadIdx.x); mine < Cols)
-      delta_solve(m, mine, [&](int j, float, float u) {
-        m.updates[j * m.kStride + mine] = u;
-        m.errors[j * m.kStride + mine] = m.until[j] * u;
-      });
+    if (next < at.length) {
+      delta_copy_keys(at, m.q, rule.q, next);
+      scalars = DeltaScalars(rule, at, next);
+    }
+    delta_solve<Exact>(m);
     __syncthreads();
     delta_product<P>(read, m.scores + row * kDeltaTileStride, kDeltaTileStride, m.updates + column,
-                     m.kStride, row + 16);
-    float* to = at.at(y, first, at.head * rule.values + at.first_column);
-    const int count = at.count(first);
-    delta_fragments<kFragments>(row, column, [&](int n, int k, int i, int j) {
-      if (i < count && j < at.columns) to[i * y.stride + j] = read[n][k];
-    });
-    if (first + kDeltaRows >= at.length) break;
+                     m.kStride, row + kDeltaHalf);
+    delta_write(read, at.at(y, first, at.head * rule.values + at.first_column), y.stride, row,
+                column, at.count(first), at.columns, false);
+    if (next >= at.length) break;
     float* kept = rule.states.data == nullptr ? nullptr : at.kept(rule, first / kDeltaRows);
     next_state<P>(rule, at, m, kept);
     __syncthreads();

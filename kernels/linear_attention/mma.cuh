@@ -6,10 +6,15 @@
 
 namespace recallbench {
 
-/// float32 with the 10 bits of mantissa that tensor cores read, to nearest.
+/// float32 with the 10 bits of mantissa that tensor cores read, to nearest: ties to even where that
+/// is one instruction, away from zero before.
 __device__ inline std::uint32_t to_tf32(float x) {
   std::uint32_t bits;
+#if __CUDA_ARCH__ >= 900
+  asm("cvt.rn.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+#else
   asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+#endif
   return bits;
 }
 
