@@ -90,10 +90,23 @@ struct GatedMemory {
   }
 };
 
-/// to[i][j] for i < 16, as delta_load; the threads of the block share the work.
+/// to[i][j] for i < 16, as delta_load; the threads of the block share the work. All of a thread's
+/// loads are under way at once: none waits for a store.
 __device__ inline void gated_load(float* to, int to_stride, int width, const float* from,
                                   Index stride, int rows, int cols) {
-  delta_load(to, to_stride, kGatedRows, width, from, stride, rows, cols);
+  constexpr int kEach = kGatedRows / kGatedWarps;
+  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
+  for (int j = lane; j < width; j += 32) {
+    float numbers[kEach];
+#pragma unroll
+    for (int n = 0; n < kEach; ++n) {
+      const int i = warp + n * kGatedWarps;
+      numbers[n] = i < rows && j < cols ? from[i * stride + j] : 0.0f;
+    }
+#pragma unroll
+    for (int n = 0; n < kEach; ++n)
+      to[(warp + n * kGatedWarps) * to_stride + j] = numbers[n];
+  }
 }
 
 /// k, v and all that follows from the decays, of the chunk from token `first`. Calls __syncthreads
@@ -109,21 +122,27 @@ __device__ inline void gated_load_chunk(const GatedLinearAttentionCuda& in, cons
   __syncthreads();
   if (c >= at.padded) return;
   const bool constant = in.log_decay.data == nullptr;
-  float product = 1;
+  float decays[kGatedRows], product = 1;
+#pragma unroll
   for (int i = 0; i < kGatedRows; ++i) {
-    float decay = 1;
-    if (i < count && c < at.keys)
-      decay = constant ? in.constant_decays[at.head]
-                       : expf(*at.at(in.log_decay, first + i, Index{at.head} * at.keys + c));
-    product *= decay;
-    m.a[i * at.stride + c] = decay;
+    const bool exists = i < count && c < at.keys;
+    decays[i] = !exists    ? 0.0f
+                : constant ? in.constant_decays[at.head]
+                           : *at.at(in.log_decay, first + i, Index{at.head} * at.keys + c);
+    if (!constant || !exists) decays[i] = expf(decays[i]);
+  }
+#pragma unroll
+  for (int i = 0; i < kGatedRows; ++i) {
+    product *= decays[i];
+    m.a[i * at.stride + c] = decays[i];
     m.prefix[i * at.stride + c] = product;
   }
   product = 1;
+#pragma unroll
   for (int i = kGatedRows - 1; i >= 0; --i) {
     m.suffix[i * at.stride + c] = product;
     m.faded_k[i * at.stride + c] = product * m.k[i * at.stride + c];
-    product *= m.a[i * at.stride + c];
+    product *= decays[i];
   }
 }
 
@@ -133,9 +152,10 @@ __device__ inline void gated_load_queries(const GatedLinearAttentionCuda& in, co
                                           const GatedMemory<Cols>& m, int first, int h) {
   const int count = at.count(first), lane = static_cast<int>(threadIdx.x) % 32;
   const float* from = at.at(in.q, first, at.query_column(h));
+  gated_load(m.q, at.stride, at.padded, from, in.q.stride, count, at.keys);
   for (int i = static_cast<int>(threadIdx.x) / 32; i < kGatedRows; i += kGatedWarps)
     for (int c = lane; c < at.padded; c += 32) {
-      const float q = i < count && c < at.keys ? in.scale * from[i * in.q.stride + c] : 0.0f;
+      const float q = in.scale * m.q[i * at.stride + c];
       m.q[i * at.stride + c] = q;
       m.faded_q[i * at.stride + c] = q * m.prefix[i * at.stride + c];
     }

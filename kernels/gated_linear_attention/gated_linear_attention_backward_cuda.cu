@@ -39,17 +39,28 @@ struct Memory : GatedMemory<Cols> {
 /// S from scratch or to it: the item's columns of this block, key after key.
 template <bool kStore, int Cols>
 __device__ void move_state(const GatedPlace& at, const Memory<Cols>& m, float* kept) {
+  constexpr int kEach = Cols / 32;
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  for (int i = static_cast<int>(threadIdx.x) / 32; i < at.padded; i += kGatedWarps)
-    for (int j = lane; j < Cols; j += 32) {
-      float& place = m.state[i * m.kStride + j];
-      const bool exists = i < at.keys && j < at.columns;
+#pragma unroll 4
+  for (int i = static_cast<int>(threadIdx.x) / 32; i < at.padded; i += kGatedWarps) {
+    float numbers[kEach];
+    const float* from = kStore ? m.state + i * m.kStride : kept + Index{i} * at.values;
+    const int rows = kStore ? at.padded : kept == nullptr ? 0 : at.keys;
+#pragma unroll
+    for (int n = 0; n < kEach; ++n) {
+      const int j = lane + 32 * n;
+      numbers[n] = i < rows && (kStore || j < at.columns) ? from[j] : 0.0f;
+    }
+#pragma unroll
+    for (int n = 0; n < kEach; ++n) {
+      const int j = lane + 32 * n;
       if constexpr (kStore) {
-        if (exists) kept[Index{i} * at.values + j] = place;
+        if (i < at.keys && j < at.columns) kept[Index{i} * at.values + j] = numbers[n];
       } else {
-        place = exists && kept != nullptr ? kept[Index{i} * at.values + j] : 0.0f;
+        m.state[i * m.kStride + j] = numbers[n];
       }
     }
+  }
 }
 
 /// c[n][e] of 16 rows, `job`-th 16 keys: a [16, Cols] times rows of `state`.
