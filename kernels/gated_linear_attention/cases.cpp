@@ -95,9 +95,13 @@ void append_gated_linear_attention_cases(std::vector<OpCase>& cases) {
            Sizes{1, 65, 1, 1, 3, 4, 0.02, true},  // decays that underflow within a chunk
            Sizes{1, 64, 6, 2, 8, 4, 4},
            Sizes{2, 20, 2, 1, 18, 70, 4},
+           Sizes{1, 40, 2, 2, 32, 64, 16},   // rows that are whole vectors
+           Sizes{1, 50, 2, 1, 40, 36, 4},    // more keys than a warp has lanes
+           Sizes{1, 35, 2, 1, 132, 40, 16},  // long keys
            Sizes{1, 1, 1, 1, 1, 1, 0},
            Sizes{2, 65, 2, 2, 5, 3, 0, true},  // one token beyond a chunk
            Sizes{1, 150, 4, 2, 17, 20, 0},
+           Sizes{1, 33, 1, 1, 48, 20, 0},
        })
     cases.push_back(make_case(s, false));
   for (const double divisor : {16.0, 0.0})

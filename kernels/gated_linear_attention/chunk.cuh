@@ -2,9 +2,10 @@
 
 // What the forward and the backward kernel of gated_linear_attention share, in the notation of
 // chunk_cpu.cpp, with chunks of 16 tokens. A block has one (replica, example, state head) and
-// `Cols` columns of its values, which do not meet in the state. In shared memory rows are 4 numbers
-// longer than a multiple of 16; tokens beyond the last and columns beyond K and V are zero, their
-// decays 1.
+// columns of its values, which do not meet in the state. It goes by steps: a chunk for one of the
+// query heads that read the state; the next step's rows are under way meanwhile, in the other of
+// two stages. In shared memory rows are 4 numbers longer than a multiple of 16; tokens beyond the
+// last and columns beyond K and V are zero, their decays 1.
 
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/delta_rule/chunk.cuh"
@@ -13,10 +14,15 @@
 namespace recallbench {
 
 constexpr int kGatedRows = 16;
-constexpr int kGatedThreads = kDeltaThreads;  ///< at least one a key
-constexpr int kGatedWarps = kGatedThreads / 32;
 constexpr int kGatedTileStride = kGatedRows + 4;
 constexpr Index kGatedMostKeys = 256;
+
+/// The columns of a block and its warps, each of which has `kFragments` times eight of them.
+template <int Cols, int Warps>
+struct GatedTile {
+  static constexpr int kCols = Cols, kWarps = Warps, kThreads = 32 * Warps, kStride = Cols + 4;
+  static constexpr int kFragments = (Cols / 8 + Warps - 1) / Warps;
+};
 
 inline int gated_columns(const GatedLinearAttentionCuda& in) {
   return in.values <= 32 || in.keys > 128 ? 32 : 64;
@@ -26,6 +32,23 @@ inline Index gated_tiles(const GatedLinearAttentionCuda& in) {
 }
 inline Index gated_chunks(Index length) {
   return (length + kGatedRows - 1) / kGatedRows;
+}
+
+/// body(tile) with the GatedTile that suits.
+template <class Body>
+void gated_dispatch(const GatedLinearAttentionCuda& in, const Body& body) {
+  const bool narrow = gated_columns(in) == 32;
+  if (in.keys <= 32)
+    narrow ? body(GatedTile<32, 4>{}) : body(GatedTile<64, 4>{});
+  else
+    narrow ? body(GatedTile<32, 8>{}) : body(GatedTile<64, 8>{});
+}
+
+__device__ inline int gated_lane() {
+  return static_cast<int>(threadIdx.x) % 32;
+}
+__device__ inline int gated_warp() {
+  return static_cast<int>(threadIdx.x) / 32;
 }
 
 /// Where a block works.
@@ -51,132 +74,266 @@ struct GatedPlace {
   }
 
   __device__ int count(int first) const { return min(kGatedRows, length - first); }
+  __device__ int chunks() const { return (length + kGatedRows - 1) / kGatedRows; }
   __device__ float* at(const Batched<float>& m, int token, Index column) const {
     return m.data + replica * m.replica_stride + (row + token) * m.stride + column;
   }
-  /// First columns of the keys and of the block's values of one of the group's query heads.
+  /// First columns of the keys, and of the block's values, of the state head or of one of the
+  /// group's query heads.
+  __device__ Index key_column() const { return Index{head} * keys; }
+  __device__ Index value_column() const { return Index{head} * values + first_column; }
   __device__ Index query_column(int h) const { return (Index{head} * group + h) * keys; }
   __device__ Index output_column(int h) const {
     return (Index{head} * group + h) * values + first_column;
   }
 };
 
+/// Rows of a step as loaded: scale q, k, e^g [16, K]; v or do [16, Cols].
+struct GatedStage {
+  float *q, *k, *a, *values;
+};
+
 /// The parts of shared memory that both kernels have, and the rest of it from `next`.
-template <int Cols>
+template <class Tile>
 struct GatedMemory {
-  static constexpr int kStride = Cols + 4;
-
-  float *k, *a, *prefix, *suffix;  // k, e^g, P, U [16, K]
-  float *q, *faded_q, *faded_k;    // scale q, scale q ⊙ P, k ⊙ U [16, K]
-  float *weights, *v, *state;      // A [16, 16], v [16, Cols], S [K, Cols]
+  float* stages;
+  float *faded_q, *faded_k, *last;  // scale q ⊙ P, k ⊙ U [16, K], P_last [K]
+  float *weights, *state;           // A [16, 16], S [K, Cols]
   float* next;
+  int key_numbers, stage_numbers;
 
-  __device__ GatedMemory(float* memory, const GatedPlace& at) : next(memory) {
-    for (float** rows : {&k, &a, &prefix, &suffix, &q, &faded_q, &faded_k})
-      *rows = take(kGatedRows * at.stride);
+  __device__ GatedMemory(float* memory, const GatedPlace& at, int stage_count)
+      : stages(memory),
+        next(memory),
+        key_numbers(kGatedRows * at.stride),
+        stage_numbers(3 * key_numbers + kGatedRows * Tile::kStride) {
+    next += stage_count * stage_numbers;
+    faded_q = take(key_numbers);
+    faded_k = take(key_numbers);
+    last = take(at.padded);
     weights = take(kGatedRows * kGatedTileStride);
-    v = take(kGatedRows * kStride);
-    state = take(at.padded * kStride);
+    state = take(at.padded * Tile::kStride);
   }
   __device__ float* take(int numbers) {
     float* const taken = next;
     next += numbers;
     return taken;
   }
+  __device__ GatedStage stage(int i) const {
+    float* const q = stages + i * stage_numbers;
+    return {q, q + key_numbers, q + 2 * key_numbers, q + 3 * key_numbers};
+  }
   static int padded(Index keys) { return static_cast<int>(keys + 15) / 16 * 16; }
-  static int numbers(Index keys) {
-    return kGatedRows * (7 * (padded(keys) + 4) + kGatedTileStride + kStride) +
-           padded(keys) * kStride;
+  static int numbers(Index keys, int stage_count) {
+    const int rows = kGatedRows * (padded(keys) + 4);
+    return stage_count * (3 * rows + kGatedRows * Tile::kStride) + 2 * rows + padded(keys) +
+           kGatedRows * kGatedTileStride + padded(keys) * Tile::kStride;
   }
 };
 
-/// to[i][j] for i < 16, as delta_load; the threads of the block share the work.
-__device__ inline void gated_load(float* to, int to_stride, int width, const float* from,
+/// body(row, column) for each four neighbours, from `column` on, of [rows, width] that are this
+/// thread's to load; `width` is a multiple of 16.
+template <class Tile, class Body>
+__device__ inline void gated_own_quads(int rows, int width, const Body& body) {
+  constexpr int kLanes = Tile::kThreads / kGatedRows;
+  const int thread = static_cast<int>(threadIdx.x);
+  for (int i = thread / kLanes; i < rows; i += kGatedRows)
+    for (int j = thread % kLanes * 4; j < width; j += 4 * kLanes)
+      body(i, j);
+}
+
+/// to[i][j] = from[i][j] for i < most and j < width, zero beyond `rows` and `cols`; the copies
+/// belong to the thread's open group.
+template <class Tile>
+__device__ inline void gated_copy(float* to, int to_stride, int most, int width, const float* from,
                                   Index stride, int rows, int cols) {
-  delta_load(to, to_stride, kGatedRows, width, from, stride, rows, cols);
+  const bool wide = reinterpret_cast<std::uintptr_t>(from) % 16 == 0 && stride % 4 == 0;
+  gated_own_quads<Tile>(most, width, [&](int i, int j) {
+    float* const place = to + i * to_stride + j;
+    const float* const source = from + i * stride + j;
+    if (wide && i < rows && j + 4 <= cols) {
+      copy_async<16>(place, source);
+      return;
+    }
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      if (i < rows && j + e < cols)
+        copy_async<4>(place + e, source + e);
+      else
+        place[e] = 0;
+    }
+  });
 }
 
-/// k, v and all that follows from the decays, of the chunk from token `first`. Calls __syncthreads
-/// within, not after.
-template <int Cols>
-__device__ inline void gated_load_chunk(const GatedLinearAttentionCuda& in, const GatedPlace& at,
-                                        const GatedMemory<Cols>& m, int first) {
-  const int count = at.count(first), c = static_cast<int>(threadIdx.x);
-  gated_load(m.k, at.stride, at.padded, at.at(in.k, first, Index{at.head} * at.keys), in.k.stride,
-             count, at.keys);
-  gated_load(m.v, m.kStride, Cols, at.at(in.v, first, Index{at.head} * at.values + at.first_column),
-             in.v.stride, count, at.columns);
-  __syncthreads();
-  if (c >= at.padded) return;
+/// Begins to load k, g, and the queries of head h where they are wanted, from token `first`.
+template <class Tile, bool kQueries>
+__device__ inline void gated_begin_load(const GatedLinearAttentionCuda& in, const GatedPlace& at,
+                                        const GatedStage& to, int first, int h) {
+  const int count = at.count(first);
+  gated_copy<Tile>(to.k, at.stride, kGatedRows, at.padded, at.at(in.k, first, at.key_column()),
+                   in.k.stride, count, at.keys);
+  if (in.log_decay.data != nullptr)
+    gated_copy<Tile>(to.a, at.stride, kGatedRows, at.padded,
+                     at.at(in.log_decay, first, at.key_column()), in.log_decay.stride, count,
+                     at.keys);
+  if constexpr (kQueries)
+    gated_copy<Tile>(to.q, at.stride, kGatedRows, at.padded, at.at(in.q, first, at.query_column(h)),
+                     in.q.stride, count, at.keys);
+}
+
+/// Waits for the thread's copies and makes e^g and scale q of those that are its own. A barrier is
+/// to follow.
+template <class Tile, bool kQueries>
+__device__ inline void gated_end_load(const GatedLinearAttentionCuda& in, const GatedPlace& at,
+                                      const GatedStage& to, int first) {
+  const int count = at.count(first);
   const bool constant = in.log_decay.data == nullptr;
-  float product = 1;
-  for (int i = 0; i < kGatedRows; ++i) {
-    float decay = 1;
-    if (i < count && c < at.keys)
-      decay = constant ? in.constant_decays[at.head]
-                       : expf(*at.at(in.log_decay, first + i, Index{at.head} * at.keys + c));
-    product *= decay;
-    m.a[i * at.stride + c] = decay;
-    m.prefix[i * at.stride + c] = product;
-  }
-  product = 1;
-  for (int i = kGatedRows - 1; i >= 0; --i) {
-    m.suffix[i * at.stride + c] = product;
-    m.faded_k[i * at.stride + c] = product * m.k[i * at.stride + c];
-    product *= m.a[i * at.stride + c];
-  }
-}
-
-/// scale q and its faded form of one query head: each thread the numbers that it loads.
-template <int Cols>
-__device__ inline void gated_load_queries(const GatedLinearAttentionCuda& in, const GatedPlace& at,
-                                          const GatedMemory<Cols>& m, int first, int h) {
-  const int count = at.count(first), lane = static_cast<int>(threadIdx.x) % 32;
-  const float* from = at.at(in.q, first, at.query_column(h));
-  for (int i = static_cast<int>(threadIdx.x) / 32; i < kGatedRows; i += kGatedWarps)
-    for (int c = lane; c < at.padded; c += 32) {
-      const float q = i < count && c < at.keys ? in.scale * from[i * in.q.stride + c] : 0.0f;
-      m.q[i * at.stride + c] = q;
-      m.faded_q[i * at.stride + c] = q * m.prefix[i * at.stride + c];
+  const float decay = constant ? in.constant_decays[at.head] : 0.0f;
+  copies_wait<0>();
+  gated_own_quads<Tile>(kGatedRows, at.padded, [&](int i, int j) {
+    float4& a = *reinterpret_cast<float4*>(to.a + i * at.stride + j);
+    if (constant) {
+      const float x = i < count ? decay : 1.0f;  // no matter where there is no key
+      a = make_float4(x, x, x, x);
+    } else {
+      const float4 g = a;
+      a = make_float4(expf(g.x), expf(g.y), expf(g.z), expf(g.w));
     }
+    if constexpr (kQueries) {
+      float4& place = *reinterpret_cast<float4*>(to.q + i * at.stride + j);
+      const float4 q = place;
+      place = make_float4(in.scale * q.x, in.scale * q.y, in.scale * q.z, in.scale * q.w);
+    }
+  });
 }
 
-/// A: a warp has two of its rows, a lane every 32nd key.
-template <int Cols>
-__device__ inline void gated_weights(const GatedPlace& at, const GatedMemory<Cols>& m) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  for (int i = static_cast<int>(threadIdx.x) / 32; i < kGatedRows; i += kGatedWarps) {
-    float sums[kGatedRows] = {};
-    for (int c = lane; c < at.padded; c += 32) {
-      float w = m.q[i * at.stride + c];
+/// body(place, P, U) for every place of [16, K], and P_last. A lane has one key and four tokens;
+/// products over the others come from the lanes of the key.
+template <class Tile, class Body>
+__device__ inline void gated_fades(const GatedPlace& at, const float* a, float* last,
+                                   const Body& body) {
+  const int lane = gated_lane(), part = lane / 8;
+  for (int c = gated_warp() * 8 + lane % 8; c < at.padded; c += 8 * Tile::kWarps) {
+    const int first = 4 * part * at.stride + c;
+    float prefix[4], suffix[4], whole = 1, product = 1, before = 1, after = 1;
 #pragma unroll
-      for (int j = kGatedRows - 1; j >= 0; --j) {
-        if (j > i) continue;
-        sums[j] += w * m.k[j * at.stride + c];
-        w *= m.a[j * at.stride + c];
-      }
+    for (int e = 0; e < 4; ++e)
+      suffix[e] = a[first + e * at.stride];
+#pragma unroll
+    for (int e = 0; e < 4; ++e)
+      prefix[e] = whole *= suffix[e];
+#pragma unroll
+    for (int e = 3; e >= 0; --e) {
+      const float decay = suffix[e];
+      suffix[e] = product;
+      product *= decay;
     }
 #pragma unroll
-    for (int j = 0; j < kGatedRows; ++j) {
-      const float sum = warp_sum(sums[j]);
-      if (lane == 0) m.weights[i * kGatedTileStride + j] = sum;
+    for (int other = 0; other < 4; ++other) {
+      const float x = __shfl_sync(0xffffffffu, whole, other * 8 + lane % 8);
+      before *= other < part ? x : 1.0f;
+      after *= other > part ? x : 1.0f;
+    }
+    if (part == 3) last[c] = before * prefix[3];
+#pragma unroll
+    for (int e = 0; e < 4; ++e)
+      body(first + e * at.stride, before * prefix[e], suffix[e] * after);
+  }
+}
+
+/// Sums over `Parts` lanes that are `Apart` lanes apart, where `part` counts them: the lane is left
+/// with those of x[N / Parts · part + n] in x[n] for n < N / Parts.
+template <int Parts, int Apart, int N>
+__device__ inline void gated_spread_sums(float (&x)[N], int part) {
+#pragma unroll
+  for (int offset = Parts / 2, width = N / 2; offset > 0; offset /= 2, width /= 2) {
+    const bool upper = (part & offset) != 0;
+#pragma unroll
+    for (int n = 0; n < N / 2; ++n) {
+      if (n >= width) continue;
+      const float sent = upper ? x[n] : x[n + width], kept = upper ? x[n + width] : x[n];
+      x[n] = kept + __shfl_xor_sync(0xffffffffu, sent, offset * Apart);
     }
   }
 }
 
-/// S ← diag(P_last) S + (k ⊙ U)ᵀ v.
-template <Product P, int Cols>
-__device__ inline void gated_advance(const GatedPlace& at, const GatedMemory<Cols>& m) {
-  constexpr int N = Cols / 16;  // half the columns
-  const float* last = m.prefix + (kGatedRows - 1) * at.stride;
-  for (int job = static_cast<int>(threadIdx.x) / 32; job < at.padded / 8; job += kGatedWarps) {
-    const int key = job / 2 * 16, column = job % 2 * (Cols / 2);
+/// A, zero above the diagonal, by the path of each query over the keys: nothing is divided. A row
+/// is shared by neighbouring lanes, each of which has every `kParts`-th four keys.
+template <class Tile>
+__device__ inline void gated_weights(const GatedPlace& at, const GatedStage& s, float* weights) {
+  constexpr int kParts = Tile::kThreads / kGatedRows, kEach = kGatedRows / kParts;
+  const int thread = static_cast<int>(threadIdx.x), i = thread / kParts, part = thread % kParts;
+  const int newest = (gated_warp() + 1) * (32 / kParts) - 1;  // row of this warp
+  float sums[kGatedRows] = {};
+  for (int c = 4 * part; c < at.padded; c += 4 * kParts) {
+    const float4 q = *reinterpret_cast<const float4*>(s.q + i * at.stride + c);
+    float4 w = make_float4(0, 0, 0, 0);
+#pragma unroll
+    for (int j = kGatedRows - 1; j >= 0; --j) {
+      if (j > newest) continue;
+      const float4 k = *reinterpret_cast<const float4*>(s.k + j * at.stride + c);
+      const float4 a = *reinterpret_cast<const float4*>(s.a + j * at.stride + c);
+      if (j == i) w = q;
+      sums[j] += w.x * k.x + w.y * k.y + w.z * k.z + w.w * k.w;
+      w = make_float4(w.x * a.x, w.y * a.y, w.z * a.z, w.w * a.w);
+    }
+  }
+  gated_spread_sums<kParts, 1>(sums, part);
+#pragma unroll
+  for (int n = 0; n < kEach; ++n)
+    weights[i * kGatedTileStride + part * kEach + n] = sums[n];
+}
+
+/// body(i, j, x, y) for every two neighbours of c, from (i, j) on, of 8 N columns from `column`.
+template <int N, class Body>
+__device__ inline void gated_pairs(const float (&c)[N][4], int row, int column, const Body& body) {
+#pragma unroll
+  for (int n = 0; n < N; ++n)
+#pragma unroll
+    for (int half = 0; half < 2; ++half)
+      body(row + lane_row() + 8 * half, column + 8 * n + 2 * lane_column(), c[n][2 * half],
+           c[n][2 * half + 1]);
+}
+
+/// to [16, cols] = c, or += it; rows and columns from `rows` and `cols` on do not exist.
+template <int N>
+__device__ inline void gated_store(const float (&c)[N][4], int column, float* to, Index stride,
+                                   int rows, int cols, bool accumulate) {
+  const bool wide = reinterpret_cast<std::uintptr_t>(to) % 8 == 0 && stride % 2 == 0;
+  gated_pairs<N>(c, 0, column, [&](int i, int j, float x, float y) {
+    if (i >= rows || j >= cols) return;
+    float* const place = to + i * stride + j;
+    const bool both = j + 1 < cols;
+    if (accumulate) {
+      x += place[0];
+      if (both) y += place[1];
+    }
+    if (wide && both) {
+      *reinterpret_cast<float2*>(place) = make_float2(x, y);
+    } else {
+      place[0] = x;
+      if (both) place[1] = y;
+    }
+  });
+}
+
+/// state ← diag(fade) state + rowsᵀ values in the columns of one warp: rows [16, K], values [16,
+/// Cols]; `fade` null: no fading. body(key, column, x, y) sees what comes of it.
+template <Product P, class Tile, class Body>
+__device__ inline void gated_advance(const GatedPlace& at, float* state, const float* fade,
+                                     const float* rows, const float* values, int column,
+                                     const Body& body) {
+  constexpr int N = Tile::kFragments;
+  for (int key = 0; key < at.padded; key += 16) {
     float c[N][4];
     clear(c);
-    columns_product<P>(c, m.faded_k + key, at.stride, m.v + column, m.kStride, kGatedRows);
-    delta_fragments<N>(key, column, [&](int n, int e, int i, int j) {
-      float& place = m.state[i * m.kStride + j];
-      place = last[i] * place + c[n][e];
+    columns_product<P>(c, rows + key, at.stride, values + column, Tile::kStride, kGatedRows);
+    gated_pairs<N>(c, key, column, [&](int i, int j, float x, float y) {
+      float2& place = *reinterpret_cast<float2*>(state + i * Tile::kStride + j);
+      const float2 old = place;
+      const float left = fade == nullptr ? 1.0f : fade[i];
+      place = make_float2(left * old.x + x, left * old.y + y);
+      body(i, j, place.x, place.y);
     });
   }
 }

@@ -1,8 +1,10 @@
 // Floor: reads q, k, v, g and do and writes four gradients once; the states before the chunks,
-// which a first pass makes, are written to scratch and read again (B = 256, L = 256, K = 64,
-// V = 128 in all, 4 heads: 0.13 GB). Then chunks go from the last to the first with the gradient of
-// the state in shared memory. What sums over all values (dq, dk, dg) is a share of each block of
-// columns. Within a chunk a thread has one key: nothing is divided and nothing cancels.
+// which a first pass over k, v and g makes, are written to scratch and read again (B = 256, L =
+// 256, 4 replicas, 2 heads of 32 keys and 64 values: 0.8 + 0.8 GB, 0.38 ms). Then chunks go from
+// the last to the first with the gradient of the state in shared memory, its columns with one warp;
+// three barriers a step, loads for the next one under way. What sums over all values (dq, dk, dg)
+// is a share of each block of columns. Within a chunk four lanes share a key, of which each has
+// four queries, 40 pairs of tokens as made: nothing is divided and nothing cancels.
 #include "kernels/cuda/column_shares.h"
 #include "kernels/gated_linear_attention/chunk.cuh"
 
@@ -13,244 +15,318 @@ struct Shares {
   ColumnShare q, k, log_decay;
 };
 
-template <int Cols>
-struct Memory : GatedMemory<Cols> {
-  float *dweights, *dy;  // dA [16, 16], do [16, Cols]
-  float* dstate;         // G [K, Cols]
-  float *dq, *dk, *dg;   // [16, K]
-  float* through;        // Σ of G ⊙ S by key, faded over the chunk [K]
+/// In `stages` the values are do, and v in the first pass.
+template <class Tile>
+struct Memory : GatedMemory<Tile> {
+  float *v, *dweights;           // [16, Cols], dA [16, 16], zero above the diagonal
+  float* dstate;                 // G [K, Cols]
+  float *from_state, *to_state;  // P, then P ⊙ do Sᵀ; U, then U ⊙ v Gᵀ [16, K]
+  float* through;                // Σ of G ⊙ S by key, faded over the chunk [K]
 
-  __device__ Memory(float* memory, const GatedPlace& at) : GatedMemory<Cols>(memory, at) {
+  __device__ Memory(float* memory, const GatedPlace& at, int stage_count)
+      : GatedMemory<Tile>(memory, at, stage_count) {
+    v = this->take(kGatedRows * Tile::kStride);
     dweights = this->take(kGatedRows * kGatedTileStride);
-    dy = this->take(kGatedRows * this->kStride);
-    dstate = this->take(at.padded * this->kStride);
-    dk = this->take(kGatedRows * at.stride);
-    dg = this->take(kGatedRows * at.stride);
+    dstate = this->take(at.padded * Tile::kStride);
+    from_state = this->take(kGatedRows * at.stride);
+    to_state = this->take(kGatedRows * at.stride);
     through = this->take(at.padded);
-    dq = this->faded_k;  // which is needed only before the query heads
   }
-  static int numbers(Index keys) {
-    const int padded = GatedMemory<Cols>::padded(keys), stride = GatedMemory<Cols>::kStride;
-    return GatedMemory<Cols>::numbers(keys) +
-           kGatedRows * (kGatedTileStride + stride + 2 * (padded + 4)) + padded * (stride + 1);
+  static int numbers(Index keys, int stage_count) {
+    const int padded = GatedMemory<Tile>::padded(keys);
+    return GatedMemory<Tile>::numbers(keys, stage_count) +
+           kGatedRows * (Tile::kStride + kGatedTileStride + 2 * (padded + 4)) +
+           padded * (Tile::kStride + 1);
   }
 };
 
-/// S from scratch or to it: the item's columns of this block, key after key.
-template <bool kStore, int Cols>
-__device__ void move_state(const GatedPlace& at, const Memory<Cols>& m, float* kept) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  for (int i = static_cast<int>(threadIdx.x) / 32; i < at.padded; i += kGatedWarps)
-    for (int j = lane; j < Cols; j += 32) {
-      float& place = m.state[i * m.kStride + j];
-      const bool exists = i < at.keys && j < at.columns;
-      if constexpr (kStore) {
-        if (exists) kept[Index{i} * at.values + j] = place;
-      } else {
-        place = exists && kept != nullptr ? kept[Index{i} * at.values + j] : 0.0f;
+/// Two of them do not fit where keys are long.
+constexpr int stages_of(Index keys) {
+  return keys > 128 ? 1 : 2;
+}
+
+template <class Tile>
+__device__ void copy_v(const GatedLinearAttentionCuda& in, const GatedPlace& at, float* to,
+                       int first) {
+  gated_copy<Tile>(to, Tile::kStride, kGatedRows, Tile::kCols,
+                   at.at(in.v, first, at.value_column()), in.v.stride, at.count(first), at.columns);
+}
+
+/// The states before the chunks, to `kept` but for that before the last one, which stays in shared
+/// memory.
+template <Product P, class Tile>
+__device__ void make_states(const GatedLinearAttentionCuda& in, const GatedPlace& at,
+                            const Memory<Tile>& m, int stage_count, float* kept,
+                            Index state_numbers) {
+  const int column = gated_warp() * 8 * Tile::kFragments, last = at.chunks() - 1;
+  const bool wide = reinterpret_cast<std::uintptr_t>(kept) % 8 == 0 && at.values % 2 == 0;
+  const auto load = [&](int chunk) {
+    const GatedStage to = m.stage(chunk % stage_count);
+    gated_begin_load<Tile, false>(in, at, to, chunk * kGatedRows, 0);
+    copy_v<Tile>(in, at, to.values, chunk * kGatedRows);
+    copies_end_group();
+  };
+  if (stage_count == 2 && last > 0) load(0);
+  for (int chunk = 0; chunk < last; ++chunk) {
+    const GatedStage s = m.stage(chunk % stage_count);
+    if (stage_count == 1) {
+      __syncthreads();
+      load(chunk);
+    }
+    gated_end_load<Tile, false>(in, at, s, chunk * kGatedRows);
+    __syncthreads();
+    if (stage_count == 2 && chunk + 1 < last) load(chunk + 1);
+    gated_fades<Tile>(at, s.a, m.last, [&](int place, float, float suffix) {
+      m.faded_k[place] = s.k[place] * suffix;
+    });
+    __syncthreads();
+    if (column >= Tile::kCols) continue;
+    float* const to = kept + chunk * state_numbers;
+    gated_advance<P, Tile>(at, m.state, m.last, m.faded_k, s.values, column,
+                           [&](int i, int j, float x, float y) {
+                             if (chunk + 1 == last || i >= at.keys || j >= at.columns) return;
+                             float* const place = to + Index{i} * at.values + j;
+                             if (wide && j + 1 < at.columns) {
+                               *reinterpret_cast<float2*>(place) = make_float2(x, y);
+                               return;
+                             }
+                             place[0] = x;
+                             if (j + 1 < at.columns) place[1] = y;
+                           });
+  }
+  __syncthreads();
+}
+
+/// Products over the block's columns, by warps: from_state = P ⊙ do Sᵀ, dA = tril(do vᵀ) and, with
+/// the first query head, to_state = U ⊙ v Gᵀ and `through`.
+template <Product P, class Tile>
+__device__ void through_columns(const GatedPlace& at, const Memory<Tile>& m, const float* dy,
+                                bool first_head) {
+  const int tiles = at.padded / 8;
+  for (int job = gated_warp(); job < (first_head ? 2 : 1) * tiles + 2; job += Tile::kWarps) {
+    float c[1][4];
+    clear(c);
+    if (job < 2) {
+      rows_product<P>(c, dy, Tile::kStride, m.v + job * 8 * Tile::kStride, Tile::kStride,
+                      Tile::kCols);
+      delta_fragments<1>(0, job * 8, [&](int, int e, int i, int j) {
+        m.dweights[i * kGatedTileStride + j] = j <= i ? c[0][e] : 0.0f;
+      });
+      continue;
+    }
+    const bool is_from = job - 2 < tiles;
+    const int key = (job - 2 - (is_from ? 0 : tiles)) * 8;
+    float* const result = is_from ? m.from_state : m.to_state;
+    rows_product<P>(c, is_from ? dy : m.v, Tile::kStride,
+                    (is_from ? m.state : m.dstate) + key * Tile::kStride, Tile::kStride,
+                    Tile::kCols);
+    delta_fragments<1>(0, key,
+                       [&](int, int e, int i, int j) { result[i * at.stride + j] *= c[0][e]; });
+  }
+  if (!first_head) return;
+  const int lane = gated_lane() % 8;  // of a key's eight
+  for (int i = static_cast<int>(threadIdx.x) / 8; i < at.padded; i += Tile::kThreads / 8) {
+    float sum = 0;
+#pragma unroll
+    for (int j = 4 * lane; j < Tile::kCols; j += 32) {
+      const float4 g = *reinterpret_cast<const float4*>(m.dstate + i * Tile::kStride + j);
+      const float4 s = *reinterpret_cast<const float4*>(m.state + i * Tile::kStride + j);
+      sum += g.x * s.x + g.y * s.y + g.z * s.z + g.w * s.w;
+    }
+    sum = warp_sum<8>(sum);
+    if (lane == 0) m.through[i] = m.last[i] * sum;
+  }
+}
+
+/// The pairs of tokens of one key and four queries: dq, which is written, and what they add to dk
+/// and dg of all tokens.
+template <class Tile, class Write>
+__device__ void add_pairs(const GatedPlace& at, const Memory<Tile>& m, const GatedStage& s, int c,
+                          int part, float (&dk)[kGatedRows], float (&dg)[kGatedRows],
+                          const Write& write_dq) {
+  float a[kGatedRows], k[kGatedRows];
+#pragma unroll
+  for (int j = 0; j < kGatedRows; ++j) {
+    a[j] = s.a[j * at.stride + c];
+    k[j] = s.k[j * at.stride + c];
+    dk[j] = dg[j] = 0;
+  }
+#pragma unroll
+  for (int r = 0; r < 4; ++r) {
+    const int first = 4 * r, i = first + (r % 2 == 0 ? part : 3 - part);  // work is balanced so
+    const float q = s.q[i * at.stride + c];
+    float path[kGatedRows], sum = 0;  // scale q_i ⊙ W_ij; Σ_{m <= j} dA_im W_mj k_m
+#pragma unroll
+    for (int j = kGatedRows - 1; j >= 0; --j) {
+      path[j] = j >= first + 3 ? 0.0f : path[j + 1] * a[j + 1];
+      if (j >= first && j == i) path[j] = q;
+    }
+#pragma unroll
+    for (int quad = 0; quad <= first; quad += 4) {
+      const float4 four =
+          *reinterpret_cast<const float4*>(m.dweights + i * kGatedTileStride + quad);
+      const float d[4] = {four.x, four.y, four.z, four.w};
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        const int j = quad + e;
+        const float faded = sum * a[j];
+        dg[j] += path[j] * faded;
+        dk[j] += d[e] * path[j];
+        if (j < first || j <= i) sum = faded + d[e] * k[j];
       }
     }
-}
-
-/// c[n][e] of 16 rows, `job`-th 16 keys: a [16, Cols] times rows of `state`.
-template <Product P, int Cols, class Body>
-__device__ void through_state(const GatedPlace& at, const Memory<Cols>& m, const float* a,
-                              const float* state, const Body& body) {
-  for (int job = static_cast<int>(threadIdx.x) / 32; job < at.padded / 16; job += kGatedWarps) {
-    float c[2][4];
-    clear(c);
-    rows_product<P>(c, a, m.kStride, state + job * 16 * m.kStride, m.kStride, Cols);
-    delta_fragments<2>(0, job * 16,
-                       [&](int n, int e, int i, int j) { body(i * at.stride + j, c[n][e]); });
+    write_dq(i, sum);
   }
 }
 
-/// G fades to before the chunk; `through` gets its products with S.
-template <int Cols>
-__device__ void fade_dstate(const GatedPlace& at, const Memory<Cols>& m) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  for (int i = static_cast<int>(threadIdx.x) / 32; i < at.padded; i += kGatedWarps) {
-    const float last = m.prefix[(kGatedRows - 1) * at.stride + i];
-    float sum = 0;
-    for (int j = lane; j < Cols; j += 32) {
-      float& place = m.dstate[i * m.kStride + j];
-      place *= last;
-      sum += place * m.state[i * m.kStride + j];
+/// dq, dk and dg of one step, by lanes: eight keys a warp, four lanes a key.
+template <class Tile>
+__device__ void through_keys(const GatedLinearAttentionCuda& in, const GatedPlace& at,
+                             const Memory<Tile>& m, const GatedStage& s, int first, int h,
+                             const Shares& out) {
+  const int count = at.count(first), lane = gated_lane(), part = lane / 8;
+  const auto write = [&](const ColumnShare& to, int token, Index column, float x, bool add) {
+    if (!to.to.wanted || token >= count) return;
+    float* const place = at.at(to.to.view, first + token, column) + at.tile * to.tile_stride;
+    *place = to.to.accumulate || add ? *place + x : x;
+  };
+  for (int c = gated_warp() * 8 + lane % 8; c < at.padded; c += 8 * Tile::kWarps) {
+    const bool exists = c < at.keys;
+    float dk[kGatedRows], dg[kGatedRows];
+    add_pairs(at, m, s, c, part, dk, dg, [&](int i, float sum) {
+      if (exists)
+        write(out.q, i, at.query_column(h) + c, in.scale * (m.from_state[i * at.stride + c] + sum),
+              false);
+    });
+    gated_spread_sums<4, 8>(dk, part);
+    gated_spread_sums<4, 8>(dg, part);
+    // Of tokens 4 part + e: what their queries read from S, what their keys give to the state.
+    float read[4], given[4], all_read = 0, all_given = 0;
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      const int place = (4 * part + e) * at.stride + c;
+      read[e] = s.q[place] * m.from_state[place];
+      given[e] = h == 0 ? m.to_state[place] : 0.0f;
+      dk[e] += given[e];
+      given[e] *= s.k[place];
+      all_read += read[e];
+      all_given += given[e];
     }
-    sum = warp_sum(sum);
-    if (lane == 0) m.through[i] = sum;
-  }
-}
-
-/// What every query head shares of dg: from S, and from earlier keys, to the state after.
-template <int Cols>
-__device__ void begin_decays(const GatedPlace& at, const Memory<Cols>& m) {
-  const int c = static_cast<int>(threadIdx.x);
-  if (c >= at.padded) return;
-  float sum = m.through[c];
-  for (int t = 0; t < kGatedRows; ++t) {
-    const int place = t * at.stride + c;
-    m.dg[place] = sum;
-    sum += m.k[place] * m.dk[place];
-  }
-}
-
-/// One key of one query head, through A: dq, and what it adds to dk and dg. dq holds the part by
-/// way of S, of which `q` (scaled) has the products that pass all tokens up to the query's.
-template <int Cols>
-__device__ void through_weights(const GatedPlace& at, const Memory<Cols>& m, float scale) {
-  const int c = static_cast<int>(threadIdx.x);
-  if (c >= at.padded) return;
-  float a[kGatedRows], k[kGatedRows], dk[kGatedRows] = {}, dg[kGatedRows], passed = 0;
+    float before = h == 0 ? m.through[c] : 0.0f, after = 0;
 #pragma unroll
-  for (int t = kGatedRows - 1; t >= 0; --t) {
-    const int place = t * at.stride + c;
-    a[t] = m.a[place];
-    k[t] = m.k[place];
-    passed += m.q[place] * m.dq[place];
-    dg[t] = passed;
-  }
-#pragma unroll
-  for (int i = 0; i < kGatedRows; ++i) {
-    float path[kGatedRows], sum = 0;  // Σ_{m <= j} dA_im W_mj k_m
-    path[i] = m.q[i * at.stride + c];
-#pragma unroll
-    for (int j = i; j > 0; --j)
-      path[j - 1] = path[j] * a[j];
-#pragma unroll
-    for (int j = 0; j <= i; ++j) {
-      const float faded = sum * a[j], d = m.dweights[i * kGatedTileStride + j];
-      dg[j] += path[j] * faded;
-      dk[j] += d * path[j];
-      sum = faded + d * k[j];
+    for (int other = 0; other < 4; ++other) {
+      const int from = other * 8 + lane % 8;
+      const float earlier = __shfl_sync(0xffffffffu, all_given, from);
+      const float later = __shfl_sync(0xffffffffu, all_read, from);
+      before += other < part ? earlier : 0.0f;
+      after += other > part ? later : 0.0f;
     }
-    m.dq[i * at.stride + c] = scale * (m.dq[i * at.stride + c] + sum);
-  }
 #pragma unroll
-  for (int t = 0; t < kGatedRows; ++t) {
-    m.dk[t * at.stride + c] += dk[t];
-    m.dg[t * at.stride + c] += dg[t];
-  }
-}
-
-template <int Cols>
-__device__ void write_rows(const GatedPlace& at, const Memory<Cols>&, const float* from, int first,
-                           Index column, const ColumnShare& to) {
-  if (!to.to.wanted) return;
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  for (int i = static_cast<int>(threadIdx.x) / 32; i < at.count(first); i += kGatedWarps)
-    for (int c = lane; c < at.keys; c += 32)
-      to.write(at.at(to.to.view, first + i, column + c), at.tile, from[i * at.stride + c]);
-}
-
-/// One chunk back; dv in fragments of 8 columns a warp.
-template <Product P, int Cols>
-__device__ void chunk_back(const GatedLinearAttentionCuda& in, const GatedPlace& at,
-                           const Memory<Cols>& m, int first, const Batched<float>& dy,
-                           const Gradient<float>& dv, const Shares& out) {
-  constexpr int N = Cols / 16;  // half the columns
-  const int warp = static_cast<int>(threadIdx.x) / 32, column = warp * 8;
-  const int count = at.count(first);
-  float values[1][4];
-  clear(values);
-  through_state<P>(at, m, m.v, m.dstate,
-                   [&](int place, float x) { m.dk[place] = x * m.suffix[place]; });
-  if (column < Cols)
-    delta_product<P>(values, m.faded_k, at.stride, m.dstate + column, m.kStride, at.padded);
-  __syncthreads();
-  fade_dstate(at, m);
-  __syncthreads();
-  begin_decays(at, m);
-  for (int h = 0; h < at.group; ++h) {
-    gated_load_queries(in, at, m, first, h);
-    gated_load(m.dy, m.kStride, Cols, at.at(dy, first, at.output_column(h)), dy.stride, count,
-               at.columns);
-    __syncthreads();
-    gated_weights(at, m);
-    through_state<P>(at, m, m.dy, m.state,
-                     [&](int place, float x) { m.dq[place] = x * m.prefix[place]; });
-    if (column < kGatedRows) {
-      float c[1][4];
-      clear(c);
-      rows_product<P>(c, m.dy, m.kStride, m.v + column * m.kStride, m.kStride, Cols);
-      delta_fragments<1>(0, column, [&](int, int e, int i, int j) {
-        m.dweights[i * kGatedTileStride + j] = c[0][e];
-      });
+    for (int e = 0; e < 4; ++e) {
+      dg[e] += before;
+      before += given[e];
     }
-    __syncthreads();
-    through_weights(at, m, in.scale);
-    if (column < Cols)
-      columns_product<P>(values, m.weights, kGatedTileStride, m.dy + column, m.kStride, kGatedRows);
-    for (int job = warp; job < at.padded / 8; job += kGatedWarps) {
-      const int key = job / 2 * 16, half = job % 2 * (Cols / 2);
-      float c[N][4];
-      clear(c);
-      columns_product<P>(c, m.faded_q + key, at.stride, m.dy + half, m.kStride, kGatedRows);
-      delta_fragments<N>(
-          key, half, [&](int n, int e, int i, int j) { m.dstate[i * m.kStride + j] += c[n][e]; });
+#pragma unroll
+    for (int e = 3; e >= 0; --e) {
+      after += read[e];
+      dg[e] += after;
+      if (!exists) continue;
+      write(out.k, 4 * part + e, at.key_column() + c, dk[e], h > 0);
+      write(out.log_decay, 4 * part + e, at.key_column() + c, dg[e], h > 0);
     }
-    __syncthreads();
-    write_rows(at, m, m.dq, first, at.query_column(h), out.q);
-    __syncthreads();
   }
-  write_rows(at, m, m.dk, first, Index{at.head} * at.keys, out.k);
-  write_rows(at, m, m.dg, first, Index{at.head} * at.keys, out.log_decay);
-  if (!dv.wanted || column >= Cols) return;
-  float* to = at.at(dv.view, first, Index{at.head} * at.values + at.first_column);
-  delta_fragments<1>(0, column, [&](int, int e, int i, int j) {
-    if (i >= count || j >= at.columns) return;
-    float* place = to + i * dv.view.stride + j;
-    *place = dv.accumulate ? *place + values[0][e] : values[0][e];
-  });
 }
 
 /// `states` [items, chunks - 1, K, V]: those before each chunk but the first.
-template <Product P, int Cols>
-__global__ void __launch_bounds__(kGatedThreads, 2)
+template <Product P, class Tile>
+__global__ void __launch_bounds__(Tile::kThreads, Tile::kWarps == 4 ? 4 : 2)
     gated_backward(GatedLinearAttentionCuda in, Index tiles, Batched<float> dy, Gradient<float> dv,
                    Shares out, float* states) {
   extern __shared__ float4 memory[];
-  const GatedPlace at(in, tiles, Cols);
-  const Memory<Cols> m(reinterpret_cast<float*>(memory), at);
-  const int last = (at.length - 1) / kGatedRows;
+  constexpr int N = Tile::kFragments;
+  const GatedPlace at(in, tiles, Tile::kCols);
+  const int stage_count = stages_of(at.keys), last = at.chunks() - 1, steps = (last + 1) * at.group;
+  const Memory<Tile> m(reinterpret_cast<float*>(memory), at, stage_count);
   const Index state_numbers = Index{at.keys} * at.values;
-  float* kept = states + at.item * last * state_numbers + at.first_column;
-  for (int i = static_cast<int>(threadIdx.x); i < at.padded * m.kStride; i += kGatedThreads)
+  float* const kept = states + at.item * last * state_numbers + at.first_column;
+  const int column = gated_warp() * 8 * N;
+  const bool computes = column < Tile::kCols;
+  const auto chunk_of = [&](int step) { return last - step / at.group; };
+  const auto load = [&](int step) {
+    const int first = chunk_of(step) * kGatedRows, h = step % at.group;
+    const GatedStage to = m.stage(step % stage_count);
+    gated_begin_load<Tile, true>(in, at, to, first, h);
+    gated_copy<Tile>(to.values, Tile::kStride, kGatedRows, Tile::kCols,
+                     at.at(dy, first, at.output_column(h)), dy.stride, at.count(first), at.columns);
+    copies_end_group();
+  };
+  for (int i = static_cast<int>(threadIdx.x); i < at.padded * Tile::kStride; i += Tile::kThreads)
     m.state[i] = 0, m.dstate[i] = 0;
-  for (int chunk = 0; chunk < last; ++chunk) {
-    gated_load_chunk(in, at, m, chunk * kGatedRows);
+  make_states<P, Tile>(in, at, m, stage_count, kept, state_numbers);
+  copy_v<Tile>(in, at, m.v, last * kGatedRows);
+  load(0);
+  float values[N][4];  // dv
+  for (int step = 0; step < steps; ++step) {
+    const int chunk = chunk_of(step), first = chunk * kGatedRows, h = step % at.group;
+    const bool next_chunk = h + 1 == at.group;
+    const GatedStage s = m.stage(step % stage_count);
+    if (stage_count == 1 && step > 0) {
+      __syncthreads();
+      load(step);
+    }
+    gated_end_load<Tile, true>(in, at, s, first);
     __syncthreads();
-    gated_advance<P>(at, m);
+    if (stage_count == 2 && step + 1 < steps) load(step + 1);
+    gated_fades<Tile>(at, s.a, m.last, [&](int place, float prefix, float suffix) {
+      m.from_state[place] = prefix;
+      m.to_state[place] = suffix;
+      m.faded_q[place] = s.q[place] * prefix;
+      m.faded_k[place] = s.k[place] * suffix;
+    });
+    gated_weights<Tile>(at, s, m.weights);
     __syncthreads();
-    move_state<true>(at, m, kept + chunk * state_numbers);
+    through_columns<P>(at, m, s.values, h == 0);
+    if (h == 0 && computes) {
+      clear(values);
+      delta_product<P>(values, m.faded_k, at.stride, m.dstate + column, Tile::kStride, at.padded);
+    }
+    __syncthreads();
+    if (next_chunk && chunk > 0) {
+      copy_v<Tile>(in, at, m.v, first - kGatedRows);
+      gated_copy<Tile>(m.state, Tile::kStride, at.padded, Tile::kCols,
+                       kept + (chunk > 1 ? chunk - 2 : 0) * state_numbers, at.values,
+                       chunk > 1 ? at.keys : 0, at.columns);
+      copies_end_group();
+    }
+    if (computes) {
+      columns_product<P>(values, m.weights, kGatedTileStride, s.values + column, Tile::kStride,
+                         kGatedRows);
+      gated_advance<P, Tile>(at, m.dstate, h == 0 ? m.last : nullptr, m.faded_q, s.values, column,
+                             [](int, int, float, float) {});
+      if (next_chunk && dv.wanted)
+        gated_store(values, column, at.at(dv.view, first, at.value_column()), dv.view.stride,
+                    at.count(first), at.columns, dv.accumulate);
+    }
+    through_keys(in, at, m, s, first, h, out);
   }
-  for (int chunk = last; chunk >= 0; --chunk) {
-    __syncthreads();
-    move_state<false>(at, m, chunk == 0 ? nullptr : kept + (chunk - 1) * state_numbers);
-    gated_load_chunk(in, at, m, chunk * kGatedRows);
-    __syncthreads();
-    chunk_back<P>(in, at, m, chunk * kGatedRows, dy, dv, out);
-  }
-}
-
-template <Product P, int Cols>
-void launch(const CudaCall& call, const GatedLinearAttentionCuda& in, const Batched<float>& dy,
-            const Gradient<float>& dv, const Shares& out, float* states) {
-  const int bytes = Memory<Cols>::numbers(in.keys) * static_cast<int>(sizeof(float));
-  cuda_check(cudaFuncSetAttribute(gated_backward<P, Cols>,
-                                  cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-             "cudaFuncSetAttribute");
-  const Index tiles = gated_tiles(in), blocks = dy.replicas * in.examples * in.state_heads * tiles;
-  gated_backward<P, Cols><<<static_cast<unsigned>(blocks), kGatedThreads, bytes, call.stream>>>(
-      in, tiles, dy, dv, out, states);
-  cuda_check_launch("gated_linear_attention_backward");
 }
 
 template <Product P>
 void launch(const CudaCall& call, const GatedLinearAttentionCuda& in, const Batched<float>& dy,
             const Gradient<float>& dv, const Shares& out, float* states) {
-  gated_columns(in) == 32 ? launch<P, 32>(call, in, dy, dv, out, states)
-                          : launch<P, 64>(call, in, dy, dv, out, states);
+  gated_dispatch(in, [&](auto tile) {
+    using Tile = decltype(tile);
+    const auto bytes =
+        static_cast<int>(sizeof(float)) * Memory<Tile>::numbers(in.keys, stages_of(in.keys));
+    cuda_check(cudaFuncSetAttribute(gated_backward<P, Tile>,
+                                    cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
+               "cudaFuncSetAttribute");
+    const Index tiles = gated_tiles(in),
+                blocks = dy.replicas * in.examples * in.state_heads * tiles;
+    gated_backward<P, Tile><<<static_cast<unsigned>(blocks), Tile::kThreads, bytes, call.stream>>>(
+        in, tiles, dy, dv, out, states);
+    cuda_check_launch("gated_linear_attention_backward");
+  });
 }
 
 }  // namespace
