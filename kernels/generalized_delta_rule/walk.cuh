@@ -3,14 +3,15 @@
 // What the kernels of generalized_delta_rule share. With b = -κ ⊙ a and r_t = S_{t-1}ᵀ κ_t,
 //   S_t = diag(e^{g_t}) S_{t-1} + k_t v_tᵀ + b_t r_tᵀ:
 // k and b write rows v and r, q and κ read the columns o and r. A block has one (replica, example,
-// head) and a matrix [keys, values] in registers: all numbers along one of its dimensions, and
-// `width` places across, which do not meet. `Lanes` neighbouring lanes share the numbers along,
-// 4 · Quads each, and have kWalkAcross places across, so that a sum along is one over registers and
-// then over lanes. Rows of tokens lie in shared memory, `stage` at a time; numbers beyond a
-// tensor's are 0 there, decays 1.
+// head) and a matrix [keys, values] in registers: all its keys, and `width` of its values, which do
+// not meet. `Lanes` neighbouring lanes share the keys, 4 · Quads each, and have kWalkAcross values:
+// a piece of four numbers from shared memory serves 32 multiply-adds, and a sum over keys is one
+// over registers and then over lanes. Rows of tokens lie in shared memory, `stage` at a time;
+// numbers beyond a tensor's are 0 there, decays 1.
 
 #include <cuda_pipeline_primitives.h>
 
+#include <algorithm>
 #include <initializer_list>
 #include <type_traits>
 
@@ -21,59 +22,52 @@
 namespace recallbench {
 
 constexpr int kWalkChunk = static_cast<int>(GeneralizedDeltaRulePlan::kChunk);
-constexpr int kWalkStage = 8;  // tokens of a walk that lie in shared memory, the next beside them
+constexpr int kWalkStage = 4;  // tokens of a walk that lie in shared memory, the next beside them
 static_assert(kWalkChunk % kWalkStage == 0);
-constexpr int kWalkAcross = 2;     // one access of 8 bytes
+constexpr int kWalkAcross = 8;     // two accesses of 16 bytes
 constexpr int kWalkThreads = 128;  // at most
-constexpr int kWalkBlocks = 4;  // on a multiprocessor: those of 256 examples of two heads at once
 
 /// How blocks share an item.
 struct WalkShape {
   int threads, width;  ///< of a block; its places across
   Index tiles;         ///< blocks of an item
-
-  WalkShape(Index across, int span, int lanes) : threads(span / 4 < 32 ? 32 : span / 4) {
-    while (threads < kWalkThreads && Index{threads} / lanes * kWalkAcross < across)
-      threads *= 2;
-    width = threads / lanes * kWalkAcross;
-    tiles = (across + width - 1) / width;
-  }
 };
 
-/// launch(shape, Quads, Lanes), the latter two constants, of a walk with `along` numbers along.
+/// launch(shape, Quads, Lanes), the latter two constants.
 template <class Launch>
-void walk_dispatch(Index along, Index across, const Launch& launch) {
+void walk_dispatch(const GeneralizedDeltaRulePlan& p, const Launch& launch) {
   const auto with = [&](auto quads, auto lanes) {
-    constexpr int kSpan = 4 * decltype(quads)::value * decltype(lanes)::value;
-    launch(WalkShape(across, kSpan, decltype(lanes)::value), quads, lanes);
+    constexpr int kLanes = decltype(lanes)::value, kSpan = 4 * decltype(quads)::value * kLanes;
+    int threads = std::max(32, kSpan / 4);
+    while (threads < kWalkThreads && Index{threads} / kLanes * kWalkAcross < p.values)
+      threads *= 2;
+    const int width = threads / kLanes * kWalkAcross;
+    launch(WalkShape{threads, width, (p.values + width - 1) / width}, quads, lanes);
   };
-  if (along <= 32)
+  if (p.keys <= 32)
     with(std::integral_constant<int, 2>{}, std::integral_constant<int, 4>{});
-  else if (along <= 64)
+  else if (p.keys <= 64)
     with(std::integral_constant<int, 4>{}, std::integral_constant<int, 4>{});
-  else if (along <= 128)
+  else if (p.keys <= 128)
     with(std::integral_constant<int, 4>{}, std::integral_constant<int, 8>{});
   else
     with(std::integral_constant<int, 4>{}, std::integral_constant<int, 32>{});
 }
 
-/// A thread's place; `across` counts from the block's first. An item has `chunks` blocks for each
-/// part of its places: one that walks, or one a chunk.
+/// A block's place. An item has `chunks` blocks for each part of its places: one that walks, or one
+/// a chunk.
 struct WalkPlace {
   Index replica, example, row;  ///< `row`: the example's first token
-  int head, first, count, width, across, length, chunk, stage;
-  bool writes;  ///< for its places across: one lane of those that share them
+  int head, first, count, width, length, chunk, stage;
 
   __device__ WalkPlace(const GeneralizedDeltaRulePlan& p, const WalkShape& shape, Index places,
-                       int lanes, Index chunks, int stage)
+                       Index chunks, int stage)
       : first(static_cast<int>(blockIdx.x % shape.tiles) * shape.width),
         count(min(shape.width, static_cast<int>(places) - first)),
         width(shape.width),
-        across(static_cast<int>(threadIdx.x) / lanes * kWalkAcross),
         length(static_cast<int>(p.length)),
         chunk(static_cast<int>(blockIdx.x / shape.tiles % chunks)),
-        stage(stage),
-        writes(static_cast<int>(threadIdx.x) % lanes == 0) {
+        stage(stage) {
     const Index item = blockIdx.x / shape.tiles / chunks, pair = item / p.heads;
     head = static_cast<int>(item % p.heads);
     replica = pair / p.examples;
@@ -143,16 +137,23 @@ __device__ inline void walk_wait() {
 /// Of numbers that this thread has: e^g in place of g; b = -κ ⊙ a in place of a.
 __device__ inline void walk_make_decays(float* decay, int stage, int width) {
   walk_quads(stage, width, [&](int i, int j) {
+    float x[4];
+    load_numbers(decay + i * width + j, x);
 #pragma unroll
-    for (int n = 0; n < 4; ++n)
-      decay[i * width + j + n] = expf(decay[i * width + j + n]);
+    for (float& number : x)
+      number = expf(number);
+    store_numbers(x, decay + i * width + j);
   });
 }
 __device__ inline void walk_make_b(float* b, const float* kappa, int stage, int width) {
   walk_quads(stage, width, [&](int i, int j) {
+    float x[4], removal[4];
+    load_numbers(b + i * width + j, x);
+    load_numbers(kappa + i * width + j, removal);
 #pragma unroll
     for (int n = 0; n < 4; ++n)
-      b[i * width + j + n] *= -kappa[i * width + j + n];
+      x[n] *= -removal[n];
+    store_numbers(x, b + i * width + j);
   });
 }
 
@@ -190,27 +191,63 @@ __device__ inline float walk_number(const float4& x, int i) {
   return i == 0 ? x.x : i == 1 ? x.y : i == 2 ? x.z : x.w;
 }
 
+/// The first of a thread's places across, from the block's first on.
+template <int Lanes>
+__device__ inline int walk_across() {
+  return static_cast<int>(threadIdx.x) / Lanes * kWalkAcross;
+}
+/// Whether it writes for them: one lane of those that share them.
+template <int Lanes>
+__device__ inline bool walk_writes() {
+  return static_cast<int>(threadIdx.x) % Lanes == 0;
+}
+
 /// Leaves a matrix [keys, values] that lanes share along its keys.
 template <int Quads, int Lanes>
 __device__ inline void walk_keep(const GeneralizedDeltaRulePlan& p, const WalkPlace& at,
                                  const float (&matrix)[kWalkAcross][4 * Quads], float* to,
                                  bool quads) {
-  if (at.across >= at.count) return;
+  const int across = walk_across<Lanes>();
+  if (across >= at.count) return;
   const int keys = static_cast<int>(p.keys), stride = static_cast<int>(p.values);
 #pragma unroll
   for (int n = 0; n < Quads; ++n) {
     const int key = (n * Lanes + static_cast<int>(threadIdx.x) % Lanes) * 4;
     if (key >= keys) return;
-    float* place = to + key * stride + at.first + at.across;
+    float* place = to + key * stride + at.first + across;
 #pragma unroll
     for (int i = 0; i < 4; ++i, place += stride)
-      if (quads) {
-        store_numbers<2>({matrix[0][4 * n + i], matrix[1][4 * n + i]}, place);
-      } else if (key + i < keys) {
-        place[0] = matrix[0][4 * n + i];
-        if (at.across + 1 < at.count) place[1] = matrix[1][4 * n + i];
+#pragma unroll
+      for (int h = 0; h < kWalkAcross; h += 4) {
+        if (quads) {
+          if (across + h >= at.count) continue;
+          store_numbers<4>({matrix[h][4 * n + i], matrix[h + 1][4 * n + i],
+                            matrix[h + 2][4 * n + i], matrix[h + 3][4 * n + i]},
+                           place + h);
+        } else if (key + i < keys) {
+#pragma unroll
+          for (int j = h; j < h + 4; ++j)
+            if (across + j < at.count) place[j] = matrix[j][4 * n + i];
+        }
       }
   }
+}
+
+/// A thread's numbers of a row of values.
+__device__ inline void walk_read(const float* row, float (&x)[kWalkAcross]) {
+#pragma unroll
+  for (int h = 0; h < kWalkAcross; h += 4) {
+    float four[4];
+    load_numbers(row + h, four);
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+      x[h + i] = four[i];
+  }
+}
+__device__ inline void walk_write(const float (&x)[kWalkAcross], float* row) {
+#pragma unroll
+  for (int h = 0; h < kWalkAcross; h += 4)
+    store_numbers<4>({x[h], x[h + 1], x[h + 2], x[h + 3]}, row + h);
 }
 
 /// Every lane gets the sums of those that share its places across.
