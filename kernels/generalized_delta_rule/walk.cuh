@@ -4,7 +4,7 @@
 //   S_t = diag(e^{g_t}) S_{t-1} + k_t v_tᵀ + b_t r_tᵀ:
 // k and b write rows v and r, q and κ read the columns o and r. A block has one (replica, example,
 // head) and a matrix [keys, values] in registers: all its keys, and `width` of its values, which do
-// not meet. `Lanes` neighbouring lanes share the keys, 4 · Quads each, and have kWalkAcross values:
+// not meet. `Lanes` neighbouring lanes share the keys, 4 · Quads each, and have Across values:
 // a piece of four numbers from shared memory serves 32 multiply-adds, and a sum over keys is one
 // over registers and then over lanes. Rows of tokens lie in shared memory, `stage` at a time;
 // numbers beyond a tensor's are 0 there, decays 1.
@@ -24,8 +24,9 @@ namespace recallbench {
 constexpr int kWalkChunk = static_cast<int>(GeneralizedDeltaRulePlan::kChunk);
 constexpr int kWalkStage = 4;  // tokens of a walk that lie in shared memory, the next beside them
 static_assert(kWalkChunk % kWalkStage == 0);
-constexpr int kWalkAcross = 8;     // two accesses of 16 bytes
 constexpr int kWalkThreads = 128;  // at most
+constexpr Index kWalkFew =
+    528;  // items with which a GPU is not full: twice as many warps share each
 
 /// How blocks share an item.
 struct WalkShape {
@@ -33,25 +34,34 @@ struct WalkShape {
   Index tiles;         ///< blocks of an item
 };
 
-/// launch(shape, Quads, Lanes), the latter two constants.
+/// launch(shape, Quads, Lanes, Across), the latter three constants, for `items` of all replicas.
+/// How many values a thread has changes no bit of them: each has its own sums, in the same order,
+/// whose multiply-adds are spelt out.
 template <class Launch>
-void walk_dispatch(const GeneralizedDeltaRulePlan& p, const Launch& launch) {
-  const auto with = [&](auto quads, auto lanes) {
-    constexpr int kLanes = decltype(lanes)::value, kSpan = 4 * decltype(quads)::value * kLanes;
+void walk_dispatch(const GeneralizedDeltaRulePlan& p, Index items, const Launch& launch) {
+  const auto with = [&](auto quads, auto lanes, auto across) {
+    constexpr int kLanes = decltype(lanes)::value, kAcross = decltype(across)::value;
+    constexpr int kSpan = 4 * decltype(quads)::value * kLanes;
     int threads = std::max(32, kSpan / 4);
-    while (threads < kWalkThreads && Index{threads} / kLanes * kWalkAcross < p.values)
+    while (threads < kWalkThreads && Index{threads} / kLanes * kAcross < p.values)
       threads *= 2;
-    const int width = threads / kLanes * kWalkAcross;
-    launch(WalkShape{threads, width, (p.values + width - 1) / width}, quads, lanes);
+    const int width = threads / kLanes * kAcross;
+    launch(WalkShape{threads, width, (p.values + width - 1) / width}, quads, lanes, across);
+  };
+  const auto shared = [&](auto quads, auto lanes) {
+    if (items < kWalkFew)
+      with(quads, lanes, std::integral_constant<int, 4>{});
+    else
+      with(quads, lanes, std::integral_constant<int, 8>{});
   };
   if (p.keys <= 32)
-    with(std::integral_constant<int, 2>{}, std::integral_constant<int, 4>{});
+    shared(std::integral_constant<int, 2>{}, std::integral_constant<int, 4>{});
   else if (p.keys <= 64)
-    with(std::integral_constant<int, 4>{}, std::integral_constant<int, 4>{});
+    shared(std::integral_constant<int, 4>{}, std::integral_constant<int, 4>{});
   else if (p.keys <= 128)
-    with(std::integral_constant<int, 4>{}, std::integral_constant<int, 8>{});
+    shared(std::integral_constant<int, 4>{}, std::integral_constant<int, 8>{});
   else
-    with(std::integral_constant<int, 4>{}, std::integral_constant<int, 32>{});
+    shared(std::integral_constant<int, 4>{}, std::integral_constant<int, 32>{});
 }
 
 /// A block's place. An item has `chunks` blocks for each part of its places: one that walks, or one
@@ -192,9 +202,9 @@ __device__ inline float walk_number(const float4& x, int i) {
 }
 
 /// The first of a thread's places across, from the block's first on.
-template <int Lanes>
+template <int Lanes, int Across>
 __device__ inline int walk_across() {
-  return static_cast<int>(threadIdx.x) / Lanes * kWalkAcross;
+  return static_cast<int>(threadIdx.x) / Lanes * Across;
 }
 /// Whether it writes for them: one lane of those that share them.
 template <int Lanes>
@@ -203,11 +213,10 @@ __device__ inline bool walk_writes() {
 }
 
 /// Leaves a matrix [keys, values] that lanes share along its keys.
-template <int Quads, int Lanes>
+template <int Quads, int Lanes, int Across>
 __device__ inline void walk_keep(const GeneralizedDeltaRulePlan& p, const WalkPlace& at,
-                                 const float (&matrix)[kWalkAcross][4 * Quads], float* to,
-                                 bool quads) {
-  const int across = walk_across<Lanes>();
+                                 const float (&matrix)[Across][4 * Quads], float* to, bool quads) {
+  const int across = walk_across<Lanes, Across>();
   if (across >= at.count) return;
   const int keys = static_cast<int>(p.keys), stride = static_cast<int>(p.values);
 #pragma unroll
@@ -218,7 +227,7 @@ __device__ inline void walk_keep(const GeneralizedDeltaRulePlan& p, const WalkPl
 #pragma unroll
     for (int i = 0; i < 4; ++i, place += stride)
 #pragma unroll
-      for (int h = 0; h < kWalkAcross; h += 4) {
+      for (int h = 0; h < Across; h += 4) {
         if (quads) {
           if (across + h >= at.count) continue;
           store_numbers<4>({matrix[h][4 * n + i], matrix[h + 1][4 * n + i],
@@ -234,9 +243,10 @@ __device__ inline void walk_keep(const GeneralizedDeltaRulePlan& p, const WalkPl
 }
 
 /// A thread's numbers of a row of values.
-__device__ inline void walk_read(const float* row, float (&x)[kWalkAcross]) {
+template <int Across>
+__device__ inline void walk_read(const float* row, float (&x)[Across]) {
 #pragma unroll
-  for (int h = 0; h < kWalkAcross; h += 4) {
+  for (int h = 0; h < Across; h += 4) {
     float four[4];
     load_numbers(row + h, four);
 #pragma unroll
@@ -244,18 +254,52 @@ __device__ inline void walk_read(const float* row, float (&x)[kWalkAcross]) {
       x[h + i] = four[i];
   }
 }
-__device__ inline void walk_write(const float (&x)[kWalkAcross], float* row) {
+template <int Across>
+__device__ inline void walk_write(const float (&x)[Across], float* row) {
 #pragma unroll
-  for (int h = 0; h < kWalkAcross; h += 4)
+  for (int h = 0; h < Across; h += 4)
     store_numbers<4>({x[h], x[h + 1], x[h + 2], x[h + 3]}, row + h);
 }
 
 /// Every lane gets the sums of those that share its places across.
-template <int Lanes>
-__device__ inline void walk_sum(float (&x)[kWalkAcross]) {
+template <int Lanes, int Across>
+__device__ inline void walk_sum(float (&x)[Across]) {
 #pragma unroll
   for (float& number : x)
     number = warp_sum<Lanes>(number);
+}
+
+/// The same sums, of which each lane is left with those of its own part of the places: of
+/// Across / Lanes of them, or of one, which other lanes then have too.
+template <int Lanes, int Across>
+__device__ inline void walk_sum_parts(float (&x)[Across]) {
+  const int lane = static_cast<int>(threadIdx.x) % Lanes;
+#pragma unroll
+  for (int offset = 1, n = Across / 2; offset < Lanes; offset *= 2, n /= 2) {
+    if (n == 0) {
+      x[0] += __shfl_xor_sync(0xffffffffu, x[0], offset);
+      continue;
+    }
+    const bool upper = (lane & offset) != 0;
+#pragma unroll
+    for (int i = 0; i < n; ++i) {
+      const float own = upper ? x[i + n] : x[i], other = upper ? x[i] : x[i + n];
+      x[i] = own + __shfl_xor_sync(0xffffffffu, other, offset);
+    }
+  }
+}
+/// A lane's part, to the row from the thread's first place on.
+template <int Lanes, int Across>
+__device__ inline void walk_write_part(const float (&x)[Across], float* row) {
+  const int lane = static_cast<int>(threadIdx.x) % Lanes;
+  int first = 0;
+#pragma unroll
+  for (int offset = 1, n = Across / 2; offset < Lanes && n > 0; offset *= 2, n /= 2)
+    first += (lane & offset) != 0 ? n : 0;
+  if constexpr (Lanes < Across)
+    store_numbers<2>({x[0], x[1]}, row + first);
+  else if (lane < Across)
+    row[first] = x[0];
 }
 
 /// kernel(arguments...) for `items` of every replica; `numbers` of shared memory.
