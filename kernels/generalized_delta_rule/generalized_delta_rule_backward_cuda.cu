@@ -1,14 +1,15 @@
 // Walks back over the tokens with the gradient G of the state in registers, columns apart:
 // dv = Gᵀ k, dr = Gᵀ b; leaves G at the chunks' ends. With r, dr, S and G a chunk is all that the
 // second half needs for the other gradients.
-// Floor: reads q, k, g, κ, a, do and writes dv, dr and G once (B = 256, L = 256, H = 2 heads of 64:
-// 0.40 GB); a token and head takes 5 K V multiply-adds (2.7 G of them), all in registers.
+// Floor: as forward's, whose way of sharing an item this is: reads q, k, g, κ, a, do and writes dv,
+// dr and G once (B = 256, L = 256, H = 2 heads of 64: 0.40 GB, 100 us); 5 K V multiply-adds a token
+// and head (2.7 G of them, 80 us).
 #include "kernels/generalized_delta_rule/keys.cuh"
 
 namespace recallbench {
 namespace {
 
-/// Rows of keys [8, span] and of values [8, width].
+/// Rows of keys [stage, span] and of values [stage, width].
 struct ValueMemory {
   float *q, *k, *b, *decay, *kappa;
   float *dy, *removed;  // do, whose places take dv, and dr
@@ -27,15 +28,13 @@ struct ValueMemory {
 };
 
 /// One token back: G += q doᵀ, dv = Gᵀ k, dr = Gᵀ b, G ← diag(e) G + κ drᵀ.
-template <int Quads, int Lanes>
+template <int Quads, int Lanes, int Across>
 __device__ __forceinline__ void values_step(const ValueMemory& m, const WalkPlace& at, int t,
-                                            float (&g)[kWalkAcross][4 * Quads]) {
+                                            float (&g)[Across][4 * Quads]) {
   const int row = t * 4 * Quads * Lanes;
-  float* values = m.dy + t * at.width + at.across;
-  float dy[kWalkAcross], dv[kWalkAcross] = {}, dr[kWalkAcross] = {};
-#pragma unroll
-  for (int h = 0; h < kWalkAcross; ++h)
-    dy[h] = values[h];
+  float* values = m.dy + t * at.width + walk_across<Lanes, Across>();
+  float dy[Across], dv[Across] = {}, dr[Across] = {};
+  walk_read(values, dy);
 #pragma unroll
   for (int n = 0; n < Quads; ++n) {
     const float4 q = walk_quad<Lanes>(m.q + row, n), k = walk_quad<Lanes>(m.k + row, n);
@@ -43,44 +42,40 @@ __device__ __forceinline__ void values_step(const ValueMemory& m, const WalkPlac
 #pragma unroll
     for (int i = 0; i < 4; ++i)
 #pragma unroll
-      for (int h = 0; h < kWalkAcross; ++h) {
+      for (int h = 0; h < Across; ++h) {
         float& number = g[h][4 * n + i];
-        number += walk_number(q, i) * dy[h];
-        dv[h] += walk_number(k, i) * number;
-        dr[h] += walk_number(b, i) * number;
+        number = fmaf(walk_number(q, i), dy[h], number);
+        dv[h] = fmaf(walk_number(k, i), number, dv[h]);
+        dr[h] = fmaf(walk_number(b, i), number, dr[h]);
       }
   }
   walk_sum<Lanes>(dr);
+  walk_sum_parts<Lanes>(dv);
+  __syncwarp();
+  walk_write_part<Lanes>(dv, values);
+  if (walk_writes<Lanes>()) walk_write(dr, m.removed + t * at.width + walk_across<Lanes, Across>());
 #pragma unroll
   for (int n = 0; n < Quads; ++n) {
     const float4 e = walk_quad<Lanes>(m.decay + row, n), kappa = walk_quad<Lanes>(m.kappa + row, n);
 #pragma unroll
     for (int i = 0; i < 4; ++i)
 #pragma unroll
-      for (int h = 0; h < kWalkAcross; ++h) {
+      for (int h = 0; h < Across; ++h) {
         float& number = g[h][4 * n + i];
-        number = walk_number(e, i) * number + walk_number(kappa, i) * dr[h];
+        number = fmaf(walk_number(e, i), number, walk_number(kappa, i) * dr[h]);
       }
-  }
-  walk_sum<Lanes>(dv);
-  __syncwarp();
-  if (!at.writes) return;
-#pragma unroll
-  for (int h = 0; h < kWalkAcross; ++h) {
-    values[h] = dv[h];
-    m.removed[t * at.width + at.across + h] = dr[h];
   }
 }
 
-template <int Quads, int Lanes>
-__global__ void __launch_bounds__(kWalkThreads, kWalkBlocks)
+template <int Quads, int Lanes, int Across>
+__global__ void __launch_bounds__(kWalkThreads)
     generalized_delta_values(GeneralizedDeltaRulePlan p, WalkShape shape,
                              GeneralizedDeltaRuleViews<float> in, Batched<float> dy,
                              Gradient<float> dv, Batched<float> dremoved, Batched<float> dstates,
                              bool quads) {
   extern __shared__ float4 memory[];
   constexpr int kSpan = 4 * Quads * Lanes;
-  const WalkPlace at(p, shape, p.values, Lanes, 1, kWalkStage);
+  const WalkPlace at(p, shape, p.values, 1, kWalkStage);
   // Of a token: one of two memories, by turns.
   const auto memory_of = [&](int token) {
     const int which = token / kWalkStage % 2;
@@ -100,7 +95,7 @@ __global__ void __launch_bounds__(kWalkThreads, kWalkBlocks)
     walk_load(m.decay, kSpan, {in.log_decay, at, token, key, keys, quads});
     walk_load(m.dy, at.width, {dy, at, token, value, at.count, quads});
   };
-  float g[kWalkAcross][4 * Quads] = {};
+  float g[Across][4 * Quads] = {};
   const int last = (at.length - 1) / kWalkStage;
   load(last * kWalkStage);
   for (int token = last * kWalkStage; token >= 0; token -= kWalkStage) {
@@ -112,9 +107,9 @@ __global__ void __launch_bounds__(kWalkThreads, kWalkBlocks)
     load(token - kWalkStage);
     const int end = token + kWalkStage;
     if (end < at.length && end % kWalkChunk == 0)
-      walk_keep<Quads, Lanes>(p, at, g, at.matrix(p, dstates, token / kWalkChunk), quads);
+      walk_keep<Quads, Lanes, Across>(p, at, g, at.matrix(p, dstates, token / kWalkChunk), quads);
     for (int t = at.tokens(token) - 1; t >= 0; --t)
-      values_step<Quads, Lanes>(m, at, t, g);
+      values_step<Quads, Lanes, Across>(m, at, t, g);
     __syncthreads();
     if (dv.wanted)
       walk_store(m.dy, at.width, {dv.view, at, token, value, at.count, quads}, dv.accumulate);
@@ -152,11 +147,12 @@ void generalized_delta_rule_backward_cuda(
       plan, {in.q, in.k, in.v, in.log_decay, in.removal, in.rate, kept.removed, kept.states, dy,
              tensors.dremoved, tensors.dstates, out.dq.view, out.dk.view, out.dv.view,
              out.dlog_decay.view, out.dremoval.view, out.drate.view});
-  walk_dispatch(plan.keys, plan.values, [&](const WalkShape& shape, auto n, auto lanes) {
+  walk_dispatch(plan, items, [&](const WalkShape& shape, auto n, auto lanes, auto across) {
     constexpr int kQuads = decltype(n)::value, kLanes = decltype(lanes)::value;
-    walk_launch(call, "generalized_delta_values", generalized_delta_values<kQuads, kLanes>, items,
-                shape, 2 * ValueMemory::numbers(4 * kQuads * kLanes, shape.width), plan, shape, in,
-                dy, out.dv, tensors.dremoved, tensors.dstates, quads);
+    constexpr int kAcross = decltype(across)::value;
+    walk_launch(call, "generalized_delta_values", generalized_delta_values<kQuads, kLanes, kAcross>,
+                items, shape, 2 * ValueMemory::numbers(4 * kQuads * kLanes, shape.width), plan,
+                shape, in, dy, out.dv, tensors.dremoved, tensors.dstates, quads);
   });
   generalized_delta_keys_cuda(call, plan, in, tensors, quads);
 }

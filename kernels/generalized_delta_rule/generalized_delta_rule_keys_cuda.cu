@@ -1,15 +1,20 @@
 // The second half of the backward pass: the gradients of all but v, from r, dr, S and its gradient
-// G at the chunks' ends. A block has one chunk and walks nowhere: rows of S and G apart, it
-// multiplies them by the chunk's rows of values; then a thread has one key of one reader, q or κ,
-// and what the chunk's tokens write and read of each other there. As on the CPU, decays are only
-// multiplied, and a decay's gradient is a sum over what passes its token, no difference of sums.
-// Floor: reads q, k, v, g, κ, a, r, dr, do, S, G and writes five gradients once (B = 256, L = 256,
-// H = 2 heads of 64: 0.72 GB); a token and head takes 4 K V + 4 C (2 K + V) multiply-adds, C = 16
-// (3.8 G of them).
+// G at the chunks' ends. A block has one chunk and walks nowhere: it multiplies the chunk's rows of
+// values by each other and by S and G, on tensor cores where the precision allows; then a thread
+// has one key of one reader, q or κ, and what the chunk's tokens write and read of each other
+// there, in float32. As on the CPU, decays are only multiplied, and a decay's gradient is a sum
+// over what passes its token, no difference of sums. Floor: reads q, k, v, g, κ, a, r, dr, do, S, G
+// and writes five gradients once (B = 256, L = 256, H = 2 heads of 64: 0.72 GB, 170 us). S and G go
+// straight to the fragments of their products, 16 bytes a lane, and are on their way with the rows;
+// of the rest a token and head takes 14 C K multiply-adds, C = 16 (0.9 G of them as half of the
+// pairs meet, 30 us).
 #include "kernels/generalized_delta_rule/keys.cuh"
+#include "kernels/linear_attention/products.cuh"
 
 namespace recallbench {
 namespace {
+
+constexpr int kKeysOfWarp = 16;  // two fragments of a product
 
 /// Its rows: of values [16, span], with weights of (i, j) [16, 16, 2] two by two for each reader,
 /// and of keys [16, width].
@@ -37,104 +42,139 @@ struct KeyMemory {
   }
 };
 
-/// Rows of a matrix [keys, values] that lanes share along its values; 0 where there is none.
-template <int Quads, int Lanes>
+/// A warp's rows of a matrix [keys, values], sixteen values at a time: of the keys g and g + 8, g =
+/// lane / 4, the four values from 4 (lane % 4) on.
+template <int Quads>
+using KeyRows = float[Quads][2][4];
+
+/// Values from `first` on; 0 where there is none.
+template <int Quads>
 __device__ inline void load_matrix(const GeneralizedDeltaRulePlan& p, const WalkPlace& at,
-                                   const float* from, float (&to)[kWalkAcross][4 * Quads],
-                                   bool quads) {
-  const int lane = static_cast<int>(threadIdx.x) % Lanes, values = static_cast<int>(p.values);
+                                   const float* from, int first, KeyRows<Quads>& to, bool quads) {
+  const int row = static_cast<int>(threadIdx.x) / 32 * kKeysOfWarp + lane_row();
 #pragma unroll
-  for (int h = 0; h < kWalkAcross; ++h)
+  for (int n = 0; n < Quads; ++n)
 #pragma unroll
-    for (int n = 0; n < Quads; ++n) {
+    for (int h = 0; h < 2; ++h) {
+      const int column = first + 16 * n + 4 * lane_column();
+      const int count =
+          from != nullptr && row + 8 * h < at.count ? static_cast<int>(p.values) - column : 0;
+      const float* place = from + (at.first + row + 8 * h) * p.values + column;
       float x[4] = {};
-      const int column = 4 * (n * Lanes + lane);
-      if (from != nullptr && at.across + h < at.count) {
-        const float* place = from + (at.first + at.across + h) * p.values + column;
-        if (quads) {
-          if (column < values) load_numbers<4>(place, x);
-        } else {
+      if (quads) {
+        if (count > 0) load_numbers(place, x);
+      } else {
 #pragma unroll
-          for (int i = 0; i < 4; ++i)
-            if (column + i < values) x[i] = place[i];
-        }
+        for (int i = 0; i < 4; ++i)
+          if (i < count) x[i] = place[i];
       }
 #pragma unroll
       for (int i = 0; i < 4; ++i)
-        to[h][4 * n + i] = x[i];
+        to[n][h][i] = x[i];
     }
 }
 
-/// Products of the chunk's rows with S before it and G after it, and of these two.
-template <int Quads, int Lanes>
-__device__ __forceinline__ void through_states(const KeyMemory& m, const WalkPlace& at,
-                                               const float (&state)[kWalkAcross][4 * Quads],
-                                               const float (&g)[kWalkAcross][4 * Quads]) {
-  float passing[kWalkAcross] = {};
+/// Of two matrices of the chunk's rows, `x` and `y` at sixteen values: their products with a warp's
+/// rows b of a matrix, added to c, two fragments each.
+template <Product P>
+__device__ __forceinline__ void add_products(float (&c)[2][2][4], const float* x, const float* y,
+                                             int stride, const float (&b)[2][4]) {
+  const int g = lane_row(), t = lane_column();
+  if constexpr (P == Product::fp32) {
 #pragma unroll
-  for (int h = 0; h < kWalkAcross; ++h)
+    for (int from = 0; from < 4; ++from) {  // the lane of four that has the values
+      float rows[2][2][4];
 #pragma unroll
-    for (int n = 0; n < 4 * Quads; ++n)
-      passing[h] += state[h][n] * g[h][n];
-  walk_sum<Lanes>(passing);
+      for (int h = 0; h < 2; ++h) {
+        load_numbers(x + (g + 8 * h) * stride + 4 * from, rows[0][h]);
+        load_numbers(y + (g + 8 * h) * stride + 4 * from, rows[1][h]);
+      }
 #pragma unroll
-  for (int h = 0; h < kWalkAcross; ++h)
-    if (at.writes) m.passing[at.across + h] = passing[h];
-  for (int t = 0; t < kWalkChunk; ++t) {
-    const int row = t * m.stride;
-    float dq[kWalkAcross] = {}, dkappa[kWalkAcross] = {}, dk[kWalkAcross] = {};
-    float db[kWalkAcross] = {};
+      for (int tile = 0; tile < 2; ++tile)
 #pragma unroll
-    for (int n = 0; n < Quads; ++n) {
-      const float4 v = walk_quad<Lanes>(m.v + row, n), r = walk_quad<Lanes>(m.removed + row, n);
-      const float4 dy = walk_quad<Lanes>(m.dy + row, n), dr = walk_quad<Lanes>(m.dremoved + row, n);
+        for (int i = 0; i < 4; ++i) {
+          const float left = __shfl_sync(0xffffffffu, b[tile][i], 8 * t + from);
+          const float right = __shfl_sync(0xffffffffu, b[tile][i], 8 * t + 4 + from);
 #pragma unroll
-      for (int i = 0; i < 4; ++i)
+          for (int m = 0; m < 2; ++m)
 #pragma unroll
-        for (int h = 0; h < kWalkAcross; ++h) {
-          dq[h] += walk_number(dy, i) * state[h][4 * n + i];
-          dkappa[h] += walk_number(dr, i) * state[h][4 * n + i];
-          dk[h] += walk_number(v, i) * g[h][4 * n + i];
-          db[h] += walk_number(r, i) * g[h][4 * n + i];
+            for (int h = 0; h < 2; ++h) {
+              c[m][tile][2 * h] += rows[m][h][i] * left;
+              c[m][tile][2 * h + 1] += rows[m][h][i] * right;
+            }
         }
     }
-    walk_sum<Lanes>(dq);
-    walk_sum<Lanes>(dkappa);
-    walk_sum<Lanes>(dk);
-    walk_sum<Lanes>(db);
-    if (!at.writes) continue;
+  } else {
 #pragma unroll
-    for (int h = 0; h < kWalkAcross; ++h) {
-      const int place = t * at.width + at.across + h;
-      m.dq[place] = dq[h];
-      m.dkappa[place] = dkappa[h];
-      m.dk[place] = dk[h];
-      m.db[place] = db[h];
+    for (int m = 0; m < 2; ++m) {
+      float upper[4], lower[4];
+      load_numbers((m == 0 ? x : y) + g * stride + 4 * t, upper);
+      load_numbers((m == 0 ? x : y) + (g + 8) * stride + 4 * t, lower);
+      const LeftFactor<P> left(upper, lower);
+#pragma unroll
+      for (int tile = 0; tile < 2; ++tile)
+        left.add_to(c[m][tile], b[tile]);
     }
   }
 }
 
-/// do_i · v_j, do_i · r_j, dr_i · v_j, dr_i · r_j.
-template <int Span>
-__device__ __forceinline__ void make_weights(const KeyMemory& m) {
-  constexpr int kPairs = kWalkChunk * kWalkChunk;
-  for (int pair = static_cast<int>(threadIdx.x); pair < kPairs; pair += blockDim.x) {
-    const int i = pair / kWalkChunk * m.stride, j = pair % kWalkChunk * m.stride;
-    float sums[4] = {};
-#pragma unroll 4
-    for (int n = 0; n < Span / 4; ++n) {
-      const float4 dy = walk_quad<1>(m.dy + i, n), dr = walk_quad<1>(m.dremoved + i, n);
-      const float4 v = walk_quad<1>(m.v + j, n), r = walk_quad<1>(m.removed + j, n);
+/// Products of the chunk's rows with S before it and G after it, and of these two, over a group of
+/// values and over all.
+struct KeySums {
+  float readers[2][2][4], writers[2][2][4];  // dq, dκ and dk, db [16, 16]: fragments
+  float passing[2];                          // of keys g and g + 8: a lane's share
+
+  __device__ KeySums() : readers{}, writers{}, passing{} {}
+
+  template <Product P, int Quads>
+  __device__ __forceinline__ void add(const KeyMemory& m, int first, const KeyRows<Quads>& state,
+                                      const KeyRows<Quads>& g) {
 #pragma unroll
-      for (int c = 0; c < 4; ++c) {
-        sums[0] += walk_number(dy, c) * walk_number(v, c);
-        sums[1] += walk_number(dy, c) * walk_number(r, c);
-        sums[2] += walk_number(dr, c) * walk_number(v, c);
-        sums[3] += walk_number(dr, c) * walk_number(r, c);
+    for (int n = 0; n < Quads; ++n) {
+      const int column = first + 16 * n;
+      add_products<P>(readers, m.dy + column, m.dremoved + column, m.stride, state[n]);
+      add_products<P>(writers, m.v + column, m.removed + column, m.stride, g[n]);
+#pragma unroll
+      for (int h = 0; h < 2; ++h)
+#pragma unroll
+        for (int i = 0; i < 4; ++i)
+          passing[h] += state[n][h][i] * g[n][h][i];
+    }
+  }
+  __device__ __forceinline__ void leave(const KeyMemory& m, int width) const {
+    const int g = lane_row(), t = lane_column();
+    const int key = static_cast<int>(threadIdx.x) / 32 * kKeysOfWarp;
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      const float sum = warp_sum<4>(passing[h]);
+      if (t == 0) m.passing[key + 8 * h + g] = sum;
+#pragma unroll
+      for (int below = 0; below < 2; ++below) {
+        const int place = (g + 8 * below) * width + key + 8 * h + 2 * t, i = 2 * below;
+        store_numbers<2>({readers[0][h][i], readers[0][h][i + 1]}, m.dq + place);
+        store_numbers<2>({readers[1][h][i], readers[1][h][i + 1]}, m.dkappa + place);
+        store_numbers<2>({writers[0][h][i], writers[0][h][i + 1]}, m.dk + place);
+        store_numbers<2>({writers[1][h][i], writers[1][h][i + 1]}, m.db + place);
       }
     }
-    store_numbers<2>({sums[0], sums[1]}, m.weights + 2 * pair);
-    store_numbers<2>({sums[2], sums[3]}, m.weights + 2 * (kPairs + pair));
+  }
+};
+
+/// do_i · v_j, do_i · r_j, dr_i · v_j, dr_i · r_j: a warp takes one of the four at a time.
+template <Product P>
+__device__ __forceinline__ void make_weights(const KeyMemory& m, int span) {
+  const int warps = static_cast<int>(blockDim.x) / 32;
+  for (int which = static_cast<int>(threadIdx.x) / 32; which < 4; which += warps) {
+    float c[2][4] = {};
+    rows_product<P>(c, which < 2 ? m.dy : m.dremoved, m.stride, which % 2 == 0 ? m.v : m.removed,
+                    m.stride, span);
+#pragma unroll
+    for (int n = 0; n < 2; ++n)
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        const int i = lane_row() + e / 2 * 8, j = 8 * n + 2 * lane_column() + e % 2;
+        m.weights[2 * ((which / 2 * kWalkChunk + i) * kWalkChunk + j) + which % 2] = c[n][e];
+      }
   }
 }
 
@@ -212,15 +252,15 @@ __device__ __forceinline__ void key_gradients(const KeyMemory& m, int width, int
 #pragma unroll
     for (int j = i - kLag; j > 0; --j)
       path[j - 1] = path[j] * e[j];
+    float w[4];  // of j and the next
 #pragma unroll
     for (int j = 0; j <= i - kLag; ++j) {
-      float w[2];
-      load_numbers<2>(weights + 2 * (i * kWalkChunk + j), w);
-      const float faded = sum * e[j];
+      if (j % 2 == 0) load_numbers(weights + 2 * (i * kWalkChunk + j), w);
+      const float wk = w[j % 2 * 2], wb = w[j % 2 * 2 + 1], faded = sum * e[j];
       share.dg[j] += path[j] * faded;
-      share.dk[j] += w[0] * path[j];
-      share.db[j] += w[1] * path[j];
-      sum = faded + w[0] * k[j] + w[1] * b[j];
+      share.dk[j] += wk * path[j];
+      share.db[j] += wb * path[j];
+      sum = faded + wk * k[j] + wb * b[j];
     }
     dreader[i * width + key] += sum;
   }
@@ -259,23 +299,22 @@ __device__ __forceinline__ void all_keys(const KeyMemory& m, int width) {
   __syncthreads();
 }
 
-template <int Quads, int Lanes>
+template <Product P, int Quads>
 __global__ void __launch_bounds__(kWalkThreads, 3)
-    generalized_delta_keys(GeneralizedDeltaRulePlan p, WalkShape shape,
+    generalized_delta_keys(GeneralizedDeltaRulePlan p, WalkShape shape, int span,
                            GeneralizedDeltaRuleViews<float> in, KeyTensors x, bool quads) {
   extern __shared__ float4 memory[];
-  constexpr int kSpan = 4 * Quads * Lanes;
-  const WalkPlace at(p, shape, p.keys, Lanes, (p.length - 1) / kWalkChunk + 1, kWalkChunk);
-  const KeyMemory m(reinterpret_cast<float*>(memory), kSpan, at.width);
+  constexpr int kGroup = 16 * Quads;  // values of S and G in registers
+  const WalkPlace at(p, shape, p.keys, (p.length - 1) / kWalkChunk + 1, kWalkChunk);
+  const KeyMemory m(reinterpret_cast<float*>(memory), span, at.width);
   const int token = at.chunk * kWalkChunk;
   const auto of_keys = [&](const Batched<float>& tensor) {
     return WalkRows(tensor, at, token, at.head * p.keys + at.first, at.count, quads);
   };
   const auto load_values = [&](float* to, const Batched<float>& tensor) {
-    walk_load(to, m.stride, kSpan,
+    walk_load(to, m.stride, span,
               {tensor, at, token, at.head * p.values, static_cast<int>(p.values), quads});
   };
-  float state[kWalkAcross][4 * Quads], g[kWalkAcross][4 * Quads];
   const float* before = at.chunk == 0 ? nullptr : at.matrix(p, x.states, at.chunk - 1);
   const float* after =
       token + kWalkChunk >= at.length ? nullptr : at.matrix(p, x.dstates, at.chunk);
@@ -288,13 +327,24 @@ __global__ void __launch_bounds__(kWalkThreads, 3)
   walk_load(m.decay, at.width, of_keys(in.log_decay));
   walk_load(m.kappa, at.width, of_keys(in.removal));
   walk_load(m.rate, at.width, of_keys(in.rate));
-  load_matrix<Quads, Lanes>(p, at, before, state, quads);
-  load_matrix<Quads, Lanes>(p, at, after, g, quads);
+  KeyRows<Quads> state, g;
+  const auto load_matrices = [&](int first) {
+    load_matrix<Quads>(p, at, before, first, state, quads);
+    load_matrix<Quads>(p, at, after, first, g, quads);
+  };
+  load_matrices(0);
   walk_wait();
   walk_make_decays(m.decay, kWalkChunk, at.width);
   __syncthreads();
-  through_states<Quads, Lanes>(m, at, state, g);
-  make_weights<kSpan>(m);
+  if (static_cast<int>(threadIdx.x) / 32 * kKeysOfWarp < at.width) {
+    KeySums sums;
+    for (int first = 0; first < span; first += kGroup) {
+      if (first > 0) load_matrices(first);
+      sums.add<P, Quads>(m, first, state, g);
+    }
+    sums.leave(m, at.width);
+  }
+  make_weights<P>(m, span);
   __syncthreads();
   all_keys(m, at.width);
   const auto store = [&](const float* from, const Gradient<float>& to) {
@@ -307,17 +357,33 @@ __global__ void __launch_bounds__(kWalkThreads, 3)
   store(m.db, x.out.drate);
 }
 
+template <Product P>
+void launch_keys(const CudaCall& call, const GeneralizedDeltaRulePlan& plan,
+                 const GeneralizedDeltaRuleViews<float>& in, const KeyTensors& x, bool quads) {
+  int span = 32, width = kKeysOfWarp;
+  while (span < plan.values)
+    span *= 2;
+  while (width < plan.keys && width < kWalkThreads / 2)
+    width *= 2;
+  const WalkShape shape{std::max(2 * width, span / 4), width, (plan.keys + width - 1) / width};
+  const auto kernel = span == 32 ? generalized_delta_keys<P, 2> : generalized_delta_keys<P, 4>;
+  walk_launch(call, "generalized_delta_keys", kernel, x.dy.replicas * plan.items() * plan.chunks(),
+              shape, KeyMemory::numbers(span, width), plan, shape, span, in, x, quads);
+}
+
 }  // namespace
 
 void generalized_delta_keys_cuda(const CudaCall& call, const GeneralizedDeltaRulePlan& plan,
                                  const GeneralizedDeltaRuleViews<float>& in, const KeyTensors& x,
                                  bool quads) {
-  walk_dispatch(plan.values, plan.keys, [&](const WalkShape& shape, auto n, auto lanes) {
-    constexpr int kQuads = decltype(n)::value, kLanes = decltype(lanes)::value;
-    walk_launch(call, "generalized_delta_keys", generalized_delta_keys<kQuads, kLanes>,
-                x.dy.replicas * plan.items() * plan.chunks(), shape,
-                KeyMemory::numbers(4 * kQuads * kLanes, shape.width), plan, shape, in, x, quads);
-  });
+  switch (call.precision) {
+    case Precision::fp32:
+      return launch_keys<Product::fp32>(call, plan, in, x, quads);
+    case Precision::tf32:
+      return launch_keys<Product::tf32>(call, plan, in, x, quads);
+    case Precision::bf16:
+      return launch_keys<Product::bf16>(call, plan, in, x, quads);
+  }
 }
 
 }  // namespace recallbench

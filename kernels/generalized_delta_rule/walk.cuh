@@ -3,14 +3,15 @@
 // What the kernels of generalized_delta_rule share. With b = -κ ⊙ a and r_t = S_{t-1}ᵀ κ_t,
 //   S_t = diag(e^{g_t}) S_{t-1} + k_t v_tᵀ + b_t r_tᵀ:
 // k and b write rows v and r, q and κ read the columns o and r. A block has one (replica, example,
-// head) and a matrix [keys, values] in registers: all numbers along one of its dimensions, and
-// `width` places across, which do not meet. `Lanes` neighbouring lanes share the numbers along,
-// 4 · Quads each, and have kWalkAcross places across, so that a sum along is one over registers and
-// then over lanes. Rows of tokens lie in shared memory, `stage` at a time; numbers beyond a
-// tensor's are 0 there, decays 1.
+// head) and a matrix [keys, values] in registers: all its keys, and `width` of its values, which do
+// not meet. `Lanes` neighbouring lanes share the keys, 4 · Quads each, and have Across values:
+// a piece of four numbers from shared memory serves 32 multiply-adds, and a sum over keys is one
+// over registers and then over lanes. Rows of tokens lie in shared memory, `stage` at a time;
+// numbers beyond a tensor's are 0 there, decays 1.
 
 #include <cuda_pipeline_primitives.h>
 
+#include <algorithm>
 #include <initializer_list>
 #include <type_traits>
 
@@ -21,59 +22,62 @@
 namespace recallbench {
 
 constexpr int kWalkChunk = static_cast<int>(GeneralizedDeltaRulePlan::kChunk);
-constexpr int kWalkStage = 8;  // tokens of a walk that lie in shared memory, the next beside them
+constexpr int kWalkStage = 4;  // tokens of a walk that lie in shared memory, the next beside them
 static_assert(kWalkChunk % kWalkStage == 0);
-constexpr int kWalkAcross = 2;     // one access of 8 bytes
 constexpr int kWalkThreads = 128;  // at most
-constexpr int kWalkBlocks = 4;  // on a multiprocessor: those of 256 examples of two heads at once
+constexpr Index kWalkFew =
+    528;  // items with which a GPU is not full: twice as many warps share each
 
 /// How blocks share an item.
 struct WalkShape {
   int threads, width;  ///< of a block; its places across
   Index tiles;         ///< blocks of an item
-
-  WalkShape(Index across, int span, int lanes) : threads(span / 4 < 32 ? 32 : span / 4) {
-    while (threads < kWalkThreads && Index{threads} / lanes * kWalkAcross < across)
-      threads *= 2;
-    width = threads / lanes * kWalkAcross;
-    tiles = (across + width - 1) / width;
-  }
 };
 
-/// launch(shape, Quads, Lanes), the latter two constants, of a walk with `along` numbers along.
+/// launch(shape, Quads, Lanes, Across), the latter three constants, for `items` of all replicas.
+/// How many values a thread has changes no bit of them: each has its own sums, in the same order,
+/// whose multiply-adds are spelt out.
 template <class Launch>
-void walk_dispatch(Index along, Index across, const Launch& launch) {
-  const auto with = [&](auto quads, auto lanes) {
-    constexpr int kSpan = 4 * decltype(quads)::value * decltype(lanes)::value;
-    launch(WalkShape(across, kSpan, decltype(lanes)::value), quads, lanes);
+void walk_dispatch(const GeneralizedDeltaRulePlan& p, Index items, const Launch& launch) {
+  const auto with = [&](auto quads, auto lanes, auto across) {
+    constexpr int kLanes = decltype(lanes)::value, kAcross = decltype(across)::value;
+    constexpr int kSpan = 4 * decltype(quads)::value * kLanes;
+    int threads = std::max(32, kSpan / 4);
+    while (threads < kWalkThreads && Index{threads} / kLanes * kAcross < p.values)
+      threads *= 2;
+    const int width = threads / kLanes * kAcross;
+    launch(WalkShape{threads, width, (p.values + width - 1) / width}, quads, lanes, across);
   };
-  if (along <= 32)
-    with(std::integral_constant<int, 2>{}, std::integral_constant<int, 4>{});
-  else if (along <= 64)
-    with(std::integral_constant<int, 4>{}, std::integral_constant<int, 4>{});
-  else if (along <= 128)
-    with(std::integral_constant<int, 4>{}, std::integral_constant<int, 8>{});
+  const auto shared = [&](auto quads, auto lanes) {
+    if (items < kWalkFew)
+      with(quads, lanes, std::integral_constant<int, 4>{});
+    else
+      with(quads, lanes, std::integral_constant<int, 8>{});
+  };
+  if (p.keys <= 32)
+    shared(std::integral_constant<int, 2>{}, std::integral_constant<int, 4>{});
+  else if (p.keys <= 64)
+    shared(std::integral_constant<int, 4>{}, std::integral_constant<int, 4>{});
+  else if (p.keys <= 128)
+    shared(std::integral_constant<int, 4>{}, std::integral_constant<int, 8>{});
   else
-    with(std::integral_constant<int, 4>{}, std::integral_constant<int, 32>{});
+    shared(std::integral_constant<int, 4>{}, std::integral_constant<int, 32>{});
 }
 
-/// A thread's place; `across` counts from the block's first. An item has `chunks` blocks for each
-/// part of its places: one that walks, or one a chunk.
+/// A block's place. An item has `chunks` blocks for each part of its places: one that walks, or one
+/// a chunk.
 struct WalkPlace {
   Index replica, example, row;  ///< `row`: the example's first token
-  int head, first, count, width, across, length, chunk, stage;
-  bool writes;  ///< for its places across: one lane of those that share them
+  int head, first, count, width, length, chunk, stage;
 
   __device__ WalkPlace(const GeneralizedDeltaRulePlan& p, const WalkShape& shape, Index places,
-                       int lanes, Index chunks, int stage)
+                       Index chunks, int stage)
       : first(static_cast<int>(blockIdx.x % shape.tiles) * shape.width),
         count(min(shape.width, static_cast<int>(places) - first)),
         width(shape.width),
-        across(static_cast<int>(threadIdx.x) / lanes * kWalkAcross),
         length(static_cast<int>(p.length)),
         chunk(static_cast<int>(blockIdx.x / shape.tiles % chunks)),
-        stage(stage),
-        writes(static_cast<int>(threadIdx.x) % lanes == 0) {
+        stage(stage) {
     const Index item = blockIdx.x / shape.tiles / chunks, pair = item / p.heads;
     head = static_cast<int>(item % p.heads);
     replica = pair / p.examples;
@@ -143,16 +147,23 @@ __device__ inline void walk_wait() {
 /// Of numbers that this thread has: e^g in place of g; b = -κ ⊙ a in place of a.
 __device__ inline void walk_make_decays(float* decay, int stage, int width) {
   walk_quads(stage, width, [&](int i, int j) {
+    float x[4];
+    load_numbers(decay + i * width + j, x);
 #pragma unroll
-    for (int n = 0; n < 4; ++n)
-      decay[i * width + j + n] = expf(decay[i * width + j + n]);
+    for (float& number : x)
+      number = expf(number);
+    store_numbers(x, decay + i * width + j);
   });
 }
 __device__ inline void walk_make_b(float* b, const float* kappa, int stage, int width) {
   walk_quads(stage, width, [&](int i, int j) {
+    float x[4], removal[4];
+    load_numbers(b + i * width + j, x);
+    load_numbers(kappa + i * width + j, removal);
 #pragma unroll
     for (int n = 0; n < 4; ++n)
-      b[i * width + j + n] *= -kappa[i * width + j + n];
+      x[n] *= -removal[n];
+    store_numbers(x, b + i * width + j);
   });
 }
 
@@ -190,35 +201,105 @@ __device__ inline float walk_number(const float4& x, int i) {
   return i == 0 ? x.x : i == 1 ? x.y : i == 2 ? x.z : x.w;
 }
 
+/// The first of a thread's places across, from the block's first on.
+template <int Lanes, int Across>
+__device__ inline int walk_across() {
+  return static_cast<int>(threadIdx.x) / Lanes * Across;
+}
+/// Whether it writes for them: one lane of those that share them.
+template <int Lanes>
+__device__ inline bool walk_writes() {
+  return static_cast<int>(threadIdx.x) % Lanes == 0;
+}
+
 /// Leaves a matrix [keys, values] that lanes share along its keys.
-template <int Quads, int Lanes>
+template <int Quads, int Lanes, int Across>
 __device__ inline void walk_keep(const GeneralizedDeltaRulePlan& p, const WalkPlace& at,
-                                 const float (&matrix)[kWalkAcross][4 * Quads], float* to,
-                                 bool quads) {
-  if (at.across >= at.count) return;
+                                 const float (&matrix)[Across][4 * Quads], float* to, bool quads) {
+  const int across = walk_across<Lanes, Across>();
+  if (across >= at.count) return;
   const int keys = static_cast<int>(p.keys), stride = static_cast<int>(p.values);
 #pragma unroll
   for (int n = 0; n < Quads; ++n) {
     const int key = (n * Lanes + static_cast<int>(threadIdx.x) % Lanes) * 4;
     if (key >= keys) return;
-    float* place = to + key * stride + at.first + at.across;
+    float* place = to + key * stride + at.first + across;
 #pragma unroll
     for (int i = 0; i < 4; ++i, place += stride)
-      if (quads) {
-        store_numbers<2>({matrix[0][4 * n + i], matrix[1][4 * n + i]}, place);
-      } else if (key + i < keys) {
-        place[0] = matrix[0][4 * n + i];
-        if (at.across + 1 < at.count) place[1] = matrix[1][4 * n + i];
+#pragma unroll
+      for (int h = 0; h < Across; h += 4) {
+        if (quads) {
+          if (across + h >= at.count) continue;
+          store_numbers<4>({matrix[h][4 * n + i], matrix[h + 1][4 * n + i],
+                            matrix[h + 2][4 * n + i], matrix[h + 3][4 * n + i]},
+                           place + h);
+        } else if (key + i < keys) {
+#pragma unroll
+          for (int j = h; j < h + 4; ++j)
+            if (across + j < at.count) place[j] = matrix[j][4 * n + i];
+        }
       }
   }
 }
 
+/// A thread's numbers of a row of values.
+template <int Across>
+__device__ inline void walk_read(const float* row, float (&x)[Across]) {
+#pragma unroll
+  for (int h = 0; h < Across; h += 4) {
+    float four[4];
+    load_numbers(row + h, four);
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+      x[h + i] = four[i];
+  }
+}
+template <int Across>
+__device__ inline void walk_write(const float (&x)[Across], float* row) {
+#pragma unroll
+  for (int h = 0; h < Across; h += 4)
+    store_numbers<4>({x[h], x[h + 1], x[h + 2], x[h + 3]}, row + h);
+}
+
 /// Every lane gets the sums of those that share its places across.
-template <int Lanes>
-__device__ inline void walk_sum(float (&x)[kWalkAcross]) {
+template <int Lanes, int Across>
+__device__ inline void walk_sum(float (&x)[Across]) {
 #pragma unroll
   for (float& number : x)
     number = warp_sum<Lanes>(number);
+}
+
+/// The same sums, of which each lane is left with those of its own part of the places: of
+/// Across / Lanes of them, or of one, which other lanes then have too.
+template <int Lanes, int Across>
+__device__ inline void walk_sum_parts(float (&x)[Across]) {
+  const int lane = static_cast<int>(threadIdx.x) % Lanes;
+#pragma unroll
+  for (int offset = 1, n = Across / 2; offset < Lanes; offset *= 2, n /= 2) {
+    if (n == 0) {
+      x[0] += __shfl_xor_sync(0xffffffffu, x[0], offset);
+      continue;
+    }
+    const bool upper = (lane & offset) != 0;
+#pragma unroll
+    for (int i = 0; i < n; ++i) {
+      const float own = upper ? x[i + n] : x[i], other = upper ? x[i] : x[i + n];
+      x[i] = own + __shfl_xor_sync(0xffffffffu, other, offset);
+    }
+  }
+}
+/// A lane's part, to the row from the thread's first place on.
+template <int Lanes, int Across>
+__device__ inline void walk_write_part(const float (&x)[Across], float* row) {
+  const int lane = static_cast<int>(threadIdx.x) % Lanes;
+  int first = 0;
+#pragma unroll
+  for (int offset = 1, n = Across / 2; offset < Lanes && n > 0; offset *= 2, n /= 2)
+    first += (lane & offset) != 0 ? n : 0;
+  if constexpr (Lanes < Across)
+    store_numbers<2>({x[0], x[1]}, row + first);
+  else if (lane < Across)
+    row[first] = x[0];
 }
 
 /// kernel(arguments...) for `items` of every replica; `numbers` of shared memory.

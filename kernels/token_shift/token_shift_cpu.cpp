@@ -45,52 +45,59 @@ void weight_gradient(bool of_previous, const Matrix<T>& x, const Matrix<T>& dy, 
 
 }  // namespace
 
-Index token_shift_scratch(Index examples, Index cols) {
-  return examples * cols;
+Index token_shift_scratch(Index examples, Index weights) {
+  return examples * weights;
 }
 
 template <class T>
 void token_shift_cpu(ShiftWeight meaning, Index length, const Batched<T>& x,
-                     const Batched<T>& weight, const Batched<T>& y) {
+                     const Batched<T>& weights, const Shifted<T>& y) {
   const bool of_previous = meaning == ShiftWeight::previous;
   for (Index r = 0; r < x.replicas; ++r) {
-    const Matrix<T> from = x.replica(r), to = y.replica(r);
-    const T* w = weight.replica(r).data;
+    const Matrix<T> from = x.replica(r), w = weights.replica(r);
     parallel_for(x.rows / length, [&](Index example) {
-      for (Index row = example * length; row < (example + 1) * length; ++row)
-        mix_row(of_previous, from.row(row), row % length == 0 ? nullptr : from.row(row - 1), w,
-                x.cols, to.row(row));
+      for (Index k = 0; k < w.rows; ++k)
+        for (Index row = example * length; row < (example + 1) * length; ++row)
+          mix_row(of_previous, from.row(row), row % length == 0 ? nullptr : from.row(row - 1),
+                  w.row(k), x.cols, y.of[k].replica(r).row(row));
     });
   }
 }
 
 template <class T>
 void token_shift_backward_cpu(ShiftWeight meaning, Index length, const Batched<T>& x,
-                              const Batched<T>& weight, const Batched<T>& dy, const Gradient<T>& dx,
-                              const Gradient<T>& dweight, T* scratch) {
+                              const Batched<T>& weights, const Shifted<T>& dy,
+                              const Gradient<T>& dx, const Gradient<T>& dweights, T* scratch) {
   const bool of_previous = meaning == ShiftWeight::previous;
-  const Index examples = x.rows / length, n = x.cols;
+  const Index examples = x.rows / length, n = x.cols, shares = weights.rows * n;
   for (Index r = 0; r < x.replicas; ++r) {
-    const Matrix<T> from = x.replica(r), d = dy.replica(r);
-    const T* w = weight.replica(r).data;
+    const Matrix<T> from = x.replica(r), w = weights.replica(r);
     parallel_for(examples, [&](Index example) {
       const Index first = example * length, last = first + length - 1;
-      for (Index row = first; dx.wanted && row <= last; ++row)
-        mix_row_back(of_previous, d.row(row), row == last ? nullptr : d.row(row + 1), w,
-                     dx.accumulate, n, dx.view.replica(r).row(row));
-      if (dweight.wanted)
-        weight_gradient(of_previous, from.block(first, length), d.block(first, length),
-                        scratch + example * n);
+      for (Index k = 0; k < w.rows; ++k) {
+        const Matrix<T> d = dy.of[k].replica(r);
+        for (Index row = first; dx.wanted && row <= last; ++row)
+          mix_row_back(of_previous, d.row(row), row == last ? nullptr : d.row(row + 1), w.row(k),
+                       dx.accumulate || k > 0, n, dx.view.replica(r).row(row));
+        if (dweights.wanted)
+          weight_gradient(of_previous, from.block(first, length), d.block(first, length),
+                          scratch + example * shares + k * n);
+      }
     });
-    add_row_shares(scratch, examples, n, dweight, r);
+    for (Index k = 0; dweights.wanted && k < w.rows; ++k) {
+      Gradient<T> row = dweights;
+      row.view.data += k * row.view.stride;
+      row.view.rows = 1;
+      add_row_shares(scratch + k * n, examples, shares, row, r);
+    }
   }
 }
 
 #define INSTANTIATE(T)                                                                             \
   template void token_shift_cpu(ShiftWeight, Index, const Batched<T>&, const Batched<T>&,          \
-                                const Batched<T>&);                                                \
+                                const Shifted<T>&);                                                \
   template void token_shift_backward_cpu(ShiftWeight, Index, const Batched<T>&, const Batched<T>&, \
-                                         const Batched<T>&, const Gradient<T>&,                    \
+                                         const Shifted<T>&, const Gradient<T>&,                    \
                                          const Gradient<T>&, T*);
 INSTANTIATE(float)
 INSTANTIATE(double)

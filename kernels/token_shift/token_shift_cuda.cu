@@ -1,7 +1,9 @@
-// Floor: forward reads x and writes y, backward reads x and dy and writes dx, once each (B = 256,
-// L = 256, D = 128: 67 and 101 MB, 16 and 24 us). A thread has a few columns of eight tokens in a
-// row, so that nine loads are in flight at a time; what a neighbour reads again comes from the
-// cache. Backward leaves the weight's gradient of the tokens of a block for a second, small launch.
+// Floor: forward reads x and writes n outputs, backward reads x and n gradients and writes dx, once
+// each (B = 256, L = 256, D = 128, n = 6: 235 and 268 MB, 56 and 64 us). A thread has a few columns
+// of eight tokens in a row, so that nine loads are in flight at a time, and goes through the
+// outputs with x, or the sum that is dx, in registers; what a neighbour reads again comes from the
+// cache. Backward leaves the weights' gradients of the tokens of a block for a second, small
+// launch.
 #include "kernels/token_shift/token_shift_cuda.h"
 
 #include "kernels/cuda/elements.cuh"
@@ -32,6 +34,7 @@ Index most_chunks(Index rows) {
 
 struct Shift {
   bool of_previous;
+  int outputs;
   std::uint32_t length, rows;
   Index cols;
 };
@@ -74,77 +77,97 @@ __device__ inline float between(float share, float a, float b) {
 
 template <class Tile>
 __global__ void __launch_bounds__(kThreads)
-    shift_forward(Shift s, Batched<float> x, Batched<float> weight, Batched<float> y) {
+    shift_forward(Shift s, Batched<float> x, Batched<float> weights,
+                  const __grid_constant__ Shifted<float> y) {
   constexpr int kVec = Tile::kVec;
   const ShiftPlace<Tile> at(s);
   if (!at.inside) return;
-  float w[kVec], xs[kRun + 1][kVec] = {};
-  load_numbers(at.at(weight, 0), w);
+  float xs[kRun + 1][kVec] = {};
   at.read_from_before(s, x, xs);
-  std::uint32_t t = at.t;
+  for (int output = 0; output < s.outputs; ++output) {
+    float w[kVec];
+    load_numbers(at.at(weights, output), w);
+    std::uint32_t t = at.t;
 #pragma unroll
-  for (int i = 0; i < kRun; ++i) {
-    if (!at.has(s, i)) return;
-    float ys[kVec];
+    for (int i = 0; i < kRun; ++i) {
+      if (!at.has(s, i)) break;
+      float ys[kVec];
 #pragma unroll
-    for (int k = 0; k < kVec; ++k) {
-      const float now = xs[i + 1][k], past = t == 0 ? 0.0f : xs[i][k];
-      ys[k] = s.of_previous ? between(w[k], past, now) : between(w[k], now, past);
+      for (int k = 0; k < kVec; ++k) {
+        const float now = xs[i + 1][k], past = t == 0 ? 0.0f : xs[i][k];
+        ys[k] = s.of_previous ? between(w[k], past, now) : between(w[k], now, past);
+      }
+      store_numbers(ys, at.at(y.of[output], Index{at.first} + i));
+      t = t + 1 == s.length ? 0 : t + 1;
     }
-    store_numbers(ys, at.at(y, Index{at.first} + i));
-    t = t + 1 == s.length ? 0 : t + 1;
   }
 }
 
-/// dx_t = (1 - share) dy_t + share dy_{t+1} with share the previous token's; the block's share of
-/// dweight to parts [R, chunks, D], unless null.
+/// dx_t = Σ over outputs of (1 - share) dy_t + share dy_{t+1} with share the previous token's; the
+/// block's share of dweights to parts [R, chunks, n, D], unless null.
 template <class Tile>
-__global__ void __launch_bounds__(kThreads)
-    shift_backward(Shift s, Batched<float> x, Batched<float> weight, Batched<float> dy,
-                   Gradient<float> dx, float* parts) {
-  __shared__ float lanes[Tile::kLanes][Tile::kCols];
+__global__ void __launch_bounds__(kThreads, 2)
+    shift_backward(Shift s, Batched<float> x, Batched<float> weights,
+                   const __grid_constant__ Shifted<float> dy, Gradient<float> dx, float* parts) {
+  __shared__ float lanes[kMostShifts][Tile::kLanes][Tile::kCols];
   constexpr int kVec = Tile::kVec;
   const ShiftPlace<Tile> at(s);
-  float w[kVec] = {}, xs[kRun + 1][kVec] = {}, ds[kRun + 1][kVec] = {}, sum[kVec] = {};
-  if (at.inside) load_numbers(at.at(weight, 0), w);
+  float xs[kRun + 1][kVec] = {}, back[kRun][kVec] = {};
   if (parts != nullptr) at.read_from_before(s, x, xs);
+  for (int output = 0; output < s.outputs; ++output) {
+    float w[kVec] = {}, ds[kRun + 1][kVec] = {}, sum[kVec] = {};
+    if (at.inside) load_numbers(at.at(weights, output), w);
 #pragma unroll
-  for (int i = 0; i <= kRun; ++i)
-    if (at.has(s, i)) load_numbers(at.at(dy, Index{at.first} + i), ds[i]);
-  std::uint32_t t = at.t;
+    for (int i = 0; i <= kRun; ++i)
+      if (at.has(s, i)) load_numbers(at.at(dy.of[output], Index{at.first} + i), ds[i]);
+    std::uint32_t t = at.t;
 #pragma unroll
-  for (int i = 0; i < kRun; ++i) {
-    const bool last = t + 1 == s.length;
-    float back[kVec];
+    for (int i = 0; i < kRun; ++i) {
+      const bool last = t + 1 == s.length;
 #pragma unroll
-    for (int k = 0; k < kVec; ++k) {
-      const float d = ds[i][k], later = last ? 0.0f : ds[i + 1][k];
-      back[k] = s.of_previous ? between(w[k], later, d) : between(w[k], d, later);
-      const float step = xs[i + 1][k] - (t == 0 ? 0.0f : xs[i][k]);
-      sum[k] += s.of_previous ? -d * step : d * step;
+      for (int k = 0; k < kVec; ++k) {
+        const float d = ds[i][k], later = last ? 0.0f : ds[i + 1][k];
+        back[i][k] += s.of_previous ? between(w[k], later, d) : between(w[k], d, later);
+        const float step = xs[i + 1][k] - (t == 0 ? 0.0f : xs[i][k]);
+        sum[k] += s.of_previous ? -d * step : d * step;
+      }
+      t = last ? 0 : t + 1;
     }
-    if (dx.wanted && at.has(s, i))
-      write_numbers(back, dx.accumulate, at.at(dx.view, Index{at.first} + i));
-    t = last ? 0 : t + 1;
+#pragma unroll
+    for (int k = 0; k < kVec; ++k)
+      lanes[output][at.lane][at.tile_column + k] = sum[k];
   }
+#pragma unroll
+  for (int i = 0; i < kRun; ++i)
+    if (dx.wanted && at.has(s, i))
+      write_numbers(back[i], dx.accumulate, at.at(dx.view, Index{at.first} + i));
   if (parts == nullptr) return;
-#pragma unroll
-  for (int k = 0; k < kVec; ++k)
-    lanes[at.lane][at.tile_column + k] = sum[k];
   __syncthreads();
-  const Index column = blockIdx.y * Index{Tile::kCols} + threadIdx.x;
-  if (threadIdx.x >= Tile::kCols || column >= s.cols) return;
-  float total = lanes[0][threadIdx.x];
+  parts += (Index{blockIdx.z} * gridDim.x + blockIdx.x) * s.outputs * s.cols;
+  for (int i = static_cast<int>(threadIdx.x); i < s.outputs * Tile::kCols; i += kThreads) {
+    const int output = i / Tile::kCols, tile_column = i % Tile::kCols;
+    const Index column = blockIdx.y * Index{Tile::kCols} + tile_column;
+    if (column >= s.cols) continue;
+    float total = lanes[output][0][tile_column];
 #pragma unroll
-  for (int lane = 1; lane < Tile::kLanes; ++lane)
-    total += lanes[lane][threadIdx.x];
-  parts[(Index{blockIdx.z} * gridDim.x + blockIdx.x) * s.cols + column] = total;
+    for (int lane = 1; lane < Tile::kLanes; ++lane)
+      total += lanes[output][lane][tile_column];
+    parts[output * s.cols + column] = total;
+  }
 }
 
-Shift shift_of(bool of_previous, Index length, const Batched<float>& x) {
+Shift shift_of(bool of_previous, Index length, const Batched<float>& x, Index outputs) {
   check(x.rows < Index{1} << 31, "token_shift", "more tokens than a GPU kernel counts");
-  return {of_previous, static_cast<std::uint32_t>(length), static_cast<std::uint32_t>(x.rows),
-          x.cols};
+  return {of_previous, static_cast<int>(outputs), static_cast<std::uint32_t>(length),
+          static_cast<std::uint32_t>(x.rows), x.cols};
+}
+
+/// Whether all of them can be read in pieces of four numbers.
+bool in_quads(const Shifted<float>& shifted) {
+  bool quads = true;
+  for (const Batched<float>& tensor : shifted.of)
+    quads = quads && in_quads(tensor);
+  return quads;
 }
 
 /// body(tile, blocks)
@@ -162,35 +185,35 @@ void with_tile(const Batched<float>& x, bool quads, const Body& body) {
 
 }  // namespace
 
-Index token_shift_cuda_scratch(Index replicas, Index rows, Index cols) {
-  return replicas * most_chunks(rows) * cols;
+Index token_shift_cuda_scratch(Index replicas, Index rows, Index weights) {
+  return replicas * most_chunks(rows) * weights;
 }
 
 void token_shift_cuda(const CudaCall& call, bool of_previous, Index length, const Batched<float>& x,
-                      const Batched<float>& weight, const Batched<float>& y) {
-  const Shift s = shift_of(of_previous, length, x);
-  with_tile(x, in_quads(x) && in_quads(weight) && in_quads(y), [&](auto tile, dim3 blocks) {
-    shift_forward<decltype(tile)><<<blocks, kThreads, 0, call.stream>>>(s, x, weight, y);
+                      const Batched<float>& weights, const Shifted<float>& y) {
+  const Shift s = shift_of(of_previous, length, x, weights.rows);
+  with_tile(x, in_quads(x) && in_quads(weights) && in_quads(y), [&](auto tile, dim3 blocks) {
+    shift_forward<decltype(tile)><<<blocks, kThreads, 0, call.stream>>>(s, x, weights, y);
   });
   cuda_check_launch("token_shift_forward");
 }
 
 void token_shift_backward_cuda(const CudaCall& call, bool of_previous, Index length,
-                               const Batched<float>& x, const Batched<float>& weight,
-                               const Batched<float>& dy, const Gradient<float>& dx,
-                               const Gradient<float>& dweight, float* scratch) {
-  if (!dx.wanted && !dweight.wanted) return;
-  const Shift s = shift_of(of_previous, length, x);
-  float* parts = dweight.wanted ? scratch : nullptr;
-  const bool quads = in_quads(x) && in_quads(weight) && in_quads(dy) && in_quads(dx.view);
+                               const Batched<float>& x, const Batched<float>& weights,
+                               const Shifted<float>& dy, const Gradient<float>& dx,
+                               const Gradient<float>& dweights, float* scratch) {
+  if (!dx.wanted && !dweights.wanted) return;
+  const Shift s = shift_of(of_previous, length, x, weights.rows);
+  float* parts = dweights.wanted ? scratch : nullptr;
+  const bool quads = in_quads(x) && in_quads(weights) && in_quads(dy) && in_quads(dx.view);
   Index chunks = 0;
   with_tile(x, quads, [&](auto tile, dim3 blocks) {
     shift_backward<decltype(tile)>
-        <<<blocks, kThreads, 0, call.stream>>>(s, x, weight, dy, dx, parts);
+        <<<blocks, kThreads, 0, call.stream>>>(s, x, weights, dy, dx, parts);
     chunks = blocks.x;
   });
   cuda_check_launch("token_shift_backward");
-  sum_partials_cuda(call, x.replicas, {parts, chunks, x.cols, 0, dweight, {}});
+  sum_partials_cuda(call, x.replicas, {parts, chunks, weights.rows * x.cols, 0, dweights, {}});
 }
 
 }  // namespace recallbench

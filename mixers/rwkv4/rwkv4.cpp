@@ -82,7 +82,7 @@ class Rwkv4 : public SequenceMixer {
   }
 
   Tensor shifted(Forward& f, const Tensor& x, Parameter share) const {
-    return token_shift(f.graph(), x, f.parameter(share), ShiftWeight::current);
+    return token_shift(f.graph(), x, f.parameter(share), ShiftWeight::current)[0];
   }
 
   Tensor mix(Forward& f, const Tensor& x) const {

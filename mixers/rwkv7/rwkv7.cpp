@@ -63,14 +63,14 @@ class Rwkv7 : public SequenceMixer {
     norm_bias_ = d.undecayed("g_norm.bias", {width}, constant(0));
   }
 
-  Tensor forward(Forward& f, const Tensor& x) const override { return finish(f, mix(f, x)); }
+  Tensor forward(Forward& f, const Tensor& x) const override {
+    return finish(f, mix(f, x, [](const Tensor& rows) { return rows; }));
+  }
 
   /// The state needs all tokens; norm, bonus, gate and output projection need the labelled ones.
   Tensor forward_rows(Forward& f, const Tensor& x, Index labels) const override {
-    Heads h = mix(f, x);
-    for (Tensor* t : {&h.o, &h.r, &h.k, &h.v, &h.xg})
-      *t = gather_rows(f.graph(), *t, labels);
-    return finish(f, h);
+    return finish(
+        f, mix(f, x, [&](const Tensor& rows) { return gather_rows(f.graph(), rows, labels); }));
   }
 
   std::unique_ptr<Decoder> decoder(const HostParameters& parameters, Index) const override {
@@ -91,7 +91,7 @@ class Rwkv7 : public SequenceMixer {
   struct Lora {
     Parameter first, second, bias;
   };
-  /// What the end of the mixer reads, all [R, B, L, D].
+  /// What the end of the mixer reads, all [R, B, L, D], or of the labelled rows.
   struct Heads {
     Tensor o, r, k, v, xg;
   };
@@ -118,10 +118,6 @@ class Rwkv7 : public SequenceMixer {
     return lora(context, d, name, options.integer(key, rank, 1, 1 << 16, "rank of " + name), bias);
   }
 
-  Tensor shifted(Forward& f, const Tensor& x, Mix which) const {
-    return token_shift(f.graph(), x, f.parameter(x_x_).row_range(which, 1), ShiftWeight::previous);
-  }
-
   /// second · act(first · x) + bias
   Tensor low_rank(Forward& f, const Tensor& x, const Lora& l,
                   std::optional<Activation> inner) const {
@@ -131,23 +127,31 @@ class Rwkv7 : public SequenceMixer {
                   l.bias.id < 0 ? std::nullopt : std::optional<Tensor>(f.parameter(l.bias)));
   }
 
-  Heads mix(Forward& f, const Tensor& x) const {
+  /// `rows` takes those rows of a tensor that the end of the mixer reads. Of r, k and v it does so
+  /// before the recurrence, whose gradients, of all rows, then come first in backward: those of a
+  /// few rows are added to them, and nothing is filled with zeros.
+  template <class Rows>
+  Heads mix(Forward& f, const Tensor& x, const Rows& rows) const {
     Graph& graph = f.graph();
-    Heads h;
-    h.r = linear(graph, shifted(f, x, kR), f.parameter(r_));
-    h.v = linear(graph, shifted(f, x, kV), f.parameter(v_));
-    h.xg = shifted(f, x, kG);
-    const Tensor decay =
-        bounded_decay(graph, low_rank(f, shifted(f, x, kW), w_lora_, Activation::tanh),
-                      Rwkv7Sizes::decay_bound());
+    const std::vector<Tensor> shifted =
+        token_shift(graph, x, f.parameter(x_x_), ShiftWeight::previous);
+    const Tensor r = linear(graph, shifted[kR], f.parameter(r_));
+    const Tensor v = linear(graph, shifted[kV], f.parameter(v_));
+    const Tensor decay = bounded_decay(graph, low_rank(f, shifted[kW], w_lora_, Activation::tanh),
+                                       Rwkv7Sizes::decay_bound());
     const Tensor rate =
-        activate(graph, Activation::sigmoid, low_rank(f, shifted(f, x, kA), a_lora_, std::nullopt));
-    const Rwkv7Keys keys = rwkv7_keys(graph,
-                                      {linear(graph, shifted(f, x, kK), f.parameter(k_)), rate,
-                                       f.parameter(k_k_), f.parameter(k_a_)},
-                                      size_.heads);
-    h.k = keys.replacement;
-    h.o = generalized_delta_rule(graph, {h.r, h.k, h.v, decay, keys.removal, rate}, size_.heads);
+        activate(graph, Activation::sigmoid, low_rank(f, shifted[kA], a_lora_, std::nullopt));
+    const Rwkv7Keys keys = rwkv7_keys(
+        graph,
+        {linear(graph, shifted[kK], f.parameter(k_)), rate, f.parameter(k_k_), f.parameter(k_a_)},
+        size_.heads);
+    Heads h;
+    h.xg = rows(shifted[kG]);
+    h.r = rows(r);
+    h.k = rows(keys.replacement);
+    h.v = rows(v);
+    h.o = rows(generalized_delta_rule(graph, {r, keys.replacement, v, decay, keys.removal, rate},
+                                      size_.heads));
     return h;
   }
 
