@@ -63,8 +63,8 @@ class Glu : public StateMixer {
         fc3_("fc3", c.d_model, width, c.zoology ? c.linear_weight() : c.residual_weight(), d) {}
 
   Tensor forward(Forward& f, const Tensor& x) const override {
-    const Tensor gate = activate(f.graph(), Activation::gelu, fc2_.forward(f, x));
-    return fc3_.forward(f, multiply(f.graph(), fc1_.forward(f, x), gate));
+    const Tensor z = fc2_.forward(f, x);
+    return fc3_.forward(f, gate(f.graph(), fc1_.forward(f, x), Activation::gelu, z));
   }
   std::vector<double> step(const HostParameters& p, const std::vector<double>& x) const override {
     std::vector<double> hidden = fc1_.step(p, x);

@@ -1,13 +1,15 @@
 #pragma once
 
-#include "kernels/tensor/matrix.h"
+// How the kernels of causal_conv see a tensor: a thread has V channels of a few tokens.
 
-// How the kernels of causal_conv see a tensor: a thread has V channels of kConvSegment tokens.
+#include <cstdint>
+
+#include "kernels/tensor/matrix.h"
 
 namespace recallbench {
 
-inline constexpr int kConvLanes = 32;   // threads side by side along the channels
-inline constexpr int kConvSegment = 8;  // tokens of a thread
+inline constexpr int kConvLanes = 32;  // threads side by side along the channels, at most
+inline constexpr int kConvRows = 8;    // segments of tokens that a block works on at a time
 
 /// V neighbouring channels of a token.
 template <int V>
@@ -15,17 +17,21 @@ struct alignas(4 * V) ChannelPack {
   float v[V];
 };
 
-/// Where a thread works: its first channel, and the sizes that all tensors share. Channels beyond
-/// the last read zeros and write nothing.
-struct ConvLane {
-  Index replica, channel, length, per_example;
-  bool used;
+/// Where a thread works: V channels of one segment of `tokens` tokens of one example. Threads
+/// beyond the last channel or segment read zeros and write nothing: their length is 0.
+struct ConvPlace {
+  Index replica, row;  // row: of the example's first token
+  int channel, first, length;
 
   template <int V>
-  __device__ static ConvLane of(Index channels, Index length, Index channel_block) {
-    const Index channel = (channel_block * kConvLanes + threadIdx.x) * V;
-    return {blockIdx.z, channel, length, (length + kConvSegment - 1) / kConvSegment,
-            channel < channels};
+  __device__ static ConvPlace of(int channels, int length, int tokens, std::uint32_t segment,
+                                 std::uint32_t segments, std::uint32_t channel_block) {
+    const std::uint32_t per_example = (length + tokens - 1) / tokens;
+    const std::uint32_t example = segment / per_example;
+    const int channel = static_cast<int>(channel_block * blockDim.x + threadIdx.x) * V;
+    return {blockIdx.z, Index{example} * length, channel,
+            static_cast<int>(segment - example * per_example) * tokens,
+            channel < channels && segment < segments ? length : 0};
   }
 };
 
@@ -33,73 +39,157 @@ struct ConvLane {
 template <int V>
 struct ConvColumn {
   float* data;
-  Index stride, length;
+  int stride, length;
 
-  __device__ ConvColumn(const Batched<float>& m, const ConvLane& lane, Index segment)
-      : data(m.data + lane.replica * m.replica_stride +
-             segment / lane.per_example * lane.length * m.stride + lane.channel),
-        stride(m.stride),
-        length(lane.used ? lane.length : 0) {}
+  __device__ ConvColumn(const Batched<float>& m, const ConvPlace& at)
+      : data(m.data + at.replica * m.replica_stride + at.row * m.stride + at.channel),
+        stride(static_cast<int>(m.stride)),
+        length(at.length) {}
 
-  /// Tokens [first, first + N); zeros outside the sequence.
-  template <int N>
-  __device__ void load(Index first, ChannelPack<V> (&to)[N]) const {
-#pragma unroll
-    for (int i = 0; i < N; ++i) {
-      const Index t = first + i;
-      to[i] = t >= 0 && t < length ? *reinterpret_cast<const ChannelPack<V>*>(data + t * stride)
-                                   : ChannelPack<V>{};
-    }
+  __device__ ChannelPack<V>* token(int t) const {
+    return reinterpret_cast<ChannelPack<V>*>(data + Index{t} * stride);
   }
-  template <int N>
-  __device__ void store(Index first, const ChannelPack<V> (&from)[N], bool accumulate) const {
+  /// Tokens [first, first + N) to to[at ...]; zeros outside the sequence.
+  template <int N, int M>
+  __device__ void load(int first, ChannelPack<V> (&to)[M], int at = 0) const {
 #pragma unroll
-    for (int i = 0; i < N; ++i) {
-      const Index t = first + i;
-      if (t >= length) continue;
-      ChannelPack<V>* to = reinterpret_cast<ChannelPack<V>*>(data + t * stride);
-      ChannelPack<V> value = from[i];
-      if (accumulate) {
-        const ChannelPack<V> before = *to;
+    for (int i = 0; i < N; ++i)
+      to[at + i] = first + i >= 0 && first + i < length ? *token(first + i) : ChannelPack<V>{};
+  }
+  /// Tokens [first, first + N) that lie in [begin, end) of the sequence. What is added to is read
+  /// before anything is written, N tokens at a time.
+  template <int N>
+  __device__ void store(int first, int begin, int end, ChannelPack<V> (&from)[N],
+                        bool accumulate) const {
+    const auto inside = [&](int t) { return t >= begin && t < end && t < length; };
+    if (accumulate) {
+      ChannelPack<V> before[N];
+#pragma unroll
+      for (int i = 0; i < N; ++i)
+        if (inside(first + i)) before[i] = *token(first + i);
+#pragma unroll
+      for (int i = 0; i < N; ++i)
 #pragma unroll
         for (int v = 0; v < V; ++v)
-          value.v[v] += before.v[v];
-      }
-      *to = value;
+          from[i].v[v] += before[i].v[v];
     }
+#pragma unroll
+    for (int i = 0; i < N; ++i)
+      if (inside(first + i)) *token(first + i) = from[i];
   }
 };
 
-template <int V, int N>
-__device__ inline void multiply(ChannelPack<V> (&a)[N], const ChannelPack<V> (&b)[N]) {
+/// a += b ⊙ c
+template <int V>
+__device__ inline void add_product(const ChannelPack<V>& b, const ChannelPack<V>& c,
+                                   ChannelPack<V>& a) {
 #pragma unroll
-  for (int i = 0; i < N; ++i)
+  for (int v = 0; v < V; ++v)
+    a.v[v] += b.v[v] * c.v[v];
+}
+template <int V>
+__device__ inline ChannelPack<V> product(const ChannelPack<V>& a, const ChannelPack<V>& b) {
+  ChannelPack<V> y;
 #pragma unroll
-    for (int v = 0; v < V; ++v)
-      a[i].v[v] *= b[i].v[v];
+  for (int v = 0; v < V; ++v)
+    y.v[v] = a.v[v] * b.v[v];
+  return y;
+}
+
+/// Fast forms of e^x and of division: an error of a few 1e-7 (1 + |x|) of the value.
+__device__ inline float conv_sigmoid(float x) {
+  return __fdividef(1.0f, 1.0f + __expf(-x));
+}
+template <int V>
+__device__ inline ChannelPack<V> silu(const ChannelPack<V>& a) {
+  ChannelPack<V> y;
+#pragma unroll
+  for (int v = 0; v < V; ++v)
+    y.v[v] = a.v[v] * conv_sigmoid(a.v[v]);
+  return y;
+}
+template <int V>
+__device__ inline ChannelPack<V> silu_slope(const ChannelPack<V>& a) {
+  ChannelPack<V> y;
+#pragma unroll
+  for (int v = 0; v < V; ++v) {
+    const float s = conv_sigmoid(a.v[v]);
+    y.v[v] = s + a.v[v] * (s - s * s);
+  }
+  return y;
 }
 
 /// Taps [first, first + N) of the thread's channels; zero where there are none.
 template <int V, int N>
-__device__ void load_taps(const Batched<float>& weight, const ConvLane& lane, int first, int taps,
-                          ChannelPack<V> (&to)[N]) {
+__device__ inline void load_taps(const Batched<float>& weight, const ConvPlace& at, int first,
+                                 int taps, ChannelPack<V> (&to)[N]) {
   const float* from =
-      weight.data + lane.replica * weight.replica_stride + lane.channel * weight.stride + first;
+      weight.data + at.replica * weight.replica_stride + at.channel * weight.stride + first;
 #pragma unroll
   for (int j = 0; j < N; ++j)
 #pragma unroll
     for (int v = 0; v < V; ++v)
-      to[j].v[v] = lane.used && first + j < taps ? from[v * weight.stride + j] : 0.0f;
+      to[j].v[v] = at.length > 0 && first + j < taps ? from[v * weight.stride + j] : 0.0f;
 }
 
 template <int V>
-__device__ ChannelPack<V> load_bias(const Batched<float>& bias, const ConvLane& lane) {
+__device__ inline ChannelPack<V> load_bias(const Batched<float>& bias, const ConvPlace& at) {
   ChannelPack<V> b{};
-  if (bias.data != nullptr && lane.used)
+  if (bias.data != nullptr && at.length > 0)
 #pragma unroll
     for (int v = 0; v < V; ++v)
-      b.v[v] = bias.data[lane.replica * bias.replica_stride + lane.channel + v];
+      b.v[v] = bias.data[at.replica * bias.replica_stride + at.channel + v];
   return b;
+}
+
+/// Where a block's share of the weight gradient goes: parts [R, slices, C K + C].
+struct ConvParts {
+  float* data;
+  Index slices, segments_a_slice;
+};
+
+/// The block's sums over its rows, in order: sums[j] are those of tap first + j, sums[N - 1] the
+/// bias's, which only the first group of taps has. `slice` is blockIdx.x.
+template <int V, int N>
+__device__ inline void write_parts(const ConvParts& parts, const ChannelPack<V> (&sums)[N],
+                                   Index channel_block, Index channels, int first, int taps) {
+  constexpr int kMost = kConvLanes * V;
+  __shared__ float shared[kConvRows][N][kMost];
+#pragma unroll
+  for (int j = 0; j < N; ++j)
+#pragma unroll
+    for (int v = 0; v < V; ++v)
+      shared[threadIdx.y][j][threadIdx.x * V + v] = sums[j].v[v];
+  __syncthreads();
+  const int block_channels = static_cast<int>(blockDim.x) * V;
+  float* to = parts.data + (blockIdx.z * parts.slices + blockIdx.x) * (taps + 1) * channels;
+  for (int e = threadIdx.y * blockDim.x + threadIdx.x; e < N * block_channels;
+       e += blockDim.x * kConvRows) {
+    const int j = e / block_channels, channel = e % block_channels, tap = first + j;
+    const Index c = channel_block * block_channels + channel;
+    const bool is_bias = j == N - 1;
+    if (c >= channels || (is_bias ? first > 0 : tap >= taps)) continue;
+    float sum = shared[0][j][channel];
+    for (int w = 1; w < kConvRows; ++w)
+      sum += shared[w][j][channel];
+    to[is_bias ? taps * channels + c : c * taps + tap] = sum;
+  }
+}
+
+/// Threads that lie side by side: as many as the channels take, if fewer than kConvLanes.
+template <int V>
+inline dim3 conv_threads(Index channels) {
+  unsigned lanes = kConvLanes;
+  while (lanes > 4 && (lanes / 2) * V >= channels)
+    lanes /= 2;
+  return dim3(lanes, kConvRows);
+}
+template <int V>
+inline dim3 conv_blocks(Index blocks, Index channels, Index groups, Index replicas) {
+  const Index of_block = conv_threads<V>(channels).x * V;
+  return dim3(static_cast<unsigned>(blocks),
+              static_cast<unsigned>((channels + of_block - 1) / of_block * groups),
+              static_cast<unsigned>(replicas));
 }
 
 }  // namespace recallbench

@@ -5,6 +5,10 @@
 namespace recallbench {
 namespace {
 
+struct Size {
+  Index rows, cols, apart;  ///< apart: columns that the views leave out
+};
+
 template <class Build, class F>
 OpCase binary(const std::string& name, Build build, F f) {
   OpCase c;
@@ -34,6 +38,50 @@ OpCase unary(const std::string& name, Activation f, double scale) {
     HostTensor y = t[0];
     for (double& x : y.data)
       x = activation_reference(f, x);
+    return std::vector<HostTensor>{y};
+  };
+  return c;
+}
+
+OpCase gated(const std::string& name, Activation f, const Size& s) {
+  OpCase c;
+  c.name = fmt::format("gate/{},rows={},cols={},apart={}", name, s.rows, s.cols, s.apart);
+  c.inputs = {{s.rows, s.cols + s.apart}, {s.rows, s.cols + s.apart}};
+  c.build = [f, s](Graph& g, const std::vector<Tensor>& t) {
+    return std::vector<Tensor>{gate(g, t[0].columns(s.apart, s.cols), f, t[1].columns(0, s.cols))};
+  };
+  c.reference = [f, s](const std::vector<HostTensor>& t, const HostBatch&) {
+    HostTensor y{{s.rows, s.cols}, {}};
+    for (Index i = 0; i < s.rows; ++i)
+      for (Index j = 0; j < s.cols; ++j) {
+        const auto at = static_cast<std::size_t>(i * (s.cols + s.apart) + j);
+        y.data.push_back(t[0].data[at + static_cast<std::size_t>(s.apart)] *
+                         activation_reference(f, t[1].data[at]));
+      }
+    return std::vector<HostTensor>{y};
+  };
+  return c;
+}
+
+/// y and z are parts of one tensor, side by side or with columns in common: so are their
+/// gradients.
+OpCase parts_of_one(const std::string& name, Index first, Index second) {
+  OpCase c;
+  c.name = fmt::format("{}/parts_of_one,{},{}", name, first, second);
+  c.inputs = {{6, 16}};
+  const bool is_gate = name == "gate";
+  c.build = [=](Graph& g, const std::vector<Tensor>& t) {
+    const Tensor a = t[0].columns(first, 8), b = t[0].columns(second, 8);
+    return std::vector<Tensor>{is_gate ? gate(g, a, Activation::silu, b) : multiply(g, a, b)};
+  };
+  c.reference = [=](const std::vector<HostTensor>& t, const HostBatch&) {
+    HostTensor y{{6, 8}, {}};
+    for (Index i = 0; i < 6; ++i)
+      for (Index j = 0; j < 8; ++j) {
+        const double a = t[0].data[static_cast<std::size_t>(i * 16 + first + j)];
+        const double b = t[0].data[static_cast<std::size_t>(i * 16 + second + j)];
+        y.data.push_back(a * (is_gate ? activation_reference(Activation::silu, b) : b));
+      }
     return std::vector<HostTensor>{y};
   };
   return c;
@@ -76,6 +124,16 @@ void append_elementwise_cases(std::vector<OpCase>& cases) {
       [](double a, double b) { return a * a + b; });
   cases.push_back(square);
   cases.push_back(column_slices());
+  for (const Size& s : {Size{5, 12, 0}, Size{7, 13, 0}, Size{1, 1, 0}, Size{3, 300, 0},
+                        Size{4, 8, 4}, Size{4, 12, 3}})
+    cases.push_back(gated("silu", Activation::silu, s));
+  cases.push_back(gated("gelu", Activation::gelu, {5, 12, 4}));
+  cases.push_back(gated("relu", Activation::relu, {5, 12, 0}));
+  cases.push_back(gated("gelu_tanh", Activation::gelu_tanh, {5, 11, 0}));
+  for (const char* name : {"gate", "multiply"})
+    for (const auto& [first, second] :
+         {std::pair<Index, Index>{0, 8}, {8, 0}, {4, 4}, {0, 3}, {4, 0}})
+      cases.push_back(parts_of_one(name, first, second));
   for (const double scale : {1.0, 10.0}) {
     const std::string suffix = fmt::format(",scale={}", scale);
     cases.push_back(unary("silu" + suffix, Activation::silu, scale));

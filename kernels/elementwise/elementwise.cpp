@@ -59,12 +59,12 @@ class Multiply : public TypedOperation<Multiply> {
   }
 
   void forward_cuda(Execution& e) {
-    multiply_cuda(e.cuda(), e.input<float>(0), e.input<float>(1), {e.output<float>(0), true});
+    multiply_cuda(e.cuda(), e.input<float>(0), e.input<float>(1), e.output<float>(0));
   }
   void backward_cuda(Execution& e) {
-    for (const int k : {0, 1})
-      multiply_cuda(e.cuda(), e.output_gradient<float>(0), e.input<float>(1 - k),
-                    e.input_gradient<float>(k));
+    multiply_backward_cuda(e.cuda(), e.input<float>(0), e.input<float>(1),
+                           e.output_gradient<float>(0), e.input_gradient<float>(0),
+                           e.input_gradient<float>(1));
   }
 };
 
@@ -98,6 +98,39 @@ class Activate : public TypedOperation<Activate> {
   Activation f_;
 };
 
+class Gate : public TypedOperation<Gate> {
+ public:
+  Gate(const Tensor& y, Activation f, const Tensor& z) : f_(f) {
+    reads(y, InBackward::read);
+    reads(z, InBackward::read);
+    writes(y.shape, InBackward::unused);
+    may_reuse_input(0);
+  }
+  std::string_view name() const override { return "gate"; }
+
+  template <class T>
+  void forward_as(Execution& e) {
+    gate_cpu(f_, e.input<T>(0), e.input<T>(1), e.output<T>(0));
+  }
+  template <class T>
+  void backward_as(Execution& e) {
+    gate_backward_cpu(f_, e.input<T>(0), e.input<T>(1), e.output_gradient<T>(0),
+                      e.input_gradient<T>(0), e.input_gradient<T>(1));
+  }
+
+  void forward_cuda(Execution& e) {
+    gate_cuda(e.cuda(), f_, e.input<float>(0), e.input<float>(1), e.output<float>(0));
+  }
+  void backward_cuda(Execution& e) {
+    gate_backward_cuda(e.cuda(), f_, e.input<float>(0), e.input<float>(1),
+                       e.output_gradient<float>(0), e.input_gradient<float>(0),
+                       e.input_gradient<float>(1));
+  }
+
+ private:
+  Activation f_;
+};
+
 void check_same(const char* who, const Tensor& a, const Tensor& b) {
   check(a.shape == b.shape, who, "expected two tensors of one shape, got {} and {}", a.shape.text(),
         b.shape.text());
@@ -113,6 +146,11 @@ Tensor add(Graph& graph, const Tensor& a, const Tensor& b) {
 Tensor multiply(Graph& graph, const Tensor& a, const Tensor& b) {
   check_same("multiply", a, b);
   return graph.add(std::make_unique<Multiply>(a, b))[0];
+}
+
+Tensor gate(Graph& graph, const Tensor& y, Activation f, const Tensor& z) {
+  check_same("gate", y, z);
+  return graph.add(std::make_unique<Gate>(y, f, z))[0];
 }
 
 Tensor activate(Graph& graph, Activation f, const Tensor& x) {

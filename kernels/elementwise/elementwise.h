@@ -22,5 +22,7 @@ enum class Activation {
 
 /// y = f(x), element by element.
 Tensor activate(Graph& graph, Activation f, const Tensor& x);
+/// A gate: y ⊙ f(z); two tensors of one shape.
+Tensor gate(Graph& graph, const Tensor& y, Activation f, const Tensor& z);
 
 }  // namespace recallbench

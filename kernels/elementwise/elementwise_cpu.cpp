@@ -104,6 +104,15 @@ void chain_row(Activation f, const ConstRow<T>& x, const ConstRow<T>& dy, bool a
   }
 }
 
+/// body(first column, working numbers of as many columns): a row a piece at a time.
+template <class T, class Body>
+void for_pieces(Index cols, const Body& body) {
+  constexpr Index kPiece = 256;
+  T work[kPiece];
+  for (Index j = 0; j < cols; j += kPiece)
+    body(j, Row<T>(work, std::min(kPiece, cols - j)));
+}
+
 }  // namespace
 
 template <class T>
@@ -171,13 +180,55 @@ void activate_backward_cpu(Activation f, const Batched<T>& x, const Batched<T>& 
   });
 }
 
-#define INSTANTIATE(T)                                                                       \
-  template void add_cpu(const Batched<T>&, const Batched<T>&, const Batched<T>&);            \
-  template void copy_cpu(const Batched<T>&, const Gradient<T>&);                             \
-  template void multiply_cpu(const Batched<T>&, const Batched<T>&, const Batched<T>&, bool); \
-  template void activate_cpu(Activation, const Batched<T>&, const Batched<T>&);              \
-  template void activate_backward_cpu(Activation, const Batched<T>&, const Batched<T>&,      \
-                                      const Gradient<T>&);
+template <class T>
+void gate_cpu(Activation f, const Batched<T>& y, const Batched<T>& z, const Batched<T>& out) {
+  for_rows(out, [&](Index r, Index first, Index count) {
+    for (Index i = first; i < first + count; ++i)
+      for_pieces<T>(out.cols, [&](Index j, Row<T> value) {
+        apply_row<T>(f, ConstRow<T>(z.replica(r).row(i) + j, value.size()), value);
+        Row<T>(out.replica(r).row(i) + j, value.size()) =
+            value * ConstRow<T>(y.replica(r).row(i) + j, value.size());
+      });
+  });
+}
+
+template <class T>
+void gate_backward_cpu(Activation f, const Batched<T>& y, const Batched<T>& z,
+                       const Batched<T>& dout, const Gradient<T>& dy, const Gradient<T>& dz) {
+  const auto write = [](const Gradient<T>& to, Index r, Index i, Index j, const auto& values) {
+    Row<T> at(to.view.replica(r).row(i) + j, values.size());
+    if (to.accumulate)
+      at += values;
+    else
+      at = values;
+  };
+  for_rows(dout, [&](Index r, Index first, Index count) {
+    for (Index i = first; i < first + count; ++i)
+      for_pieces<T>(dout.cols, [&](Index j, Row<T> work) {
+        const ConstRow<T> zs(z.replica(r).row(i) + j, work.size()),
+            ys(y.replica(r).row(i) + j, work.size()), d(dout.replica(r).row(i) + j, work.size());
+        if (dy.wanted) {
+          apply_row<T>(f, zs, work);
+          write(dy, r, i, j, d * work);
+        }
+        if (dz.wanted) {
+          chain_row<T>(f, zs, d, false, work);
+          write(dz, r, i, j, ys * work);
+        }
+      });
+  });
+}
+
+#define INSTANTIATE(T)                                                                         \
+  template void add_cpu(const Batched<T>&, const Batched<T>&, const Batched<T>&);              \
+  template void copy_cpu(const Batched<T>&, const Gradient<T>&);                               \
+  template void multiply_cpu(const Batched<T>&, const Batched<T>&, const Batched<T>&, bool);   \
+  template void activate_cpu(Activation, const Batched<T>&, const Batched<T>&);                \
+  template void activate_backward_cpu(Activation, const Batched<T>&, const Batched<T>&,        \
+                                      const Gradient<T>&);                                     \
+  template void gate_cpu(Activation, const Batched<T>&, const Batched<T>&, const Batched<T>&); \
+  template void gate_backward_cpu(Activation, const Batched<T>&, const Batched<T>&,            \
+                                  const Batched<T>&, const Gradient<T>&, const Gradient<T>&);
 INSTANTIATE(float)
 INSTANTIATE(double)
 #undef INSTANTIATE

@@ -20,5 +20,12 @@ void activate_cpu(Activation f, const Batched<T>& x, const Batched<T>& y);
 template <class T>
 void activate_backward_cpu(Activation f, const Batched<T>& x, const Batched<T>& dy,
                            const Gradient<T>& dx);
+/// out = y ⊙ f(z).
+template <class T>
+void gate_cpu(Activation f, const Batched<T>& y, const Batched<T>& z, const Batched<T>& out);
+/// dy = f(z) ⊙ dout and dz = y ⊙ f'(z) ⊙ dout, or added to what is there.
+template <class T>
+void gate_backward_cpu(Activation f, const Batched<T>& y, const Batched<T>& z,
+                       const Batched<T>& dout, const Gradient<T>& dy, const Gradient<T>& dz);
 
 }  // namespace recallbench

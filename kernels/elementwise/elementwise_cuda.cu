@@ -8,6 +8,70 @@
 namespace recallbench {
 namespace {
 
+/// The views of a backward pass of two inputs.
+struct Pair {
+  Batched<float> a, b, dy;
+  Gradient<float> da, db;
+};
+
+/// Both gradients in one pass; a thread computes `kVec` numbers of a row, blockIdx.y is the
+/// replica.
+template <int kVec, class F>
+__global__ void pair_backward(Pair v, std::uint32_t per_row, std::uint32_t count, F f) {
+  const std::uint32_t i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i >= count) return;
+  const Index replica = blockIdx.y, row = i / per_row, col = Index{i % per_row} * kVec;
+  float as[kVec], bs[kVec], ds[kVec], das[kVec], dbs[kVec];
+  load_numbers(place_of(v.a, replica, row, col), as);
+  load_numbers(place_of(v.b, replica, row, col), bs);
+  load_numbers(place_of(v.dy, replica, row, col), ds);
+#pragma unroll
+  for (int k = 0; k < kVec; ++k)
+    f(as[k], bs[k], ds[k], das[k], dbs[k]);
+  if (v.da.wanted) write_numbers(das, v.da.accumulate, place_of(v.da.view, replica, row, col));
+  if (v.db.wanted) write_numbers(dbs, v.db.accumulate, place_of(v.db.view, replica, row, col));
+}
+
+/// Whether a thread's number of `a` may be another thread's of `b`: views of one memory that are
+/// neither the same nor side by side.
+bool entangled(const Batched<float>& a, const Batched<float>& b) {
+  const auto end = [](const Batched<float>& v) {
+    return v.data + (v.replicas - 1) * v.replica_stride + (v.rows - 1) * v.stride + v.cols;
+  };
+  if (a.data == nullptr || b.data == nullptr || end(a) <= b.data || end(b) <= a.data) return false;
+  if (a.stride != b.stride || a.replica_stride != b.replica_stride) return true;
+  if (a.data == b.data) return false;
+  const Index apart = ((b.data - a.data) % a.stride + a.stride) % a.stride;
+  return apart < a.cols || a.stride - apart < b.cols;
+}
+
+template <class F>
+void pair_backward_cuda(const CudaCall& call, const char* name, Pair v, const F& f) {
+  if (!v.da.wanted && !v.db.wanted) return;
+  if (entangled(v.da.view, v.db.view)) {
+    pair_backward_cuda(call, name, {v.a, v.b, v.dy, v.da, {}}, f);
+    return pair_backward_cuda(call, name, {v.a, v.b, v.dy, {}, v.db}, f);
+  }
+  Batched<float>* const views[] = {&v.a, &v.b, &v.dy, &v.da.view, &v.db.view};
+  bool flat = true, quads = true;
+  for (const Batched<float>* view : views)
+    flat = flat && detail::is_flat(*view);
+  for (Batched<float>* view : views) {
+    if (flat) *view = detail::flattened(*view);
+    quads = quads && in_quads(*view);
+  }
+  const Index per_row = quads ? v.dy.cols / 4 : v.dy.cols, count = v.dy.rows * per_row;
+  check(count < Index{1} << 31, name, "more numbers than a GPU kernel counts");
+  if (count == 0) return;
+  constexpr unsigned kThreads = 256;
+  const dim3 blocks(static_cast<unsigned>((count + kThreads - 1) / kThreads),
+                    static_cast<unsigned>(v.dy.replicas));
+  const auto kernel = quads ? pair_backward<4, F> : pair_backward<1, F>;
+  kernel<<<blocks, kThreads, 0, call.stream>>>(v, static_cast<std::uint32_t>(per_row),
+                                               static_cast<std::uint32_t>(count), f);
+  cuda_check_launch(name);
+}
+
 /// A function of one number of a and one of b as map_elements_cuda wants it.
 template <class F>
 struct Pointwise {
@@ -78,14 +142,30 @@ struct Chain {
   }
 };
 
-/// to = F<f>(a, b): the function that a number names.
-template <template <Activation> class F>
-void map_activation(const CudaCall& call, const char* name, Activation f, const Batched<float>& a,
-                    const Batched<float>& b, const Gradient<float>& to) {
-  const auto run = [&](const auto& function) {
-    map_elements_cuda(call, name, a, b, to,
-                      Pointwise<std::remove_cvref_t<decltype(function)>>{function});
-  };
+/// y f(z)
+template <Activation f>
+struct Gated {
+  __device__ float operator()(float y, float z) const { return y * Value<f>()(z, 0.0f); }
+};
+
+/// The gradients of y f(z), and of a b, for a gradient d.
+template <Activation f>
+struct GatedBackward {
+  __device__ void operator()(float y, float z, float d, float& dy, float& dz) const {
+    dy = d * Value<f>()(z, 0.0f);
+    dz = y * Chain<f>()(z, d);
+  }
+};
+struct ProductBackward {
+  __device__ void operator()(float a, float b, float d, float& da, float& db) const {
+    da = d * b;
+    db = d * a;
+  }
+};
+
+/// run(F<f>): the function that a number names.
+template <template <Activation> class F, class Run>
+void with_activation(Activation f, const Run& run) {
   switch (f) {
     case Activation::silu:
       return run(F<Activation::silu>{});
@@ -116,18 +196,43 @@ void copy_cuda(const CudaCall& call, const Batched<float>& from, const Gradient<
 }
 
 void multiply_cuda(const CudaCall& call, const Batched<float>& a, const Batched<float>& b,
-                   const Gradient<float>& y) {
-  map_elements_cuda(call, "multiply", a, b, y, Pointwise<Product>{});
+                   const Batched<float>& y) {
+  map_elements_cuda(call, "multiply", a, b, {y, true, false}, Pointwise<Product>{});
+}
+
+void multiply_backward_cuda(const CudaCall& call, const Batched<float>& a, const Batched<float>& b,
+                            const Batched<float>& dy, const Gradient<float>& da,
+                            const Gradient<float>& db) {
+  pair_backward_cuda(call, "multiply_backward", {a, b, dy, da, db}, ProductBackward{});
 }
 
 void activate_cuda(const CudaCall& call, Activation f, const Batched<float>& x,
                    const Batched<float>& y) {
-  map_activation<Value>(call, "activate", f, x, {}, {y, true, false});
+  with_activation<Value>(f, [&](auto value) {
+    map_elements_cuda(call, "activate", x, {}, {y, true, false}, Pointwise<decltype(value)>{value});
+  });
 }
 
 void activate_backward_cuda(const CudaCall& call, Activation f, const Batched<float>& x,
                             const Batched<float>& dy, const Gradient<float>& dx) {
-  map_activation<Chain>(call, "activate_backward", f, x, dy, dx);
+  with_activation<Chain>(f, [&](auto chain) {
+    map_elements_cuda(call, "activate_backward", x, dy, dx, Pointwise<decltype(chain)>{chain});
+  });
+}
+
+void gate_cuda(const CudaCall& call, Activation f, const Batched<float>& y, const Batched<float>& z,
+               const Batched<float>& out) {
+  with_activation<Gated>(f, [&](auto gated) {
+    map_elements_cuda(call, "gate", y, z, {out, true, false}, Pointwise<decltype(gated)>{gated});
+  });
+}
+
+void gate_backward_cuda(const CudaCall& call, Activation f, const Batched<float>& y,
+                        const Batched<float>& z, const Batched<float>& dout,
+                        const Gradient<float>& dy, const Gradient<float>& dz) {
+  with_activation<GatedBackward>(f, [&](auto backward) {
+    pair_backward_cuda(call, "gate_backward", {y, z, dout, dy, dz}, backward);
+  });
 }
 
 }  // namespace recallbench

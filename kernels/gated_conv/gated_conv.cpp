@@ -21,7 +21,8 @@ class GatedConv : public TypedOperation<GatedConv> {
                   gated_conv_scratch(replicas, examples, length_, u.cols(), taps, true));
     if constexpr (kCudaBuild)
       if (device == Device::cuda)
-        needs_scratch(0, causal_conv_cuda_scratch(replicas, examples, length_, u.cols(), taps));
+        needs_scratch(0,
+                      causal_conv_cuda_scratch(replicas, examples, length_, u.cols(), taps, false));
   }
   std::string_view name() const override { return "gated_conv"; }
 
@@ -39,27 +40,24 @@ class GatedConv : public TypedOperation<GatedConv> {
 
   // causal_conv's kernels, with a gate.
   void forward_cuda(Execution& e) {
-    causal_conv_forward_cuda(e.cuda(), e.input<float>(1), e.input<float>(0), e.input<float>(2),
-                             e.input<float>(3), length_, e.output<float>(0));
+    causal_conv_forward_cuda(e.cuda(), on_device(e), e.output<float>(0));
   }
   void backward_cuda(Execution& e) {
-    causal_conv_backward_cuda(e.cuda(),
-                              {.x = e.input<float>(1),
-                               .gate = e.input<float>(0),
-                               .weight = e.input<float>(2),
-                               .bias = e.input<float>(3),
-                               .dy = e.output_gradient<float>(0),
-                               .dx = e.input_gradient<float>(1),
-                               .dgate = e.input_gradient<float>(0),
-                               .dweight = e.input_gradient<float>(2),
-                               .dbias = e.input_gradient<float>(3)},
-                              length_, e.scratch<float>());
+    causal_conv_backward_cuda(e.cuda(), on_device(e), e.output_gradient<float>(0),
+                              {.x = e.input_gradient<float>(1),
+                               .gate = e.input_gradient<float>(0),
+                               .weight = e.input_gradient<float>(2),
+                               .bias = e.input_gradient<float>(3)},
+                              e.scratch<float>());
   }
 
  private:
   template <class T>
   GatedConvViews<T> views(Execution& e) const {
     return {e.input<T>(1), e.input<T>(0), e.input<T>(2), e.input<T>(3), length_};
+  }
+  CausalConvCuda on_device(Execution& e) const {
+    return {e.input<float>(1), e.input<float>(0), e.input<float>(2), e.input<float>(3), length_};
   }
 
   Index length_;

@@ -114,11 +114,10 @@ void gather_rows_backward_cuda(const CudaCall& call, const std::int32_t* positio
                                Index labels, const Batched<float>& dy, const Gradient<float>& dx) {
   if (!dx.wanted) return;
   const bool quads = in_quads(dy) && in_quads(dx.view);
-  const auto write = quads ? scatter<4> : scatter<1>;
-  const auto add = quads ? scatter_add<4> : scatter_add<1>;
   const dim3 blocks = blocks_of(dx.accumulate ? dy : dx.view);
-  (dx.accumulate ? add : write)<<<blocks, dim3(32, kWarps), 0, call.stream>>>(positions, length,
-                                                                              labels, dy, dx.view);
+  const auto kernel =
+      dx.accumulate ? (quads ? scatter_add<4> : scatter_add<1>) : (quads ? scatter<4> : scatter<1>);
+  kernel<<<blocks, dim3(32, kWarps), 0, call.stream>>>(positions, length, labels, dy, dx.view);
   cuda_check_launch("gather_rows_backward");
 }
 

@@ -38,13 +38,8 @@ class BaseConv : public SequenceMixer {
     Graph& g = f.graph();
     if (options_.form == BaseConvForm::short_filter && !options_.use_act)
       return gated_conv(g, u, project(f, u), f.parameter(filter_), f.parameter(filter_bias_));
-    Tensor conv = convolve(f, u);
-    Tensor gate = project(f, u);
-    if (options_.use_act) {
-      conv = activate(g, Activation::silu, conv);
-      gate = activate(g, Activation::silu, gate);
-    }
-    return add(g, multiply(g, conv, gate), u);
+    const Tensor conv = convolve(f, u), z = project(f, u);
+    return add(g, options_.use_act ? gate(g, conv, Activation::silu, z) : multiply(g, conv, z), u);
   }
 
   std::unique_ptr<Decoder> decoder(const HostParameters& parameters, Index length) const override {
@@ -87,11 +82,18 @@ class BaseConv : public SequenceMixer {
     return linear(f.graph(), u, f.parameter(projection_), f.parameter(projection_bias_));
   }
 
+  /// The convolution, and its activation where there is one.
   Tensor convolve(Forward& f, const Tensor& u) const {
+    if (options_.form == BaseConvForm::short_filter)
+      return causal_conv(f.graph(), u, f.parameter(filter_), f.parameter(filter_bias_),
+                         options_.use_act ? ConvActivation::silu : ConvActivation::none);
+    const Tensor y = convolve_long(f, u);
+    return options_.use_act ? activate(f.graph(), Activation::silu, y) : y;
+  }
+
+  Tensor convolve_long(Forward& f, const Tensor& u) const {
     Graph& g = f.graph();
     const Index length = u.shape[2];
-    if (options_.form == BaseConvForm::short_filter)
-      return causal_conv(g, u, f.parameter(filter_), f.parameter(filter_bias_));
     if (options_.form == BaseConvForm::long_explicit) {
       const LongConvWrap wrap = context_.zoology ? LongConvWrap::circular : LongConvWrap::none;
       return add(g, long_conv(g, u, transpose(g, f.parameter(filter_)), wrap), u);

@@ -60,8 +60,9 @@ class DeltaNet : public SequenceMixer {
   Tensor forward(Forward& f, const Tensor& x) const override { return finish(f, recall(f, x), x); }
   /// The recurrence needs all tokens; norm, gate and projection need the labelled ones.
   Tensor forward_rows(Forward& f, const Tensor& x, Index labels) const override {
-    const Tensor recalled = gather_rows(f.graph(), recall(f, x), labels);
-    return finish(f, recalled, c_.gate ? gather_rows(f.graph(), x, labels) : x);
+    // x first: backward then adds few rows.
+    const Tensor rows = c_.gate ? gather_rows(f.graph(), x, labels) : x;
+    return finish(f, gather_rows(f.graph(), recall(f, x), labels), rows);
   }
 
   std::unique_ptr<Decoder> decoder(const HostParameters& parameters, Index) const override {
@@ -79,16 +80,19 @@ class DeltaNet : public SequenceMixer {
   }
 
  private:
-  /// x W, through the convolution: a row of q, k or v before its activation.
-  Tensor project(Forward& f, const Tensor& x, Parameter weight, Parameter conv) const {
-    const Tensor projected = linear(f.graph(), x, f.parameter(weight));
-    return c_.conv == 0 ? projected : causal_conv(f.graph(), projected, f.parameter(conv));
+  /// x W, through the convolution and maybe SiLU: rows of q, k or v.
+  Tensor project(Forward& f, const Tensor& x, Parameter weight, Parameter conv, bool silu) const {
+    Graph& g = f.graph();
+    const Tensor projected = linear(g, x, f.parameter(weight));
+    if (c_.conv > 0)
+      return causal_conv(g, projected, f.parameter(conv), std::nullopt,
+                         silu ? ConvActivation::silu : ConvActivation::none);
+    return silu ? activate(g, Activation::silu, projected) : projected;
   }
 
   Tensor features(Forward& f, const Tensor& x, Parameter weight, Parameter conv) const {
     Graph& g = f.graph();
-    Tensor y = project(f, x, weight, conv);
-    if (c_.activation == QkActivation::silu) y = activate(g, Activation::silu, y);
+    Tensor y = project(f, x, weight, conv, c_.activation == QkActivation::silu);
     if (c_.activation == QkActivation::relu) y = activate(g, Activation::relu, y);
     if (c_.activation == QkActivation::elu) y = elementwise_features(g, y, ElementwiseMap::pos_elu);
     return c_.norm == QkNorm::l2 ? l2_norm(g, y, c_.heads) : sum_norm(g, y, c_.heads);
@@ -98,8 +102,7 @@ class DeltaNet : public SequenceMixer {
   Tensor recall(Forward& f, const Tensor& x) const {
     Graph& g = f.graph();
     DeltaRuleInputs in{features(f, x, q_, q_conv_), features(f, x, k_, k_conv_),
-                       activate(g, Activation::silu, project(f, x, v_, v_conv_)), std::nullopt,
-                       std::nullopt};
+                       project(f, x, v_, v_conv_, true), std::nullopt, std::nullopt};
     if (c_.beta) in.beta = activate(g, Activation::sigmoid, linear(g, x, f.parameter(b_)));
     if (c_.decay) {
       const Tensor dt =

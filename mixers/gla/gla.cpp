@@ -5,6 +5,7 @@
 #include "kernels/causal_conv/causal_conv.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/gated_linear_attention/gated_linear_attention.h"
+#include "kernels/gated_norm/gated_norm.h"
 #include "kernels/gather_rows/gather_rows.h"
 #include "kernels/matmul/matmul.h"
 #include "kernels/norm/norm.h"
@@ -101,7 +102,8 @@ class Gla : public SequenceMixer {
 
   /// The state needs all tokens; norm, gate and output projection need the labelled ones.
   Tensor forward_rows(Forward& f, const Tensor& x, Index labels) const override {
-    return finish(f, gather_rows(f.graph(), mix(f, x), labels), gather_rows(f.graph(), x, labels));
+    const Tensor rows = gather_rows(f.graph(), x, labels);  // first: backward then adds few rows
+    return finish(f, gather_rows(f.graph(), mix(f, x), labels), rows);
   }
 
   std::unique_ptr<Decoder> decoder(const HostParameters& parameters, Index) const override {
@@ -148,7 +150,7 @@ class Gla : public SequenceMixer {
   Tensor project(Forward& f, const Tensor& x, const Path& path) const {
     const Tensor y = linear(f.graph(), x, f.parameter(path.weight));
     if (size_.conv == 0) return y;
-    return activate(f.graph(), Activation::silu, causal_conv(f.graph(), y, f.parameter(path.conv)));
+    return causal_conv(f.graph(), y, f.parameter(path.conv), std::nullopt, ConvActivation::silu);
   }
   /// Queries or keys: feature map and positions.
   Tensor address(Forward& f, const Tensor& x, const Path& path, Index heads) const {
@@ -182,12 +184,18 @@ class Gla : public SequenceMixer {
   /// Norm of each head, gate from the same rows of x, output projection.
   Tensor finish(Forward& f, const Tensor& o, const Tensor& x) const {
     Graph& graph = f.graph();
+    const Tensor weight = f.parameter(norm_);
+    if (size_.gate == "swish" || size_.gate == "sigmoid") {
+      const GateActivation function =
+          size_.gate == "swish" ? GateActivation::silu : GateActivation::sigmoid;
+      const Tensor y = gated_norm(graph, o, linear(graph, x, f.parameter(g_)), weight,
+                                  {.activation = function, .eps = size_.norm_eps});
+      return linear(graph, y, f.parameter(o_));
+    }
     const Shape heads{o.shape[0], o.shape[1], o.shape[2] * size_.heads, size_.values};
-    Tensor y =
-        rms_norm(graph, o.reshaped(heads), f.parameter(norm_), size_.norm_eps).reshaped(o.shape);
-    if (size_.gate != "none")
-      y = multiply(graph, y,
-                   activate(graph, activation(size_.gate), linear(graph, x, f.parameter(g_))));
+    Tensor y = rms_norm(graph, o.reshaped(heads), weight, size_.norm_eps).reshaped(o.shape);
+    if (size_.gate == "relu")
+      y = gate(graph, y, Activation::relu, linear(graph, x, f.parameter(g_)));
     return linear(graph, y, f.parameter(o_));
   }
 

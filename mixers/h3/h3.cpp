@@ -82,8 +82,9 @@ class H3 : public SequenceMixer {
 
   /// The products are remembered of all tokens; only the labelled ones read them.
   Tensor forward_rows(Forward& f, const Tensor& u, Index labels) const override {
-    return read_and_project(f, project(f, gather_rows(f.graph(), u, labels), q_),
-                            gather_rows(f.graph(), products(f, u), labels));
+    const Tensor rows = gather_rows(f.graph(), u, labels);  // first: backward then adds few rows
+    const Tensor remembered = gather_rows(f.graph(), products(f, u), labels);
+    return read_and_project(f, project(f, rows, q_), remembered);
   }
 
   std::unique_ptr<Decoder> decoder(const HostParameters& parameters, Index length) const override {

@@ -63,8 +63,9 @@ class Mamba : public SequenceMixer {
       if (offset) offset = offset->columns(first, inner);
       return linear(f.graph(), rows, f.parameter(in_).row_range(first, inner), offset);
     };
+    const Tensor rows = gather_rows(f.graph(), x, labels);  // first: backward then adds few rows
     const Tensor y = gather_rows(f.graph(), scan(f, half(x, 0)), labels);
-    return gate_and_project(f, y, half(gather_rows(f.graph(), x, labels), inner));
+    return gate_and_project(f, y, half(rows, inner));
   }
 
   std::unique_ptr<Decoder> decoder(const HostParameters& parameters, Index) const override {
@@ -112,8 +113,8 @@ class Mamba : public SequenceMixer {
   /// in_proj's first half [R, B, L, d_inner] → y before the gate.
   Tensor scan(Forward& f, const Tensor& projected) const {
     Graph& g = f.graph();
-    const Tensor x = activate(g, Activation::silu,
-                              causal_conv(g, projected, f.parameter(conv_), bias(f, conv_bias_)));
+    const Tensor x =
+        causal_conv(g, projected, f.parameter(conv_), bias(f, conv_bias_), ConvActivation::silu);
     const Tensor token = linear(g, x, f.parameter(token_));
     const Tensor dt =
         linear(g, token.columns(0, size_.rank), f.parameter(dt_), f.parameter(dt_bias_));
@@ -123,8 +124,8 @@ class Mamba : public SequenceMixer {
   }
 
   Tensor gate_and_project(Forward& f, const Tensor& y, const Tensor& z) const {
-    const Tensor gated = multiply(f.graph(), y, activate(f.graph(), Activation::silu, z));
-    return linear(f.graph(), gated, f.parameter(out_), bias(f, out_bias_));
+    return linear(f.graph(), gate(f.graph(), y, Activation::silu, z), f.parameter(out_),
+                  bias(f, out_bias_));
   }
 
   MambaSizes size_;

@@ -3,9 +3,9 @@
 
 #include "kernels/causal_conv/causal_conv.h"
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/gated_norm/gated_norm.h"
 #include "kernels/gather_rows/gather_rows.h"
 #include "kernels/matmul/matmul.h"
-#include "kernels/norm/norm.h"
 #include "kernels/ssd/ssd.h"
 #include "mixers/initialise.h"
 #include "mixers/mamba2/mamba2_decoder.h"
@@ -78,9 +78,10 @@ class Mamba2 : public SequenceMixer {
       if (offset) offset = offset->columns(first, count);
       return linear(f.graph(), rows, f.parameter(in_).row_range(first, count), offset);
     };
+    const Tensor rows = gather_rows(f.graph(), u, labels);  // first: backward then adds few rows
     const Tensor y = gather_rows(
         f.graph(), recur(f, part(u, size_.inner, size_.convolved() + size_.heads())), labels);
-    return gate_and_project(f, y, part(gather_rows(f.graph(), u, labels), 0, size_.inner));
+    return gate_and_project(f, y, part(rows, 0, size_.inner));
   }
 
   std::unique_ptr<Decoder> decoder(const HostParameters& parameters, Index) const override {
@@ -126,9 +127,8 @@ class Mamba2 : public SequenceMixer {
   Tensor recur(Forward& f, const Tensor& projected) const {
     Graph& g = f.graph();
     const Index inner = size_.inner, tokens = size_.tokens();
-    const Tensor xbc = activate(g, Activation::silu,
-                                causal_conv(g, projected.columns(0, size_.convolved()),
-                                            f.parameter(conv_), bias(f, conv_bias_)));
+    const Tensor xbc = causal_conv(g, projected.columns(0, size_.convolved()), f.parameter(conv_),
+                                   bias(f, conv_bias_), ConvActivation::silu);
     return ssd(g,
                {xbc.columns(0, inner), projected.columns(size_.convolved(), size_.heads()),
                 f.parameter(dt_bias_), f.parameter(a_log_), xbc.columns(inner, tokens),
@@ -139,14 +139,15 @@ class Mamba2 : public SequenceMixer {
   /// Each group is normed by itself, and goes through its own columns of out_proj.
   Tensor gate_and_project(Forward& f, const Tensor& y, const Tensor& z) const {
     Graph& g = f.graph();
-    const Tensor gate = activate(g, Activation::silu, z), weight = f.parameter(out_);
-    if (!size_.rms_norm) return linear(g, multiply(g, y, gate), weight, bias(f, out_bias_));
+    const Tensor weight = f.parameter(out_);
+    if (!size_.rms_norm)
+      return linear(g, gate(g, y, Activation::silu, z), weight, bias(f, out_bias_));
     const Index width = size_.inner / size_.groups;
-    const Tensor gated = size_.norm_before_gate ? y : multiply(g, y, gate);
+    const GateOrder order = size_.norm_before_gate ? GateOrder::after_norm : GateOrder::before_norm;
     std::optional<Tensor> sum;
     for (Index first = 0; first < size_.inner; first += width) {
-      Tensor h = rms_norm(g, gated.columns(first, width), f.parameter(norm_).columns(first, width));
-      if (size_.norm_before_gate) h = multiply(g, h, gate.columns(first, width));
+      const Tensor h = gated_norm(g, y.columns(first, width), z.columns(first, width),
+                                  f.parameter(norm_).columns(first, width), {.order = order});
       const Tensor part =
           linear(g, h, weight.columns(first, width), sum ? std::nullopt : bias(f, out_bias_));
       sum = sum ? add(g, *sum, part) : part;

@@ -79,7 +79,8 @@ class TttMixer : public SequenceMixer {
   /// Every token trains the inner model; only the labelled ones are projected.
   Tensor forward_rows(Forward& f, const Tensor& x, Index labels) const override {
     Graph& g = f.graph();
-    return project(f, gather_rows(g, learn(f, x), labels), c_.gate ? gather_rows(g, x, labels) : x);
+    const Tensor rows = c_.gate ? gather_rows(g, x, labels) : x;  // first: backward adds few rows
+    return project(f, gather_rows(g, learn(f, x), labels), rows);
   }
   std::unique_ptr<Decoder> decoder(const HostParameters& parameters, Index) const override {
     return make_ttt_decoder(c_, parameters);
@@ -129,8 +130,7 @@ class TttMixer : public SequenceMixer {
     Graph& g = f.graph();
     Tensor y =
         layer_norm(g, o, f.parameter(post_norm_), f.parameter(post_norm_bias_), kPostNormEps);
-    if (c_.gate)
-      y = multiply(g, y, activate(g, Activation::gelu_tanh, linear(g, x, f.parameter(gate_))));
+    if (c_.gate) y = gate(g, y, Activation::gelu_tanh, linear(g, x, f.parameter(gate_)));
     return linear(g, y, f.parameter(o_));
   }
 
