@@ -28,7 +28,7 @@ void append_selective_scan_cases(std::vector<OpCase>& cases) {
   for (const Size& s :
        {Size{2, 7, 5, 3, 2, 1, false, false}, Size{1, 1, 1, 1, 0, 1, false, false},
         Size{3, 33, 32, 4, 1, 1, true, false},     // one token beyond a chunk
-        Size{2, 70, 37, 9, 0, 1, false, false},    // channels of several lengths of vectors
+        Size{2, 70, 37, 9, 0, 1, false, false},    // states that fill no lane evenly
         Size{1, 37, 70, 8, 3, 1, false, false},    // two blocks of channels on a GPU
         Size{2, 33, 130, 16, 0, 1, false, false},  // three
         Size{1, 64, 3, 16, 3, 4, true, false},     // decays to 0, softplus above 20

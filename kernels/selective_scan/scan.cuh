@@ -2,6 +2,7 @@
 
 #include <type_traits>
 
+#include "kernels/cuda/runtime.h"
 #include "kernels/selective_scan/selective_scan_cpu.h"
 
 // What both directions of selective_scan share on a GPU. A block is one example and 64 channels,
@@ -44,6 +45,14 @@ inline ScanStates scan_states(const ScanSize& s, Index first) {
 
 __host__ __device__ inline Index scan_blocks(const ScanSize& s) {
   return (s.channels + kScanChannels - 1) / kScanChannels;
+}
+
+/// Leaves a multiprocessor's memory to as many blocks as it can hold.
+template <class Kernel>
+void scan_prefer_shared(Kernel kernel) {
+  cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                                  cudaSharedmemCarveoutMaxShared),
+             "cudaFuncSetAttribute");
 }
 
 /// launch(P) with P, a constant, the states of a lane.

@@ -39,7 +39,7 @@ struct alignas(16) ScanBackChunk {
   };
 
   float2 delta_u[kScanChunk][kScanChannels];  // Δ and Δ x
-  // b and c: where N is even, the second as ScanPlace::swapped has it
+  // b and c; where P is even a second copy, as ScanPlace::swapped has it
   static constexpr int kCopies = P % 2 == 0 ? 2 : 1;
   alignas(16) float b[kScanChunk][kCopies][kWidth];
   alignas(16) float c[kScanChunk][kCopies][kWidth];

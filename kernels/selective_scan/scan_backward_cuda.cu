@@ -1,10 +1,11 @@
 // Floor: reads x, dt and dy, writes dx and ddt: 40 us at B = 256, L = 256, C = 128 and 4.2 TB/s;
-// for each token, channel and state twelve multiplications and additions, 50 us at N = 16. The
-// states are computed twice: chunk by chunk backward, from the kept state before the chunk to those
-// before each piece of a few tokens, then from piece to piece, whose states and decays stay in
-// registers. A thread sums its channels' parts of db and dc and its states' parts of dx and ddt in
-// registers; shuffles then share what is left between tokens and states. The lanes that end with a
-// channel's sums write its dx and ddt.
+// for each token, channel and state at least twelve multiplications and additions, 55 us at N = 16.
+// The states are computed twice: chunk by chunk backward, from the kept state before the chunk to
+// those before each piece of four tokens, then from piece to piece, whose states and decays stay in
+// registers; with loads, sums across lanes and what a token's channel costs that makes some 29
+// instructions, 130 us. A thread adds its channels' parts of db and dc and its states' parts of dx
+// and ddt in registers; shuffles share what is left between tokens and states. The lanes that end
+// with a channel's sums write its dx and ddt; blocks of 64 channels leave shares of db and dc.
 #include <algorithm>
 
 #include "kernels/cuda/partial_sums.h"
@@ -183,6 +184,7 @@ void launch(const CudaCall& call, const ScanSize& s, const ScanStates& states,
             const ScanViews<float>& in, const Batched<float>& checkpoints, const Batched<float>& dy,
             const ScanGradients<float>& out, const Shares& shares) {
   constexpr int kBytes = sizeof(ScanBackChunk<P>);
+  scan_prefer_shared(scan_backward<P>);
   cuda_check(
       cudaFuncSetAttribute(scan_backward<P>, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes),
       "cudaFuncSetAttribute");

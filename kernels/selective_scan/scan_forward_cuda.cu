@@ -103,6 +103,7 @@ template <int P>
 void launch(const CudaCall& call, const ScanSize& s, const ScanStates& states,
             const ScanViews<float>& in, const Batched<float>& y,
             const Batched<float>& checkpoints) {
+  scan_prefer_shared(scan_forward<P>);
   const Index blocks = y.replicas * s.examples * scan_blocks(s);
   scan_forward<P><<<static_cast<unsigned>(blocks), ScanTile<P>::kThreads, 0, call.stream>>>(
       s, states, in, y, checkpoints);
