@@ -10,7 +10,7 @@
 
 // What both directions of ssd share on a GPU. A block is one example, one head and up to 64 of its
 // channels; it walks the sequence in chunks of 64 tokens that lie in shared memory, with the state
-// of up to 64 of the N numbers. All is linear in what a state's rows contribute, so more of them
+// of up to 32 of the N numbers. All is linear in what a state's rows contribute, so more of them
 // are further launches that add. Products are those of products.cuh: a warp has 16 tokens, or all
 // rows of the state and 16 channels. Which tokens changes from chunk to chunk and from block to
 // block, since pairs of tokens make some of them more work than others.
@@ -21,7 +21,7 @@ inline constexpr int kSsdChunk = 64;
 inline constexpr int kSsdChannels = 64;
 inline constexpr int kSsdThreads = 128;
 inline constexpr int kSsdWarps = kSsdThreads / 32;
-inline constexpr int kSsdMostStates = 64;
+inline constexpr int kSsdMostStates = 32;
 inline constexpr int kSsdPad = 4;  // numbers between rows in shared memory
 inline constexpr int kSsdStride = kSsdChannels + kSsdPad;
 static_assert(16 * kSsdWarps == kSsdChunk && 16 * kSsdWarps == kSsdChannels);
@@ -46,10 +46,8 @@ void ssd_dispatch(Precision precision, int width, const Launch& launch) {
   const auto with_states = [&](auto p) {
     if (width <= 16)
       launch(p, std::integral_constant<int, 16>{});
-    else if (width <= 32)
-      launch(p, std::integral_constant<int, 32>{});
     else
-      launch(p, std::integral_constant<int, 64>{});
+      launch(p, std::integral_constant<int, kSsdMostStates>{});
   };
   switch (precision) {
     case Precision::fp32:

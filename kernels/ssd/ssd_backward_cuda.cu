@@ -57,9 +57,7 @@ __device__ void begin_chunk(const SsdBackward& f, const SsdPlace& at, Index k,
 }
 
 template <Precision P, int N>
-__global__ void __launch_bounds__(kSsdThreads, N <= 16   ? 3
-                                               : N <= 32 ? 2
-                                                         : 1) ssd_backward(SsdBackward f) {
+__global__ void __launch_bounds__(kSsdThreads, N <= 16 ? 3 : 2) ssd_backward(SsdBackward f) {
   extern __shared__ __align__(16) float memory[];
   SsdBackwardChunk<N>& chunk = *reinterpret_cast<SsdBackwardChunk<N>*>(memory);
   constexpr Product kProduct = product_of(P);

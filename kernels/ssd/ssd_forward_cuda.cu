@@ -67,9 +67,7 @@ __device__ void write_outputs(const Forward& f, const SsdPlace& at, const Chunk<
 }
 
 template <Precision P, int N>
-__global__ void __launch_bounds__(kSsdThreads, N <= 16   ? 4
-                                               : N <= 32 ? 3
-                                                         : 2) ssd_forward(Forward f) {
+__global__ void __launch_bounds__(kSsdThreads, N <= 16 ? 4 : 3) ssd_forward(Forward f) {
   extern __shared__ __align__(16) float memory[];
   Chunk<N>& chunk = *reinterpret_cast<Chunk<N>*>(memory);
   const SsdPlace at(f.s, f.parts);
