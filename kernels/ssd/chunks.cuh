@@ -10,10 +10,10 @@
 
 // What both directions of ssd share on a GPU. A block is one example, one head and up to 64 of its
 // channels; it walks the sequence in chunks of 64 tokens that lie in shared memory, with the state
-// of up to 64 of the N numbers. All is linear in what a state's rows contribute, so more of them
+// of up to 32 of the N numbers. All is linear in what a state's rows contribute, so more of them
 // are further launches that add. Products are those of products.cuh: a warp has 16 tokens, or all
-// rows of the state and 16 channels. Which tokens changes from chunk to chunk, since pairs of
-// tokens make some of them more work than others.
+// rows of the state and 16 channels. Which tokens changes from chunk to chunk and from block to
+// block, since pairs of tokens make some of them more work than others.
 
 namespace recallbench {
 
@@ -21,7 +21,7 @@ inline constexpr int kSsdChunk = 64;
 inline constexpr int kSsdChannels = 64;
 inline constexpr int kSsdThreads = 128;
 inline constexpr int kSsdWarps = kSsdThreads / 32;
-inline constexpr int kSsdMostStates = 64;
+inline constexpr int kSsdMostStates = 32;
 inline constexpr int kSsdPad = 4;  // numbers between rows in shared memory
 inline constexpr int kSsdStride = kSsdChannels + kSsdPad;
 static_assert(16 * kSsdWarps == kSsdChunk && 16 * kSsdWarps == kSsdChannels);
@@ -46,10 +46,8 @@ void ssd_dispatch(Precision precision, int width, const Launch& launch) {
   const auto with_states = [&](auto p) {
     if (width <= 16)
       launch(p, std::integral_constant<int, 16>{});
-    else if (width <= 32)
-      launch(p, std::integral_constant<int, 32>{});
     else
-      launch(p, std::integral_constant<int, 64>{});
+      launch(p, std::integral_constant<int, kSsdMostStates>{});
   };
   switch (precision) {
     case Precision::fp32:
@@ -59,6 +57,16 @@ void ssd_dispatch(Precision precision, int width, const Launch& launch) {
     case Precision::bf16:
       return with_states(std::integral_constant<Precision, Precision::bf16>{});
   }
+}
+
+/// Lets a kernel's blocks have that much shared memory, and as many of them be resident as fit.
+template <class Kernel>
+void ssd_allow_shared_memory(Kernel* kernel, int bytes) {
+  cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
+             "shared memory of a kernel");
+  cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                                  cudaSharedmemCarveoutMaxShared),
+             "share of shared memory");
 }
 
 inline Index ssd_parts(const SsdSize& s) {  // of a head's channels
@@ -94,6 +102,7 @@ struct SsdPlace {
   Index replica, example, head, part, parts, group, row;  // row: the example's first
   Index channel;                                          // the first, of all heads
   int channels;                                           // of this part
+  int turn;  // of warps: blocks beside each other begin with others
 
   __device__ SsdPlace(const SsdSize& s, Index parts) : parts(parts) {
     part = blockIdx.x % parts;
@@ -105,6 +114,12 @@ struct SsdPlace {
     channel = head * s.head_dim + part * kSsdChannels;
     const Index left = s.head_dim - part * kSsdChannels;
     channels = static_cast<int>(left < kSsdChannels ? left : Index{kSsdChannels});
+    const Index of_replica = (example * s.heads + head) * parts + part;
+    turn = static_cast<int>((of_replica + of_replica / 128) % kSsdWarps);
+  }
+  /// Which 16 tokens of chunk k a warp has: the same in every replica, since they order sums.
+  __device__ int tokens_of(int warp, Index k) const {
+    return (warp + turn + static_cast<int>(k % kSsdWarps)) % kSsdWarps;
   }
   __device__ Index head_part() const { return head * parts + part; }
 };

@@ -20,7 +20,7 @@ struct SsdShareSizes {
 
   SsdShareSizes(Index replicas, const SsdSize& s) {
     const Index parts = ssd_parts(s), rows = replicas * s.examples * s.length;
-    const Index most = s.states <= 16 ? 16 : s.states <= 32 ? 32 : kSsdMostStates;
+    const Index most = s.states <= 16 ? 16 : kSsdMostStates;
     states = replicas * s.examples * s.heads * parts * ssd_chunks(s) * most * kSsdChannels;
     tokens = rows * s.heads * parts * 2 * ssd_states(s, 0).share();
     steps = parts == 1 ? 0 : rows * s.heads * parts;

@@ -1,9 +1,10 @@
-// Floor: reads x twice (once more from L2), dy once and writes dx, 0.2 GB, 48 us at B = 256, L =
-// 256, H P = 256 (d_model 128) and 4.2 TB/s, and as much as a third of that again for the shares of
-// b and c that each head leaves for another kernel; products: 2.3 times those of forward (see
-// there), some 900 KB of shared memory a chunk and head, 60 us. First the states before all chunks
-// go to scratch, then the chunks backward: the first pass has two sets of buffers; in the second
-// the loads for the next chunk run beside what is left when all have used this one's.
+// Floor: reads x twice (the second time from L2), dy once and writes dx, 0.2 GB, 48 us at B = 256,
+// L = 256, H P = 256 (d_model 128), N = 16 and 4.2 TB/s, and 34 MB of shares of the gradients of b
+// and c, one a head, that another kernel adds, 8 us. Products: 2.3 times those of forward (see
+// there); their factors are some 370 KB of shared memory a chunk and head, 51 us of all
+// multiprocessors. First the states before all chunks go to scratch, then the chunks backward: the
+// first pass has two sets of buffers; in the second the loads for the next chunk run beside what is
+// left when all warps have used this one's, and three blocks share a multiprocessor.
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/ssd/backward_chunk.cuh"
 #include "kernels/ssd/ssd_cuda.h"
@@ -56,9 +57,7 @@ __device__ void begin_chunk(const SsdBackward& f, const SsdPlace& at, Index k,
 }
 
 template <Precision P, int N>
-__global__ void __launch_bounds__(kSsdThreads, N <= 16   ? 3
-                                               : N <= 32 ? 2
-                                                         : 1) ssd_backward(SsdBackward f) {
+__global__ void __launch_bounds__(kSsdThreads, N <= 16 ? 3 : 2) ssd_backward(SsdBackward f) {
   extern __shared__ __align__(16) float memory[];
   SsdBackwardChunk<N>& chunk = *reinterpret_cast<SsdBackwardChunk<N>*>(memory);
   constexpr Product kProduct = product_of(P);
@@ -70,7 +69,7 @@ __global__ void __launch_bounds__(kSsdThreads, N <= 16   ? 3
   SsdStateFragments<N> dstate = {};
   float dd[kSsdChannels / 8][2] = {}, da_log = 0, dbias = 0;
   for (Index k = last + 1; k >= 0; --k) {  // chunk k, and the loads of the one before
-    const SsdWarpTokens<P, N> own{f, at, chunk, k, (warp + static_cast<int>(k)) % kSsdWarps};
+    const SsdWarpTokens<P, N> own{f, at, chunk, k, at.tokens_of(warp, k)};
     float dc[N / 8][4];
     clear(dc);
     if (k <= last) {
@@ -124,8 +123,7 @@ void ssd_backward_cuda(const CudaCall& call, const SsdSize& s, const SsdViews<fl
       constexpr int kStates = n();
       constexpr int kBytes = sizeof(SsdBackwardChunk<kStates>);
       const auto kernel = ssd_backward<kPrecision, kStates>;
-      cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes),
-                 "cudaFuncSetAttribute");
+      ssd_allow_shared_memory(kernel, kBytes);
       kernel<<<static_cast<unsigned>(blocks), kSsdThreads, kBytes, call.stream>>>(f);
       cuda_check_launch("ssd_backward");
     });

@@ -1,9 +1,9 @@
-// Floor: reads x and writes y, b and c once a head, these mostly from L2: 0.14 GB, 33 us at B =
-// 256, L = 256, H P = 256 (d_model 128) and 4.2 TB/s. Products: per token and head 2 (64 (N + P)
-// 5/8 + 2 N P) FLOPs (the pairs that see each other, in squares of 16), 2.8 GFLOP at N = 16, P =
-// 64, H = 4: 10 us of tensor cores, whose factors are some 400 KB of shared memory a chunk and
-// head, 15 us. The next chunk's x is on its way while this one is used, and four blocks share a
-// multiprocessor.
+// Floor: reads x and writes y, b and c once a head, these mostly from L2: 0.15 GB, 36 us at B =
+// 256, L = 256, H P = 256 (d_model 128), N = 16 and 4.2 TB/s. Products: per token and head
+// 2 (40 (N + P) + 2 N P) FLOPs, since pairs that see each other are taken in squares of 16: 2.8
+// GFLOP, 10 us of tensor cores; their factors are some 170 KB of shared memory a chunk and head, 23
+// us of all multiprocessors. The next chunk's x is on its way while this one is used, and four
+// blocks share a multiprocessor.
 #include "kernels/ssd/products.cuh"
 #include "kernels/ssd/ssd_cuda.h"
 
@@ -67,9 +67,7 @@ __device__ void write_outputs(const Forward& f, const SsdPlace& at, const Chunk<
 }
 
 template <Precision P, int N>
-__global__ void __launch_bounds__(kSsdThreads, N <= 16   ? 4
-                                               : N <= 32 ? 3
-                                                         : 2) ssd_forward(Forward f) {
+__global__ void __launch_bounds__(kSsdThreads, N <= 16 ? 4 : 3) ssd_forward(Forward f) {
   extern __shared__ __align__(16) float memory[];
   Chunk<N>& chunk = *reinterpret_cast<Chunk<N>*>(memory);
   const SsdPlace at(f.s, f.parts);
@@ -93,7 +91,7 @@ __global__ void __launch_bounds__(kSsdThreads, N <= 16   ? 4
     copies_wait<0>();
     __syncthreads();
     if (more) begin_tokens(k + 1);
-    const int own = (warp + static_cast<int>(k)) % kSsdWarps * 16;
+    const int own = 16 * at.tokens_of(warp, k);
     write_outputs<P>(f, at, chunk, k, own);
     if (!more) break;
     if (own == 0) chunk.steps[(k + 1) % 2].load(f.s, f.in, at, (k + 1) * kSsdChunk, rate);
@@ -118,8 +116,7 @@ void ssd_forward_cuda(const CudaCall& call, const SsdSize& s, const SsdViews<flo
       constexpr int kStates = n();
       constexpr int kBytes = sizeof(Chunk<kStates>);
       const auto kernel = ssd_forward<kPrecision, kStates>;
-      cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes),
-                 "cudaFuncSetAttribute");
+      ssd_allow_shared_memory(kernel, kBytes);
       kernel<<<static_cast<unsigned>(blocks), kSsdThreads, kBytes, call.stream>>>(f);
       cuda_check_launch("ssd_forward");
     });
