@@ -10,6 +10,8 @@
 namespace recallbench {
 namespace {
 
+using namespace long_conv_tiles;
+
 constexpr int kExamples = 4;  // of a step
 constexpr int kChannels = 8;  // a warp each
 

@@ -12,6 +12,8 @@
 namespace recallbench {
 namespace {
 
+using namespace long_conv_tiles;
+
 // Zeros before a filter's first tap: what tiles on the diagonal read ahead of it.
 constexpr int kAhead = 16;
 constexpr int kExamples = 8;  // of a block: the columns of a product

@@ -9,7 +9,7 @@
 // Sequences in shared memory, transposed: how the long convolutions on tensor cores read and write
 // [example, time, channel] in whole sectors and find a channel's numbers by time.
 
-namespace recallbench {
+namespace recallbench::long_conv_tiles {
 
 inline constexpr int kChunk = 64;  // times that a warp takes from registers at once
 
@@ -134,4 +134,4 @@ inline dim3 grid_of(const LongConvSize& s, int channels, Index items) {
               static_cast<unsigned>(s.replicas));
 }
 
-}  // namespace recallbench
+}  // namespace recallbench::long_conv_tiles
