@@ -128,9 +128,9 @@ __global__ void __launch_bounds__(32 * kChannels, 24 / kChannels)
   __syncthreads();
 
   for (int e = warp; e < kExamples; e += kChannels)
-    take<kChannels>(tile.data + e * tile.example, tile.channel,
-                    Quad<kReversed>(out.view, s, example + e, channel + quad, quads),
-                    out.accumulate);
+    take<kChannels, 8>(tile.data + e * tile.example, tile.channel,
+                       Quad<kReversed>(out.view, s, example + e, channel + quad, quads),
+                       out.accumulate);
 }
 
 template <bool kReversed, int kChannels>

@@ -99,26 +99,38 @@ __device__ void bring(const Quad<kReversed>& from, int length, float* to, int ch
   }
 }
 
-/// A warp writes one example.
-template <int kChannels, bool kReversed>
+/// A warp writes one example, or adds it to what is there: of that, kLoads loads of a lane are
+/// under way at a time where quads can be read.
+template <int kChannels, int kLoads, bool kReversed>
 __device__ void take(const float* from, int channel_stride, const Quad<kReversed>& to,
                      bool accumulate) {
   constexpr int kRows = Pass<kChannels>::kRows;
   const Pass<kChannels> pass;
   from += 4 * pass.quad * channel_stride;
-#pragma unroll 4
-  for (int t = pass.first; t < to.length; t += kRows) {
-    float numbers[4];
+  if (!to.whole) {
+    for (int t = pass.first; t < to.length; t += kRows)
 #pragma unroll
-    for (int k = 0; k < 4; ++k)
-      numbers[k] = from[k * channel_stride + t];
-    float* row = to.row(t);
-    if (to.whole) {
-      write_numbers(numbers, accumulate, row);
-    } else {
+      for (int k = 0; k < 4; ++k) {
+        if (k >= to.count) continue;
+        float* place = to.row(t) + k;
+        *place = from[k * channel_stride + t] + (accumulate ? *place : 0.0f);
+      }
+    return;
+  }
+  for (int t0 = pass.first; t0 < to.length; t0 += kLoads * kRows) {
+    float numbers[kLoads][4] = {};
+    if (accumulate)
+#pragma unroll
+      for (int i = 0; i < kLoads; ++i)
+        if (t0 + i * kRows < to.length) load_numbers(to.row(t0 + i * kRows), numbers[i]);
+#pragma unroll
+    for (int i = 0; i < kLoads; ++i) {
+      const int t = t0 + i * kRows;
+      if (t >= to.length) continue;
 #pragma unroll
       for (int k = 0; k < 4; ++k)
-        if (k < to.count) row[k] = accumulate ? row[k] + numbers[k] : numbers[k];
+        numbers[i][k] += from[k * channel_stride + t];
+      store_numbers(numbers[i], to.row(t));
     }
   }
 }
