@@ -24,6 +24,26 @@ std::vector<HostTensor> long_conv_reference(const HostTensor& u, const HostTenso
   return {y};
 }
 
+/// Columns at an odd address, read twice: their gradient and the filter's are added up.
+void append_sliced_case(std::vector<OpCase>& cases) {
+  constexpr Index kExamples = 9, kLength = 70, kChannels = 8;
+  OpCase c;
+  c.name = "long_conv/sliced,twice";
+  c.inputs = {{kExamples, kLength, kChannels + 1}, {kLength, kChannels}};
+  c.build = [](Graph& g, const std::vector<Tensor>& t) {
+    const Tensor u = t[0].columns(1, kChannels);
+    return std::vector<Tensor>{long_conv(g, u, t[1]), long_conv(g, u, t[1])};
+  };
+  c.reference = [](const std::vector<HostTensor>& t, const HostBatch&) {
+    HostTensor u{{kExamples, kLength, kChannels}, {}};
+    for (std::size_t i = 0; i < t[0].data.size(); ++i)
+      if (i % (kChannels + 1) != 0) u.data.push_back(t[0].data[i]);
+    const HostTensor y = long_conv_reference(u, t[1], LongConvWrap::none)[0];
+    return std::vector<HostTensor>{y, y};
+  };
+  cases.push_back(c);
+}
+
 }  // namespace
 
 void append_long_conv_cases(std::vector<OpCase>& cases) {
@@ -65,6 +85,7 @@ void append_long_conv_cases(std::vector<OpCase>& cases) {
     c.flops = s.timed ? static_cast<double>(s.examples * s.length * s.length * s.channels) : 0;
     cases.push_back(c);
   }
+  append_sliced_case(cases);
 }
 
 }  // namespace recallbench
