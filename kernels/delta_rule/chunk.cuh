@@ -47,6 +47,8 @@ struct DeltaPlace {
     row = example * rule.length;
   }
 
+  /// Whether work is split finer, so that every warp has some.
+  __device__ bool few_keys() const { return padded <= 32; }
   __device__ int count(int first) const { return min(kDeltaRows, length - first); }
   __device__ float* at(const Batched<float>& m, int token, Index column) const {
     return m.data + replica * m.replica_stride + (row + token) * m.stride + column;

@@ -24,7 +24,7 @@ struct Memory : DeltaMemory<Cols> {
   float* changes;         // X, then P = dA ⊙ A + dN ⊙ N [32, 32]
   float *dy, *dvalues;    // [32, Cols]; the latter begins as dU
   float* dstate;          // G [dk, Cols]
-  float *early, *late;    // [dk / 16, 32]: <q, dq> + <k, dk> through S, <k, dk> through G
+  float *early, *late;    // [dk / 8, 32]: <q, dq> + <k, dk> through S, <k, dk> through G
   float* strengths;       // [kSystems, 32]: shares of <E, W>
   float *states, *tiles;  // [warps]: shares of e^(Γ_C) <S, G>; [32]: dg of the tiles
 
@@ -33,8 +33,8 @@ struct Memory : DeltaMemory<Cols> {
     dy = this->take(kDeltaRows * this->kStride);
     dvalues = this->take(kDeltaRows * this->kStride);
     dstate = this->take(at.padded * this->kStride);
-    early = this->take(at.padded / 16 * kDeltaRows);
-    late = this->take(at.padded / 16 * kDeltaRows);
+    early = this->take(at.padded / 8 * kDeltaRows);
+    late = this->take(at.padded / 8 * kDeltaRows);
     strengths = this->take(kSystems * kDeltaRows);
     states = this->take(kDeltaWarps);
     tiles = this->take(kDeltaRows);
@@ -42,7 +42,7 @@ struct Memory : DeltaMemory<Cols> {
   static int numbers(Index keys) {
     const int stride = DeltaMemory<Cols>::kStride, padded = static_cast<int>(keys + 15) / 16 * 16;
     return DeltaMemory<Cols>::numbers(keys) +
-           kDeltaRows * (kDeltaTileStride + 2 * stride + padded / 8 + kSystems + 1) +
+           kDeltaRows * (kDeltaTileStride + 2 * stride + padded / 4 + kSystems + 1) +
            padded * stride + kDeltaWarps;
   }
 };
@@ -193,18 +193,18 @@ __device__ void scale_and_dot(float (&c)[N][4], int row, int column, float scale
   });
 }
 
-/// dq and dk of the chunk, and what their parts through S and G add to dg: 16 keys of 16 tokens at
-/// a time.
-template <Product P, int Cols>
+/// dq and dk of the chunk, and what their parts through S and G add to dg: 8 N keys of 16 tokens
+/// at a time.
+template <Product P, int N, int Cols>
 __device__ void row_gradients(const DeltaRuleCuda& rule, const DeltaPlace& at,
                               const Memory<Cols>& m, int first, const Shares& out) {
   constexpr int kTile = kDeltaTileStride;
   const int stride = at.key_stride;
-  for (int job = delta_warp(); job < at.padded / 8; job += kDeltaWarps) {
-    const int row = job % 2 * 16, column = job / 2 * 16, rows = row * m.kStride;
+  for (int job = delta_warp(); job < at.padded / (4 * N); job += kDeltaWarps) {
+    const int row = job % 2 * 16, column = job / 2 * 8 * N, rows = row * m.kStride;
     const float *state = m.state + column * m.kStride, *dstate = m.dstate + column * m.kStride;
     const float *q = m.q + column, *k = m.k + column;
-    float c[2][4], d[2][4], f[2][4], early[2] = {}, late[2] = {};
+    float c[N][4], d[N][4], f[N][4], early[2] = {}, late[2] = {};
     clear(c);
     clear(d);
     clear(f);
@@ -213,12 +213,12 @@ __device__ void row_gradients(const DeltaRuleCuda& rule, const DeltaPlace& at,
     scale_and_dot(d, row, column, -1, m.since, m.k, stride, early);
     rows_product<P>(f, m.updates + rows, m.kStride, dstate, m.kStride, Cols);
     scale_and_dot(f, row, column, 1, m.until, m.k, stride, late);
-    delta_fragments<2>(0, 0, [&](int n, int e, int, int) { d[n][e] += f[n][e]; });
+    delta_fragments<N>(0, 0, [&](int n, int e, int, int) { d[n][e] += f[n][e]; });
     delta_twin_left<P>(c, m.scores + row * kTile, d, m.overlaps + row * kTile, kTile, k, stride,
                        kDeltaRows);
     columns_product<P>(d, m.scores + row * (kTile + 1), kTile, q + row * stride, stride,
                        kDeltaRows - row);
-    const auto write = [&](const ColumnShare& to, const float(&x)[2][4]) {
+    const auto write = [&](const ColumnShare& to, const float(&x)[N][4]) {
       if (to.to.wanted)
         delta_write(x,
                     at.at(to.to.view, first, Index{at.head} * at.keys) + at.tile * to.tile_stride,
@@ -243,7 +243,7 @@ __device__ void write_decays(const DeltaPlace& at, const Memory<Cols>& m, int fi
                              const ColumnShare& to) {
   const int t = static_cast<int>(threadIdx.x);
   float early = 0, late = 0, states = 0;
-  for (int group = 0; group < at.padded / 16; ++group) {
+  for (int group = 0; group < at.padded / (at.few_keys() ? 8 : 16); ++group) {
     early += m.early[group * kDeltaRows + t];
     late += m.late[group * kDeltaRows + t];
   }
@@ -263,20 +263,20 @@ __device__ void write_decays(const DeltaPlace& at, const Memory<Cols>& m, int fi
     to.write(at.at(to.to.view, first + t, at.head), at.tile, m.tiles[t] + states + early + late);
 }
 
-/// G ← e^(Γ_C) G + (scale e^Γ Q)ᵀ dY - (e^Γ K)ᵀ dV.
-template <Product P, int Cols>
+/// G ← e^(Γ_C) G + (scale e^Γ Q)ᵀ dY - (e^Γ K)ᵀ dV: 16 keys and 8 N columns at a time.
+template <Product P, int N, int Cols>
 __device__ void next_dstate(const DeltaPlace& at, const Memory<Cols>& m, float scale) {
-  constexpr int kFragments = Cols / 16;  // half the columns
+  constexpr int kParts = Cols / (8 * N);
   const float whole = m.whole();
-  for (int job = delta_warp(); job < at.padded / 8; job += kDeltaWarps) {
-    const int key = job / 2 * 16, column = job % 2 * (Cols / 2);
-    float c[kFragments][4];
+  for (int job = delta_warp(); job < at.padded / 16 * kParts; job += kDeltaWarps) {
+    const int key = job / kParts * 16, column = job % kParts * 8 * N;
+    float c[N][4];
     clear(c);
     delta_scaled_columns<P>(c, m.q + key, at.key_stride, scale, m.since, m.dy + column, m.kStride,
                             kDeltaRows);
     delta_scaled_columns<P>(c, m.k + key, at.key_stride, -1, m.since, m.dvalues + column, m.kStride,
                             kDeltaRows);
-    delta_fragments<kFragments>(key, column, [&](int n, int e, int i, int j) {
+    delta_fragments<N>(key, column, [&](int n, int e, int i, int j) {
       float& place = m.dstate[i * m.kStride + j];
       place = whole * place + c[n][e];
     });
@@ -323,7 +323,10 @@ __global__ void __launch_bounds__(kDeltaThreads, Cols == 32 ? 3 : 2)
     tile_gradients<P>(rule, at, m, first, dv, out.beta);
     __syncthreads();
     if (out.log_decay.to.wanted) decay_shares(at, m);
-    row_gradients<P>(rule, at, m, first, out);
+    if (at.few_keys())
+      row_gradients<P, 1>(rule, at, m, first, out);
+    else
+      row_gradients<P, 2>(rule, at, m, first, out);
     __syncthreads();
     if (first > 0) {
       copy_early(rule, at, m, first - kDeltaRows);
@@ -331,7 +334,10 @@ __global__ void __launch_bounds__(kDeltaThreads, Cols == 32 ? 3 : 2)
     }
     if (out.log_decay.to.wanted && delta_warp() == 0) write_decays(at, m, first, out.log_decay);
     if (first == 0) break;
-    next_dstate<P>(at, m, rule.scale);
+    if (at.few_keys())
+      next_dstate<P, Cols / 32>(at, m, rule.scale);
+    else
+      next_dstate<P, Cols / 16>(at, m, rule.scale);
     __syncthreads();
   }
 }

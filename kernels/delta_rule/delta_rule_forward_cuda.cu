@@ -10,19 +10,20 @@
 namespace recallbench {
 namespace {
 
-/// S ← e^(Γ_C) S + (e^(Γ_C - Γ) K)ᵀ U; `kept`, unless null, gets it.
-template <Product P, int Cols>
+/// S ← e^(Γ_C) S + (e^(Γ_C - Γ) K)ᵀ U; `kept`, unless null, gets it: 16 keys and 8 N
+/// columns at a time.
+template <Product P, int N, int Cols>
 __device__ void next_state(const DeltaRuleCuda& rule, const DeltaPlace& at,
                            const DeltaMemory<Cols>& m, float* kept) {
-  constexpr int kFragments = Cols / 16;  // half the columns
+  constexpr int kParts = Cols / (8 * N);
   const float whole = m.whole();
-  for (int job = delta_warp(); job < at.padded / 8; job += kDeltaWarps) {
-    const int key = job / 2 * 16, column = job % 2 * (Cols / 2);
-    float c[kFragments][4];
+  for (int job = delta_warp(); job < at.padded / 16 * kParts; job += kDeltaWarps) {
+    const int key = job / kParts * 16, column = job % kParts * 8 * N;
+    float c[N][4];
     clear(c);
     delta_scaled_columns<P>(c, m.k + key, at.key_stride, 1, m.until, m.updates + column, m.kStride,
                             kDeltaRows);
-    delta_fragments<kFragments>(key, column, [&](int n, int e, int i, int j) {
+    delta_fragments<N>(key, column, [&](int n, int e, int i, int j) {
       float& place = m.state[i * m.kStride + j];
       place = c[n][e] += whole * place;
     });
@@ -77,7 +78,10 @@ __global__ void __launch_bounds__(kDeltaThreads, 3)
                 column, at.count(first), at.columns, false);
     if (next >= at.length) break;
     float* kept = rule.states.data == nullptr ? nullptr : at.kept(rule, first / kDeltaRows);
-    next_state<P>(rule, at, m, kept);
+    if (at.few_keys())
+      next_state<P, Cols / 32>(rule, at, m, kept);
+    else
+      next_state<P, Cols / 16>(rule, at, m, kept);
     __syncthreads();
   }
 }
