@@ -132,25 +132,33 @@ struct GatedMemory {
   }
 };
 
-/// body(row, column) for each four neighbours, from `column` on, of [rows, width] that are this
-/// thread's to load; `width` is a multiple of 16.
-template <class Tile, class Body>
-__device__ inline void gated_own_quads(int rows, int width, const Body& body) {
-  constexpr int kLanes = Tile::kThreads / kGatedRows;
-  const int thread = static_cast<int>(threadIdx.x);
-  for (int i = thread / kLanes; i < rows; i += kGatedRows)
-    for (int j = thread % kLanes * 4; j < width; j += 4 * kLanes)
-      body(i, j);
+/// body(first + n · Step) for n = 0, 1, ... as long as that is below Count, with first < Step: the
+/// compiler sees how many there are.
+template <int Count, int Step, class Body>
+__device__ inline void gated_strided(int first, const Body& body) {
+#pragma unroll(Count / Step > 4 ? 2 : 4)
+  for (int n = 0; n < (Count + Step - 1) / Step; ++n)
+    if (Count % Step == 0 || first + n * Step < Count) body(first + n * Step);
 }
 
-/// to[i][j] = from[i][j] for i < most and j < width, zero beyond `rows` and `cols`; the copies
+/// body(row, column) for each four neighbours, from `column` on, of [Rows, Width] that are this
+/// thread's to load.
+template <class Tile, int Rows, int Width, class Body>
+__device__ inline void gated_own_quads(const Body& body) {
+  constexpr int kLanes = Tile::kThreads / kGatedRows;
+  const int thread = static_cast<int>(threadIdx.x);
+  gated_strided<Rows, kGatedRows>(thread / kLanes, [&](int i) {
+    gated_strided<Width, 4 * kLanes>(thread % kLanes * 4, [&](int j) { body(i, j); });
+  });
+}
+
+/// to[i][j] = from[i][j] for i < Rows and j < Width, zero beyond `rows` and `cols`; the copies
 /// belong to the thread's open group.
-template <class Tile>
-__device__ inline void gated_copy(float* to, int to_stride, int most, int width, const float* from,
-                                  Index stride, int rows, int cols) {
+template <class Tile, int Rows, int Width>
+__device__ inline void gated_copy(float* to, const float* from, Index stride, int rows, int cols) {
   const bool wide = reinterpret_cast<std::uintptr_t>(from) % 16 == 0 && stride % 4 == 0;
-  gated_own_quads<Tile>(most, width, [&](int i, int j) {
-    float* const place = to + i * to_stride + j;
+  gated_own_quads<Tile, Rows, Width>([&](int i, int j) {
+    float* const place = to + i * (Width + 4) + j;
     const float* const source = from + i * stride + j;
     if (wide && i < rows && j + 4 <= cols) {
       copy_async<16>(place, source);
@@ -171,15 +179,14 @@ template <class Tile, bool kQueries>
 __device__ inline void gated_begin_load(const GatedLinearAttentionCuda& in, const GatedPlace& at,
                                         const GatedStage& to, int first, int h) {
   const int count = at.count(first);
-  gated_copy<Tile>(to.k, Tile::kKeyStride, kGatedRows, Tile::kKeys,
-                   at.at(in.k, first, at.key_column()), in.k.stride, count, at.keys);
+  gated_copy<Tile, kGatedRows, Tile::kKeys>(to.k, at.at(in.k, first, at.key_column()), in.k.stride,
+                                            count, at.keys);
   if (in.log_decay.data != nullptr)
-    gated_copy<Tile>(to.a, Tile::kKeyStride, kGatedRows, Tile::kKeys,
-                     at.at(in.log_decay, first, at.key_column()), in.log_decay.stride, count,
-                     at.keys);
+    gated_copy<Tile, kGatedRows, Tile::kKeys>(to.a, at.at(in.log_decay, first, at.key_column()),
+                                              in.log_decay.stride, count, at.keys);
   if constexpr (kQueries)
-    gated_copy<Tile>(to.q, Tile::kKeyStride, kGatedRows, Tile::kKeys,
-                     at.at(in.q, first, at.query_column(h)), in.q.stride, count, at.keys);
+    gated_copy<Tile, kGatedRows, Tile::kKeys>(to.q, at.at(in.q, first, at.query_column(h)),
+                                              in.q.stride, count, at.keys);
 }
 
 /// Waits for the thread's copies and makes e^g and scale q of those that are its own. A barrier is
@@ -191,7 +198,7 @@ __device__ inline void gated_end_load(const GatedLinearAttentionCuda& in, const 
   const bool constant = in.log_decay.data == nullptr;
   const float decay = constant ? in.constant_decays[at.head] : 0.0f;
   copies_wait<0>();
-  gated_own_quads<Tile>(kGatedRows, Tile::kKeys, [&](int i, int j) {
+  gated_own_quads<Tile, kGatedRows, Tile::kKeys>([&](int i, int j) {
     float4& a = *reinterpret_cast<float4*>(to.a + i * Tile::kKeyStride + j);
     if (constant) {
       const float x = i < count ? decay : 1.0f;  // no matter where there is no key
@@ -213,7 +220,7 @@ __device__ inline void gated_end_load(const GatedLinearAttentionCuda& in, const 
 template <class Tile, class Body>
 __device__ inline void gated_fades(const float* a, float* last, const Body& body) {
   const int lane = gated_lane(), part = lane / 8;
-  for (int c = gated_warp() * 8 + lane % 8; c < Tile::kKeys; c += 8 * Tile::kWarps) {
+  gated_strided<Tile::kKeys, 8 * Tile::kWarps>(gated_warp() * 8 + lane % 8, [&](int c) {
     const int first = 4 * part * Tile::kKeyStride + c;
     float prefix[4], suffix[4], whole = 1, product = 1, before = 1, after = 1;
 #pragma unroll
@@ -238,7 +245,7 @@ __device__ inline void gated_fades(const float* a, float* last, const Body& body
 #pragma unroll
     for (int e = 0; e < 4; ++e)
       body(first + e * Tile::kKeyStride, before * prefix[e], suffix[e] * after);
-  }
+  });
 }
 
 /// Sums over `Parts` lanes that are `Apart` lanes apart, where `part` counts them: the lane is left
@@ -265,7 +272,7 @@ __device__ inline void gated_weights(const GatedStage& s, float* weights) {
   const int thread = static_cast<int>(threadIdx.x), i = thread / kParts, part = thread % kParts;
   const int newest = (gated_warp() + 1) * (32 / kParts) - 1;  // row of this warp
   float sums[kGatedRows] = {};
-  for (int c = 4 * part; c < Tile::kKeys; c += 4 * kParts) {
+  gated_strided<Tile::kKeys, 4 * kParts>(4 * part, [&](int c) {
     const float4 q = *reinterpret_cast<const float4*>(s.q + i * Tile::kKeyStride + c);
     float4 w = make_float4(0, 0, 0, 0);
 #pragma unroll
@@ -277,7 +284,7 @@ __device__ inline void gated_weights(const GatedStage& s, float* weights) {
       sums[j] += w.x * k.x + w.y * k.y + w.z * k.z + w.w * k.w;
       w = make_float4(w.x * a.x, w.y * a.y, w.z * a.z, w.w * a.w);
     }
-  }
+  });
   gated_spread_sums<kParts, 1>(sums, part);
 #pragma unroll
   for (int n = 0; n < kEach; ++n)

@@ -45,8 +45,8 @@ struct Memory : GatedMemory<Tile> {
 template <class Tile>
 __device__ void copy_v(const GatedLinearAttentionCuda& in, const GatedPlace& at, float* to,
                        int first) {
-  gated_copy<Tile>(to, Tile::kStride, kGatedRows, Tile::kCols,
-                   at.at(in.v, first, at.value_column()), in.v.stride, at.count(first), at.columns);
+  gated_copy<Tile, kGatedRows, Tile::kCols>(to, at.at(in.v, first, at.value_column()), in.v.stride,
+                                            at.count(first), at.columns);
 }
 
 /// The states before the chunks, to `kept` but for that before the last one, which stays in shared
@@ -120,7 +120,7 @@ __device__ void through_columns(const Memory<Tile>& m, const float* dy, bool fir
   }
   if (!first_head) return;
   const int lane = gated_lane() % 8;  // of a key's eight
-  for (int i = static_cast<int>(threadIdx.x) / 8; i < Tile::kKeys; i += Tile::kThreads / 8) {
+  gated_strided<Tile::kKeys, Tile::kThreads / 8>(static_cast<int>(threadIdx.x) / 8, [&](int i) {
     float sum = 0;
 #pragma unroll
     for (int j = 4 * lane; j < Tile::kCols; j += 32) {
@@ -130,7 +130,7 @@ __device__ void through_columns(const Memory<Tile>& m, const float* dy, bool fir
     }
     sum = warp_sum<8>(sum);
     if (lane == 0) m.through[i] = m.last[i] * sum;
-  }
+  });
 }
 
 /// The pairs of tokens of one key and four queries: dq, which is written, and what they add to dk
@@ -184,7 +184,7 @@ __device__ void through_keys(const GatedLinearAttentionCuda& in, const GatedPlac
     float* const place = at.at(to.to.view, first + token, column) + at.tile * to.tile_stride;
     *place = to.to.accumulate || add ? *place + x : x;
   };
-  for (int c = gated_warp() * 8 + lane % 8; c < Tile::kKeys; c += 8 * Tile::kWarps) {
+  gated_strided<Tile::kKeys, 8 * Tile::kWarps>(gated_warp() * 8 + lane % 8, [&](int c) {
     const bool exists = c < at.keys;
     float dk[kGatedRows], dg[kGatedRows];
     add_pairs(m, s, c, part, dk, dg, [&](int i, float sum) {
@@ -228,12 +228,14 @@ __device__ void through_keys(const GatedLinearAttentionCuda& in, const GatedPlac
       write(out.k, 4 * part + e, at.key_column() + c, dk[e], h > 0);
       write(out.log_decay, 4 * part + e, at.key_column() + c, dg[e], h > 0);
     }
-  }
+  });
 }
 
 /// `states` [items, chunks - 1, K, V]: those before each chunk but the first.
 template <Product P, class Tile>
-__global__ void __launch_bounds__(Tile::kThreads, Tile::kWarps == 4 ? 4 : 2)
+__global__ void __launch_bounds__(Tile::kThreads, Tile::kKeys <= 32   ? 4
+                                                  : Tile::kKeys <= 64 ? 2
+                                                                      : 1)
     gated_backward(GatedLinearAttentionCuda in, Index tiles, Batched<float> dy, Gradient<float> dv,
                    Shares out, float* states) {
   extern __shared__ float4 memory[];
@@ -249,8 +251,8 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kWarps == 4 ? 4 : 2)
     const int first = chunk * kGatedRows;
     const GatedStage to = m.stage(step % kStages<Tile>);
     gated_begin_load<Tile, true>(in, at, to, first, h);
-    gated_copy<Tile>(to.values, Tile::kStride, kGatedRows, Tile::kCols,
-                     at.at(dy, first, at.output_column(h)), dy.stride, at.count(first), at.columns);
+    gated_copy<Tile, kGatedRows, Tile::kCols>(to.values, at.at(dy, first, at.output_column(h)),
+                                              dy.stride, at.count(first), at.columns);
     copies_end_group();
   };
   for (int i = static_cast<int>(threadIdx.x); i < Tile::kKeys * Tile::kStride; i += Tile::kThreads)
@@ -288,9 +290,9 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kWarps == 4 ? 4 : 2)
     __syncthreads();
     if (ends_chunk && chunk >= 0) {
       copy_v<Tile>(in, at, m.v, first - kGatedRows);
-      gated_copy<Tile>(m.state, Tile::kStride, Tile::kKeys, Tile::kCols,
-                       kept + (chunk > 0 ? chunk - 1 : 0) * state_numbers, at.values,
-                       chunk > 0 ? at.keys : 0, at.columns);
+      gated_copy<Tile, Tile::kKeys, Tile::kCols>(m.state,
+                                                 kept + (chunk > 0 ? chunk - 1 : 0) * state_numbers,
+                                                 at.values, chunk > 0 ? at.keys : 0, at.columns);
       copies_end_group();
     }
     if (computes) {

@@ -22,9 +22,8 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kWarps == 4 ? 5 : 2)
     const int first = chunk * kGatedRows;
     const GatedStage to = m.stage(stage);
     gated_begin_load<Tile, true>(in, at, to, first, h);
-    gated_copy<Tile>(to.values, Tile::kStride, kGatedRows, Tile::kCols,
-                     at.at(in.v, first, at.value_column()), in.v.stride, at.count(first),
-                     at.columns);
+    gated_copy<Tile, kGatedRows, Tile::kCols>(to.values, at.at(in.v, first, at.value_column()),
+                                              in.v.stride, at.count(first), at.columns);
     copies_end_group();
   };
   load(0, 0, 0);
