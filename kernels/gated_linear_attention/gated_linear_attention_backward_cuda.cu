@@ -4,7 +4,7 @@
 // the last to the first with the gradient of the state in shared memory, its columns with one warp;
 // three barriers a step, loads for the next one under way. What sums over all values (dq, dk, dg)
 // is a share of each block of columns. Within a chunk four lanes share a key, of which each has
-// four queries, 40 pairs of tokens as made: nothing is divided and nothing cancels.
+// four queries, chosen so that all have 34 pairs of tokens: nothing is divided, nothing cancels.
 #include "kernels/cuda/column_shares.h"
 #include "kernels/gated_linear_attention/chunk.cuh"
 
@@ -97,26 +97,25 @@ __device__ void make_states(const GatedLinearAttentionCuda& in, const GatedPlace
 /// the first query head, to_state = U ⊙ v Gᵀ and `through`.
 template <Product P, class Tile>
 __device__ void through_columns(const Memory<Tile>& m, const float* dy, bool first_head) {
-  const int tiles = Tile::kKeys / 8;
-  for (int job = gated_warp(); job < (first_head ? 2 : 1) * tiles + 2; job += Tile::kWarps) {
-    float c[1][4];
+  constexpr int kTiles = Tile::kKeys / 16;
+  for (int job = gated_warp(); job < (first_head ? 2 : 1) * kTiles + 1; job += Tile::kWarps) {
+    float c[2][4];
     clear(c);
-    if (job < 2) {
-      rows_product<P>(c, dy, Tile::kStride, m.v + job * 8 * Tile::kStride, Tile::kStride,
-                      Tile::kCols);
-      delta_fragments<1>(0, job * 8, [&](int, int e, int i, int j) {
-        m.dweights[i * kGatedTileStride + j] = j <= i ? c[0][e] : 0.0f;
+    if (job == 0) {
+      rows_product<P>(c, dy, Tile::kStride, m.v, Tile::kStride, Tile::kCols);
+      delta_fragments<2>(0, 0, [&](int n, int e, int i, int j) {
+        m.dweights[i * kGatedTileStride + j] = j <= i ? c[n][e] : 0.0f;
       });
       continue;
     }
-    const bool is_from = job - 2 < tiles;
-    const int key = (job - 2 - (is_from ? 0 : tiles)) * 8;
+    const bool is_from = job <= kTiles;
+    const int key = (job - 1 - (is_from ? 0 : kTiles)) * 16;
     float* const result = is_from ? m.from_state : m.to_state;
     rows_product<P>(c, is_from ? dy : m.v, Tile::kStride,
                     (is_from ? m.state : m.dstate) + key * Tile::kStride, Tile::kStride,
                     Tile::kCols);
-    delta_fragments<1>(
-        0, key, [&](int, int e, int i, int j) { result[i * Tile::kKeyStride + j] *= c[0][e]; });
+    delta_fragments<2>(
+        0, key, [&](int n, int e, int i, int j) { result[i * Tile::kKeyStride + j] *= c[n][e]; });
   }
   if (!first_head) return;
   const int lane = gated_lane() % 8;  // of a key's eight
@@ -147,7 +146,7 @@ __device__ void add_pairs(const Memory<Tile>& m, const GatedStage& s, int c, int
   }
 #pragma unroll
   for (int r = 0; r < 4; ++r) {
-    const int first = 4 * r, i = first + (r % 2 == 0 ? part : 3 - part);  // work is balanced so
+    const int first = 4 * r, i = first + (r % 2 == 0 ? part : 3 - part);
     const float q = s.q[i * Tile::kKeyStride + c];
     float path[kGatedRows], sum = 0;  // scale q_i ⊙ W_ij; Σ_{m <= j} dA_im W_mj k_m
 #pragma unroll
