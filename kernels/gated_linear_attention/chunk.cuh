@@ -15,17 +15,19 @@ namespace recallbench {
 
 constexpr int kGatedRows = 16;
 constexpr int kGatedTileStride = kGatedRows + 4;
-constexpr Index kGatedMostKeys = 256;
+constexpr int kGatedMostKeys = 256;
 
-/// The columns of a block and its warps, each of which has `kFragments` times eight of them.
-template <int Cols, int Warps>
+/// The most keys of a block and its columns of the values; its warps, each of which has
+/// `kFragments` times eight of the columns.
+template <int Keys, int Cols, int Warps>
 struct GatedTile {
-  static constexpr int kCols = Cols, kWarps = Warps, kThreads = 32 * Warps, kStride = Cols + 4;
+  static constexpr int kKeys = Keys, kCols = Cols, kWarps = Warps, kThreads = 32 * Warps;
+  static constexpr int kKeyStride = Keys + 4, kStride = Cols + 4;
   static constexpr int kFragments = (Cols / 8 + Warps - 1) / Warps;
 };
 
 inline int gated_columns(const GatedLinearAttentionCuda& in) {
-  return in.values <= 32 || in.keys > 128 ? 32 : 64;
+  return in.keys > 128 || (in.keys <= 16 && in.values <= 32) ? 32 : 64;
 }
 inline Index gated_tiles(const GatedLinearAttentionCuda& in) {
   return (in.values + gated_columns(in) - 1) / gated_columns(in);
@@ -34,14 +36,19 @@ inline Index gated_chunks(Index length) {
   return (length + kGatedRows - 1) / kGatedRows;
 }
 
-/// body(tile) with the GatedTile that suits.
+/// body(tile) with the GatedTile that suits; its columns are gated_columns(in).
 template <class Body>
 void gated_dispatch(const GatedLinearAttentionCuda& in, const Body& body) {
-  const bool narrow = gated_columns(in) == 32;
-  if (in.keys <= 32)
-    narrow ? body(GatedTile<32, 4>{}) : body(GatedTile<64, 4>{});
+  if (in.keys <= 16 && in.values <= 32)
+    body(GatedTile<16, 32, 4>{});
+  else if (in.keys <= 32)
+    body(GatedTile<32, 64, 4>{});
+  else if (in.keys <= 64)
+    body(GatedTile<64, 64, 8>{});
+  else if (in.keys <= 128)
+    body(GatedTile<128, 64, 8>{});
   else
-    narrow ? body(GatedTile<32, 8>{}) : body(GatedTile<64, 8>{});
+    body(GatedTile<kGatedMostKeys, 32, 8>{});
 }
 
 __device__ inline int gated_lane() {
@@ -54,7 +61,7 @@ __device__ inline int gated_warp() {
 /// Where a block works.
 struct GatedPlace {
   Index tile, item, replica, row;  ///< `item`: of all replicas; `row`: the example's first token
-  int head, group, keys, padded, stride, values, first_column, columns, length;
+  int head, group, keys, values, first_column, columns, length;
 
   __device__ GatedPlace(const GatedLinearAttentionCuda& in, Index tiles, int width)
       : tile(blockIdx.x % tiles),
@@ -62,8 +69,6 @@ struct GatedPlace {
         head(static_cast<int>(item % in.state_heads)),
         group(static_cast<int>(in.heads / in.state_heads)),
         keys(static_cast<int>(in.keys)),
-        padded((keys + 15) / 16 * 16),
-        stride(padded + 4),
         values(static_cast<int>(in.values)),
         first_column(static_cast<int>(tile) * width),
         columns(min(width, values - first_column)),
@@ -100,19 +105,17 @@ struct GatedMemory {
   float *faded_q, *faded_k, *last;  // scale q ⊙ P, k ⊙ U [16, K], P_last [K]
   float *weights, *state;           // A [16, 16], S [K, Cols]
   float* next;
-  int key_numbers, stage_numbers;
 
-  __device__ GatedMemory(float* memory, const GatedPlace& at, int stage_count)
-      : stages(memory),
-        next(memory),
-        key_numbers(kGatedRows * at.stride),
-        stage_numbers(3 * key_numbers + kGatedRows * Tile::kStride) {
-    next += stage_count * stage_numbers;
-    faded_q = take(key_numbers);
-    faded_k = take(key_numbers);
-    last = take(at.padded);
+  static constexpr int kRows = kGatedRows * Tile::kKeyStride;
+  static constexpr int kStage = 3 * kRows + kGatedRows * Tile::kStride;
+
+  __device__ GatedMemory(float* memory, int stage_count)
+      : stages(memory), next(memory + stage_count * kStage) {
+    faded_q = take(kRows);
+    faded_k = take(kRows);
+    last = take(Tile::kKeys);
     weights = take(kGatedRows * kGatedTileStride);
-    state = take(at.padded * Tile::kStride);
+    state = take(Tile::kKeys * Tile::kStride);
   }
   __device__ float* take(int numbers) {
     float* const taken = next;
@@ -120,36 +123,42 @@ struct GatedMemory {
     return taken;
   }
   __device__ GatedStage stage(int i) const {
-    float* const q = stages + i * stage_numbers;
-    return {q, q + key_numbers, q + 2 * key_numbers, q + 3 * key_numbers};
+    float* const q = stages + i * kStage;
+    return {q, q + kRows, q + 2 * kRows, q + 3 * kRows};
   }
-  static int padded(Index keys) { return static_cast<int>(keys + 15) / 16 * 16; }
-  static int numbers(Index keys, int stage_count) {
-    const int rows = kGatedRows * (padded(keys) + 4);
-    return stage_count * (3 * rows + kGatedRows * Tile::kStride) + 2 * rows + padded(keys) +
-           kGatedRows * kGatedTileStride + padded(keys) * Tile::kStride;
+  static constexpr int numbers(int stage_count) {
+    return stage_count * kStage + 2 * kRows + Tile::kKeys + kGatedRows * kGatedTileStride +
+           Tile::kKeys * Tile::kStride;
   }
 };
 
-/// body(row, column) for each four neighbours, from `column` on, of [rows, width] that are this
-/// thread's to load; `width` is a multiple of 16.
-template <class Tile, class Body>
-__device__ inline void gated_own_quads(int rows, int width, const Body& body) {
-  constexpr int kLanes = Tile::kThreads / kGatedRows;
-  const int thread = static_cast<int>(threadIdx.x);
-  for (int i = thread / kLanes; i < rows; i += kGatedRows)
-    for (int j = thread % kLanes * 4; j < width; j += 4 * kLanes)
-      body(i, j);
+/// body(first + n · Step) for n = 0, 1, ... as long as that is below Count, with first < Step: the
+/// compiler sees how many there are.
+template <int Count, int Step, class Body>
+__device__ inline void gated_strided(int first, const Body& body) {
+#pragma unroll(Count / Step > 4 ? 2 : 4)
+  for (int n = 0; n < (Count + Step - 1) / Step; ++n)
+    if (Count % Step == 0 || first + n * Step < Count) body(first + n * Step);
 }
 
-/// to[i][j] = from[i][j] for i < most and j < width, zero beyond `rows` and `cols`; the copies
+/// body(row, column) for each four neighbours, from `column` on, of [Rows, Width] that are this
+/// thread's to load.
+template <class Tile, int Rows, int Width, class Body>
+__device__ inline void gated_own_quads(const Body& body) {
+  constexpr int kLanes = Tile::kThreads / kGatedRows;
+  const int thread = static_cast<int>(threadIdx.x);
+  gated_strided<Rows, kGatedRows>(thread / kLanes, [&](int i) {
+    gated_strided<Width, 4 * kLanes>(thread % kLanes * 4, [&](int j) { body(i, j); });
+  });
+}
+
+/// to[i][j] = from[i][j] for i < Rows and j < Width, zero beyond `rows` and `cols`; the copies
 /// belong to the thread's open group.
-template <class Tile>
-__device__ inline void gated_copy(float* to, int to_stride, int most, int width, const float* from,
-                                  Index stride, int rows, int cols) {
+template <class Tile, int Rows, int Width>
+__device__ inline void gated_copy(float* to, const float* from, Index stride, int rows, int cols) {
   const bool wide = reinterpret_cast<std::uintptr_t>(from) % 16 == 0 && stride % 4 == 0;
-  gated_own_quads<Tile>(most, width, [&](int i, int j) {
-    float* const place = to + i * to_stride + j;
+  gated_own_quads<Tile, Rows, Width>([&](int i, int j) {
+    float* const place = to + i * (Width + 4) + j;
     const float* const source = from + i * stride + j;
     if (wide && i < rows && j + 4 <= cols) {
       copy_async<16>(place, source);
@@ -170,15 +179,14 @@ template <class Tile, bool kQueries>
 __device__ inline void gated_begin_load(const GatedLinearAttentionCuda& in, const GatedPlace& at,
                                         const GatedStage& to, int first, int h) {
   const int count = at.count(first);
-  gated_copy<Tile>(to.k, at.stride, kGatedRows, at.padded, at.at(in.k, first, at.key_column()),
-                   in.k.stride, count, at.keys);
+  gated_copy<Tile, kGatedRows, Tile::kKeys>(to.k, at.at(in.k, first, at.key_column()), in.k.stride,
+                                            count, at.keys);
   if (in.log_decay.data != nullptr)
-    gated_copy<Tile>(to.a, at.stride, kGatedRows, at.padded,
-                     at.at(in.log_decay, first, at.key_column()), in.log_decay.stride, count,
-                     at.keys);
+    gated_copy<Tile, kGatedRows, Tile::kKeys>(to.a, at.at(in.log_decay, first, at.key_column()),
+                                              in.log_decay.stride, count, at.keys);
   if constexpr (kQueries)
-    gated_copy<Tile>(to.q, at.stride, kGatedRows, at.padded, at.at(in.q, first, at.query_column(h)),
-                     in.q.stride, count, at.keys);
+    gated_copy<Tile, kGatedRows, Tile::kKeys>(to.q, at.at(in.q, first, at.query_column(h)),
+                                              in.q.stride, count, at.keys);
 }
 
 /// Waits for the thread's copies and makes e^g and scale q of those that are its own. A barrier is
@@ -190,8 +198,8 @@ __device__ inline void gated_end_load(const GatedLinearAttentionCuda& in, const 
   const bool constant = in.log_decay.data == nullptr;
   const float decay = constant ? in.constant_decays[at.head] : 0.0f;
   copies_wait<0>();
-  gated_own_quads<Tile>(kGatedRows, at.padded, [&](int i, int j) {
-    float4& a = *reinterpret_cast<float4*>(to.a + i * at.stride + j);
+  gated_own_quads<Tile, kGatedRows, Tile::kKeys>([&](int i, int j) {
+    float4& a = *reinterpret_cast<float4*>(to.a + i * Tile::kKeyStride + j);
     if (constant) {
       const float x = i < count ? decay : 1.0f;  // no matter where there is no key
       a = make_float4(x, x, x, x);
@@ -200,7 +208,7 @@ __device__ inline void gated_end_load(const GatedLinearAttentionCuda& in, const 
       a = make_float4(expf(g.x), expf(g.y), expf(g.z), expf(g.w));
     }
     if constexpr (kQueries) {
-      float4& place = *reinterpret_cast<float4*>(to.q + i * at.stride + j);
+      float4& place = *reinterpret_cast<float4*>(to.q + i * Tile::kKeyStride + j);
       const float4 q = place;
       place = make_float4(in.scale * q.x, in.scale * q.y, in.scale * q.z, in.scale * q.w);
     }
@@ -210,15 +218,14 @@ __device__ inline void gated_end_load(const GatedLinearAttentionCuda& in, const 
 /// body(place, P, U) for every place of [16, K], and P_last. A lane has one key and four tokens;
 /// products over the others come from the lanes of the key.
 template <class Tile, class Body>
-__device__ inline void gated_fades(const GatedPlace& at, const float* a, float* last,
-                                   const Body& body) {
+__device__ inline void gated_fades(const float* a, float* last, const Body& body) {
   const int lane = gated_lane(), part = lane / 8;
-  for (int c = gated_warp() * 8 + lane % 8; c < at.padded; c += 8 * Tile::kWarps) {
-    const int first = 4 * part * at.stride + c;
+  gated_strided<Tile::kKeys, 8 * Tile::kWarps>(gated_warp() * 8 + lane % 8, [&](int c) {
+    const int first = 4 * part * Tile::kKeyStride + c;
     float prefix[4], suffix[4], whole = 1, product = 1, before = 1, after = 1;
 #pragma unroll
     for (int e = 0; e < 4; ++e)
-      suffix[e] = a[first + e * at.stride];
+      suffix[e] = a[first + e * Tile::kKeyStride];
 #pragma unroll
     for (int e = 0; e < 4; ++e)
       prefix[e] = whole *= suffix[e];
@@ -237,8 +244,8 @@ __device__ inline void gated_fades(const GatedPlace& at, const float* a, float* 
     if (part == 3) last[c] = before * prefix[3];
 #pragma unroll
     for (int e = 0; e < 4; ++e)
-      body(first + e * at.stride, before * prefix[e], suffix[e] * after);
-  }
+      body(first + e * Tile::kKeyStride, before * prefix[e], suffix[e] * after);
+  });
 }
 
 /// Sums over `Parts` lanes that are `Apart` lanes apart, where `part` counts them: the lane is left
@@ -260,24 +267,24 @@ __device__ inline void gated_spread_sums(float (&x)[N], int part) {
 /// A, zero above the diagonal, by the path of each query over the keys: nothing is divided. A row
 /// is shared by neighbouring lanes, each of which has every `kParts`-th four keys.
 template <class Tile>
-__device__ inline void gated_weights(const GatedPlace& at, const GatedStage& s, float* weights) {
+__device__ inline void gated_weights(const GatedStage& s, float* weights) {
   constexpr int kParts = Tile::kThreads / kGatedRows, kEach = kGatedRows / kParts;
   const int thread = static_cast<int>(threadIdx.x), i = thread / kParts, part = thread % kParts;
   const int newest = (gated_warp() + 1) * (32 / kParts) - 1;  // row of this warp
   float sums[kGatedRows] = {};
-  for (int c = 4 * part; c < at.padded; c += 4 * kParts) {
-    const float4 q = *reinterpret_cast<const float4*>(s.q + i * at.stride + c);
+  gated_strided<Tile::kKeys, 4 * kParts>(4 * part, [&](int c) {
+    const float4 q = *reinterpret_cast<const float4*>(s.q + i * Tile::kKeyStride + c);
     float4 w = make_float4(0, 0, 0, 0);
 #pragma unroll
     for (int j = kGatedRows - 1; j >= 0; --j) {
       if (j > newest) continue;
-      const float4 k = *reinterpret_cast<const float4*>(s.k + j * at.stride + c);
-      const float4 a = *reinterpret_cast<const float4*>(s.a + j * at.stride + c);
+      const float4 k = *reinterpret_cast<const float4*>(s.k + j * Tile::kKeyStride + c);
+      const float4 a = *reinterpret_cast<const float4*>(s.a + j * Tile::kKeyStride + c);
       if (j == i) w = q;
       sums[j] += w.x * k.x + w.y * k.y + w.z * k.z + w.w * k.w;
       w = make_float4(w.x * a.x, w.y * a.y, w.z * a.z, w.w * a.w);
     }
-  }
+  });
   gated_spread_sums<kParts, 1>(sums, part);
 #pragma unroll
   for (int n = 0; n < kEach; ++n)
@@ -320,14 +327,13 @@ __device__ inline void gated_store(const float (&c)[N][4], int column, float* to
 /// state ← diag(fade) state + rowsᵀ values in the columns of one warp: rows [16, K], values [16,
 /// Cols]; `fade` null: no fading. body(key, column, x, y) sees what comes of it.
 template <Product P, class Tile, class Body>
-__device__ inline void gated_advance(const GatedPlace& at, float* state, const float* fade,
-                                     const float* rows, const float* values, int column,
-                                     const Body& body) {
+__device__ inline void gated_advance(float* state, const float* fade, const float* rows,
+                                     const float* values, int column, const Body& body) {
   constexpr int N = Tile::kFragments;
-  for (int key = 0; key < at.padded; key += 16) {
+  for (int key = 0; key < Tile::kKeys; key += 16) {
     float c[N][4];
     clear(c);
-    columns_product<P>(c, rows + key, at.stride, values + column, Tile::kStride, kGatedRows);
+    columns_product<P>(c, rows + key, Tile::kKeyStride, values + column, Tile::kStride, kGatedRows);
     gated_pairs<N>(c, key, column, [&](int i, int j, float x, float y) {
       float2& place = *reinterpret_cast<float2*>(state + i * Tile::kStride + j);
       const float2 old = place;

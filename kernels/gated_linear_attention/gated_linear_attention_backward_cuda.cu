@@ -4,7 +4,7 @@
 // the last to the first with the gradient of the state in shared memory, its columns with one warp;
 // three barriers a step, loads for the next one under way. What sums over all values (dq, dk, dg)
 // is a share of each block of columns. Within a chunk four lanes share a key, of which each has
-// four queries, 40 pairs of tokens as made: nothing is divided and nothing cancels.
+// four queries, chosen so that all have 34 pairs of tokens: nothing is divided, nothing cancels.
 #include "kernels/cuda/column_shares.h"
 #include "kernels/gated_linear_attention/chunk.cuh"
 
@@ -15,6 +15,10 @@ struct Shares {
   ColumnShare q, k, log_decay;
 };
 
+/// Two stages do not fit where keys are long.
+template <class Tile>
+constexpr int kStages = Tile::kKeys > 128 ? 1 : 2;
+
 /// In `stages` the values are do, and v in the first pass.
 template <class Tile>
 struct Memory : GatedMemory<Tile> {
@@ -23,66 +27,58 @@ struct Memory : GatedMemory<Tile> {
   float *from_state, *to_state;  // P, then P ⊙ do Sᵀ; U, then U ⊙ v Gᵀ [16, K]
   float* through;                // Σ of G ⊙ S by key, faded over the chunk [K]
 
-  __device__ Memory(float* memory, const GatedPlace& at, int stage_count)
-      : GatedMemory<Tile>(memory, at, stage_count) {
+  __device__ explicit Memory(float* memory) : GatedMemory<Tile>(memory, kStages<Tile>) {
     v = this->take(kGatedRows * Tile::kStride);
     dweights = this->take(kGatedRows * kGatedTileStride);
-    dstate = this->take(at.padded * Tile::kStride);
-    from_state = this->take(kGatedRows * at.stride);
-    to_state = this->take(kGatedRows * at.stride);
-    through = this->take(at.padded);
+    dstate = this->take(Tile::kKeys * Tile::kStride);
+    from_state = this->take(this->kRows);
+    to_state = this->take(this->kRows);
+    through = this->take(Tile::kKeys);
   }
-  static int numbers(Index keys, int stage_count) {
-    const int padded = GatedMemory<Tile>::padded(keys);
-    return GatedMemory<Tile>::numbers(keys, stage_count) +
-           kGatedRows * (Tile::kStride + kGatedTileStride + 2 * (padded + 4)) +
-           padded * (Tile::kStride + 1);
+  static constexpr int numbers() {
+    using Base = GatedMemory<Tile>;
+    return Base::numbers(kStages<Tile>) + 2 * Base::kRows +
+           kGatedRows * (Tile::kStride + kGatedTileStride) + Tile::kKeys * (Tile::kStride + 1);
   }
 };
-
-/// Two of them do not fit where keys are long.
-constexpr int stages_of(Index keys) {
-  return keys > 128 ? 1 : 2;
-}
 
 template <class Tile>
 __device__ void copy_v(const GatedLinearAttentionCuda& in, const GatedPlace& at, float* to,
                        int first) {
-  gated_copy<Tile>(to, Tile::kStride, kGatedRows, Tile::kCols,
-                   at.at(in.v, first, at.value_column()), in.v.stride, at.count(first), at.columns);
+  gated_copy<Tile, kGatedRows, Tile::kCols>(to, at.at(in.v, first, at.value_column()), in.v.stride,
+                                            at.count(first), at.columns);
 }
 
 /// The states before the chunks, to `kept` but for that before the last one, which stays in shared
 /// memory.
 template <Product P, class Tile>
 __device__ void make_states(const GatedLinearAttentionCuda& in, const GatedPlace& at,
-                            const Memory<Tile>& m, int stage_count, float* kept,
-                            Index state_numbers) {
+                            const Memory<Tile>& m, float* kept, Index state_numbers) {
   const int column = gated_warp() * 8 * Tile::kFragments, last = at.chunks() - 1;
   const bool wide = reinterpret_cast<std::uintptr_t>(kept) % 8 == 0 && at.values % 2 == 0;
   const auto load = [&](int chunk) {
-    const GatedStage to = m.stage(chunk % stage_count);
+    const GatedStage to = m.stage(chunk % kStages<Tile>);
     gated_begin_load<Tile, false>(in, at, to, chunk * kGatedRows, 0);
     copy_v<Tile>(in, at, to.values, chunk * kGatedRows);
     copies_end_group();
   };
-  if (stage_count == 2 && last > 0) load(0);
+  if (kStages<Tile> == 2 && last > 0) load(0);
   for (int chunk = 0; chunk < last; ++chunk) {
-    const GatedStage s = m.stage(chunk % stage_count);
-    if (stage_count == 1) {
+    const GatedStage s = m.stage(chunk % kStages<Tile>);
+    if (kStages<Tile> == 1) {
       __syncthreads();
       load(chunk);
     }
     gated_end_load<Tile, false>(in, at, s, chunk * kGatedRows);
     __syncthreads();
-    if (stage_count == 2 && chunk + 1 < last) load(chunk + 1);
-    gated_fades<Tile>(at, s.a, m.last, [&](int place, float, float suffix) {
+    if (kStages<Tile> == 2 && chunk + 1 < last) load(chunk + 1);
+    gated_fades<Tile>(s.a, m.last, [&](int place, float, float suffix) {
       m.faded_k[place] = s.k[place] * suffix;
     });
     __syncthreads();
     if (column >= Tile::kCols) continue;
     float* const to = kept + chunk * state_numbers;
-    gated_advance<P, Tile>(at, m.state, m.last, m.faded_k, s.values, column,
+    gated_advance<P, Tile>(m.state, m.last, m.faded_k, s.values, column,
                            [&](int i, int j, float x, float y) {
                              if (chunk + 1 == last || i >= at.keys || j >= at.columns) return;
                              float* const place = to + Index{i} * at.values + j;
@@ -100,32 +96,30 @@ __device__ void make_states(const GatedLinearAttentionCuda& in, const GatedPlace
 /// Products over the block's columns, by warps: from_state = P ⊙ do Sᵀ, dA = tril(do vᵀ) and, with
 /// the first query head, to_state = U ⊙ v Gᵀ and `through`.
 template <Product P, class Tile>
-__device__ void through_columns(const GatedPlace& at, const Memory<Tile>& m, const float* dy,
-                                bool first_head) {
-  const int tiles = at.padded / 8;
-  for (int job = gated_warp(); job < (first_head ? 2 : 1) * tiles + 2; job += Tile::kWarps) {
-    float c[1][4];
+__device__ void through_columns(const Memory<Tile>& m, const float* dy, bool first_head) {
+  constexpr int kTiles = Tile::kKeys / 16;
+  for (int job = gated_warp(); job < (first_head ? 2 : 1) * kTiles + 1; job += Tile::kWarps) {
+    float c[2][4];
     clear(c);
-    if (job < 2) {
-      rows_product<P>(c, dy, Tile::kStride, m.v + job * 8 * Tile::kStride, Tile::kStride,
-                      Tile::kCols);
-      delta_fragments<1>(0, job * 8, [&](int, int e, int i, int j) {
-        m.dweights[i * kGatedTileStride + j] = j <= i ? c[0][e] : 0.0f;
+    if (job == 0) {
+      rows_product<P>(c, dy, Tile::kStride, m.v, Tile::kStride, Tile::kCols);
+      delta_fragments<2>(0, 0, [&](int n, int e, int i, int j) {
+        m.dweights[i * kGatedTileStride + j] = j <= i ? c[n][e] : 0.0f;
       });
       continue;
     }
-    const bool is_from = job - 2 < tiles;
-    const int key = (job - 2 - (is_from ? 0 : tiles)) * 8;
+    const bool is_from = job <= kTiles;
+    const int key = (job - 1 - (is_from ? 0 : kTiles)) * 16;
     float* const result = is_from ? m.from_state : m.to_state;
     rows_product<P>(c, is_from ? dy : m.v, Tile::kStride,
                     (is_from ? m.state : m.dstate) + key * Tile::kStride, Tile::kStride,
                     Tile::kCols);
-    delta_fragments<1>(0, key,
-                       [&](int, int e, int i, int j) { result[i * at.stride + j] *= c[0][e]; });
+    delta_fragments<2>(
+        0, key, [&](int n, int e, int i, int j) { result[i * Tile::kKeyStride + j] *= c[n][e]; });
   }
   if (!first_head) return;
   const int lane = gated_lane() % 8;  // of a key's eight
-  for (int i = static_cast<int>(threadIdx.x) / 8; i < at.padded; i += Tile::kThreads / 8) {
+  gated_strided<Tile::kKeys, Tile::kThreads / 8>(static_cast<int>(threadIdx.x) / 8, [&](int i) {
     float sum = 0;
 #pragma unroll
     for (int j = 4 * lane; j < Tile::kCols; j += 32) {
@@ -135,26 +129,25 @@ __device__ void through_columns(const GatedPlace& at, const Memory<Tile>& m, con
     }
     sum = warp_sum<8>(sum);
     if (lane == 0) m.through[i] = m.last[i] * sum;
-  }
+  });
 }
 
 /// The pairs of tokens of one key and four queries: dq, which is written, and what they add to dk
 /// and dg of all tokens.
 template <class Tile, class Write>
-__device__ void add_pairs(const GatedPlace& at, const Memory<Tile>& m, const GatedStage& s, int c,
-                          int part, float (&dk)[kGatedRows], float (&dg)[kGatedRows],
-                          const Write& write_dq) {
+__device__ void add_pairs(const Memory<Tile>& m, const GatedStage& s, int c, int part,
+                          float (&dk)[kGatedRows], float (&dg)[kGatedRows], const Write& write_dq) {
   float a[kGatedRows], k[kGatedRows];
 #pragma unroll
   for (int j = 0; j < kGatedRows; ++j) {
-    a[j] = s.a[j * at.stride + c];
-    k[j] = s.k[j * at.stride + c];
+    a[j] = s.a[j * Tile::kKeyStride + c];
+    k[j] = s.k[j * Tile::kKeyStride + c];
     dk[j] = dg[j] = 0;
   }
 #pragma unroll
   for (int r = 0; r < 4; ++r) {
-    const int first = 4 * r, i = first + (r % 2 == 0 ? part : 3 - part);  // work is balanced so
-    const float q = s.q[i * at.stride + c];
+    const int first = 4 * r, i = first + (r % 2 == 0 ? part : 3 - part);
+    const float q = s.q[i * Tile::kKeyStride + c];
     float path[kGatedRows], sum = 0;  // scale q_i ⊙ W_ij; Σ_{m <= j} dA_im W_mj k_m
 #pragma unroll
     for (int j = kGatedRows - 1; j >= 0; --j) {
@@ -190,13 +183,13 @@ __device__ void through_keys(const GatedLinearAttentionCuda& in, const GatedPlac
     float* const place = at.at(to.to.view, first + token, column) + at.tile * to.tile_stride;
     *place = to.to.accumulate || add ? *place + x : x;
   };
-  for (int c = gated_warp() * 8 + lane % 8; c < at.padded; c += 8 * Tile::kWarps) {
+  gated_strided<Tile::kKeys, 8 * Tile::kWarps>(gated_warp() * 8 + lane % 8, [&](int c) {
     const bool exists = c < at.keys;
     float dk[kGatedRows], dg[kGatedRows];
-    add_pairs(at, m, s, c, part, dk, dg, [&](int i, float sum) {
+    add_pairs(m, s, c, part, dk, dg, [&](int i, float sum) {
       if (exists)
-        write(out.q, i, at.query_column(h) + c, in.scale * (m.from_state[i * at.stride + c] + sum),
-              false);
+        write(out.q, i, at.query_column(h) + c,
+              in.scale * (m.from_state[i * Tile::kKeyStride + c] + sum), false);
     });
     gated_spread_sums<4, 8>(dk, part);
     gated_spread_sums<4, 8>(dg, part);
@@ -204,7 +197,7 @@ __device__ void through_keys(const GatedLinearAttentionCuda& in, const GatedPlac
     float read[4], given[4], all_read = 0, all_given = 0;
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
-      const int place = (4 * part + e) * at.stride + c;
+      const int place = (4 * part + e) * Tile::kKeyStride + c;
       read[e] = s.q[place] * m.from_state[place];
       given[e] = h == 0 ? m.to_state[place] : 0.0f;
       dk[e] += given[e];
@@ -234,80 +227,83 @@ __device__ void through_keys(const GatedLinearAttentionCuda& in, const GatedPlac
       write(out.k, 4 * part + e, at.key_column() + c, dk[e], h > 0);
       write(out.log_decay, 4 * part + e, at.key_column() + c, dg[e], h > 0);
     }
-  }
+  });
 }
 
 /// `states` [items, chunks - 1, K, V]: those before each chunk but the first.
 template <Product P, class Tile>
-__global__ void __launch_bounds__(Tile::kThreads, Tile::kWarps == 4 ? 4 : 2)
+__global__ void __launch_bounds__(Tile::kThreads, Tile::kKeys <= 32   ? 4
+                                                  : Tile::kKeys <= 64 ? 2
+                                                                      : 1)
     gated_backward(GatedLinearAttentionCuda in, Index tiles, Batched<float> dy, Gradient<float> dv,
                    Shares out, float* states) {
   extern __shared__ float4 memory[];
   constexpr int N = Tile::kFragments;
   const GatedPlace at(in, tiles, Tile::kCols);
-  const int stage_count = stages_of(at.keys), last = at.chunks() - 1, steps = (last + 1) * at.group;
-  const Memory<Tile> m(reinterpret_cast<float*>(memory), at, stage_count);
+  const int last = at.chunks() - 1;
+  const Memory<Tile> m(reinterpret_cast<float*>(memory));
   const Index state_numbers = Index{at.keys} * at.values;
   float* const kept = states + at.item * last * state_numbers + at.first_column;
   const int column = gated_warp() * 8 * N;
   const bool computes = column < Tile::kCols;
-  const auto chunk_of = [&](int step) { return last - step / at.group; };
-  const auto load = [&](int step) {
-    const int first = chunk_of(step) * kGatedRows, h = step % at.group;
-    const GatedStage to = m.stage(step % stage_count);
+  const auto load = [&](int chunk, int h, int step) {
+    const int first = chunk * kGatedRows;
+    const GatedStage to = m.stage(step % kStages<Tile>);
     gated_begin_load<Tile, true>(in, at, to, first, h);
-    gated_copy<Tile>(to.values, Tile::kStride, kGatedRows, Tile::kCols,
-                     at.at(dy, first, at.output_column(h)), dy.stride, at.count(first), at.columns);
+    gated_copy<Tile, kGatedRows, Tile::kCols>(to.values, at.at(dy, first, at.output_column(h)),
+                                              dy.stride, at.count(first), at.columns);
     copies_end_group();
   };
-  for (int i = static_cast<int>(threadIdx.x); i < at.padded * Tile::kStride; i += Tile::kThreads)
+  for (int i = static_cast<int>(threadIdx.x); i < Tile::kKeys * Tile::kStride; i += Tile::kThreads)
     m.state[i] = 0, m.dstate[i] = 0;
-  make_states<P, Tile>(in, at, m, stage_count, kept, state_numbers);
+  make_states<P, Tile>(in, at, m, kept, state_numbers);
   copy_v<Tile>(in, at, m.v, last * kGatedRows);
-  load(0);
+  load(last, 0, 0);
   float values[N][4];  // dv
-  for (int step = 0; step < steps; ++step) {
-    const int chunk = chunk_of(step), first = chunk * kGatedRows, h = step % at.group;
-    const bool next_chunk = h + 1 == at.group;
-    const GatedStage s = m.stage(step % stage_count);
-    if (stage_count == 1 && step > 0) {
+  for (int step = 0, chunk = last, h = 0; chunk >= 0; ++step) {
+    const int first = chunk * kGatedRows, head = h;
+    if (kStages<Tile> == 1 && step > 0) {
       __syncthreads();
-      load(step);
+      load(chunk, h, step);
     }
+    const bool ends_chunk = ++h == at.group;
+    if (ends_chunk) h = 0, --chunk;
+    const GatedStage s = m.stage(step % kStages<Tile>);
     gated_end_load<Tile, true>(in, at, s, first);
     __syncthreads();
-    if (stage_count == 2 && step + 1 < steps) load(step + 1);
-    gated_fades<Tile>(at, s.a, m.last, [&](int place, float prefix, float suffix) {
+    if (kStages<Tile> == 2 && chunk >= 0) load(chunk, h, step + 1);
+    gated_fades<Tile>(s.a, m.last, [&](int place, float prefix, float suffix) {
       m.from_state[place] = prefix;
       m.to_state[place] = suffix;
       m.faded_q[place] = s.q[place] * prefix;
       m.faded_k[place] = s.k[place] * suffix;
     });
-    gated_weights<Tile>(at, s, m.weights);
+    gated_weights<Tile>(s, m.weights);
     __syncthreads();
-    through_columns<P>(at, m, s.values, h == 0);
-    if (h == 0 && computes) {
+    through_columns<P>(m, s.values, head == 0);
+    if (head == 0 && computes) {
       clear(values);
-      delta_product<P>(values, m.faded_k, at.stride, m.dstate + column, Tile::kStride, at.padded);
+      delta_product<P>(values, m.faded_k, Tile::kKeyStride, m.dstate + column, Tile::kStride,
+                       Tile::kKeys);
     }
     __syncthreads();
-    if (next_chunk && chunk > 0) {
+    if (ends_chunk && chunk >= 0) {
       copy_v<Tile>(in, at, m.v, first - kGatedRows);
-      gated_copy<Tile>(m.state, Tile::kStride, at.padded, Tile::kCols,
-                       kept + (chunk > 1 ? chunk - 2 : 0) * state_numbers, at.values,
-                       chunk > 1 ? at.keys : 0, at.columns);
+      gated_copy<Tile, Tile::kKeys, Tile::kCols>(m.state,
+                                                 kept + (chunk > 0 ? chunk - 1 : 0) * state_numbers,
+                                                 at.values, chunk > 0 ? at.keys : 0, at.columns);
       copies_end_group();
     }
     if (computes) {
       columns_product<P>(values, m.weights, kGatedTileStride, s.values + column, Tile::kStride,
                          kGatedRows);
-      gated_advance<P, Tile>(at, m.dstate, h == 0 ? m.last : nullptr, m.faded_q, s.values, column,
+      gated_advance<P, Tile>(m.dstate, head == 0 ? m.last : nullptr, m.faded_q, s.values, column,
                              [](int, int, float, float) {});
-      if (next_chunk && dv.wanted)
+      if (ends_chunk && dv.wanted)
         gated_store(values, column, at.at(dv.view, first, at.value_column()), dv.view.stride,
                     at.count(first), at.columns, dv.accumulate);
     }
-    through_keys(in, at, m, s, first, h, out);
+    through_keys(in, at, m, s, first, head, out);
   }
 }
 
@@ -316,8 +312,7 @@ void launch(const CudaCall& call, const GatedLinearAttentionCuda& in, const Batc
             const Gradient<float>& dv, const Shares& out, float* states) {
   gated_dispatch(in, [&](auto tile) {
     using Tile = decltype(tile);
-    const auto bytes =
-        static_cast<int>(sizeof(float)) * Memory<Tile>::numbers(in.keys, stages_of(in.keys));
+    const auto bytes = static_cast<int>(sizeof(float)) * Memory<Tile>::numbers();
     cuda_check(cudaFuncSetAttribute(gated_backward<P, Tile>,
                                     cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
                "cudaFuncSetAttribute");

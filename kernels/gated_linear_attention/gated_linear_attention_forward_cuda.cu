@@ -1,8 +1,9 @@
 // Floor: reads q, k, v, g and writes o once: B = 256, L = 256, 4 replicas, 2 heads of 32 keys and
-// 64 values: 0.47 GB, 0.11 ms. Products with the state on tensor cores are 0.1 of that; the weights
-// between tokens of a chunk are made key by key in float32, 2 (2 · 136 K) FLOPs a chunk. A block of
-// four or eight warps has two barriers a chunk; loads of the next chunk are under way meanwhile.
-// The state stays in shared memory, its columns with one warp.
+// 64 values: 0.47 GB, 0.11 ms. What is done beside it is issued in as long: about 1000 instructions
+// a warp and chunk, a fifth of them the weights between tokens of a chunk, which are made key by
+// key in float32, a fifth the products on tensor cores. A block has two barriers a step; loads of
+// the next step are under way meanwhile. The state stays in shared memory, its columns with one
+// warp.
 #include "kernels/gated_linear_attention/chunk.cuh"
 
 namespace recallbench {
@@ -16,43 +17,44 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kWarps == 4 ? 5 : 2)
   extern __shared__ float4 memory[];
   constexpr int N = Tile::kFragments;
   const GatedPlace at(in, tiles, Tile::kCols);
-  const GatedMemory<Tile> m(reinterpret_cast<float*>(memory), at, kStages);
+  const GatedMemory<Tile> m(reinterpret_cast<float*>(memory), kStages);
   const int column = gated_warp() * 8 * N;
-  const int steps = at.chunks() * at.group;
-  const auto load = [&](int step) {
-    const int first = step / at.group * kGatedRows;
-    const GatedStage to = m.stage(step % kStages);
-    gated_begin_load<Tile, true>(in, at, to, first, step % at.group);
-    gated_copy<Tile>(to.values, Tile::kStride, kGatedRows, Tile::kCols,
-                     at.at(in.v, first, at.value_column()), in.v.stride, at.count(first),
-                     at.columns);
+  const auto load = [&](int chunk, int h, int stage) {
+    const int first = chunk * kGatedRows;
+    const GatedStage to = m.stage(stage);
+    gated_begin_load<Tile, true>(in, at, to, first, h);
+    gated_copy<Tile, kGatedRows, Tile::kCols>(to.values, at.at(in.v, first, at.value_column()),
+                                              in.v.stride, at.count(first), at.columns);
     copies_end_group();
   };
-  load(0);
-  for (int i = static_cast<int>(threadIdx.x); i < at.padded * Tile::kStride; i += Tile::kThreads)
+  load(0, 0, 0);
+  for (int i = static_cast<int>(threadIdx.x); i < Tile::kKeys * Tile::kStride; i += Tile::kThreads)
     m.state[i] = 0;
-  for (int step = 0; step < steps; ++step) {
-    const int first = step / at.group * kGatedRows, h = step % at.group;
+  const int chunks = at.chunks();
+  for (int step = 0, chunk = 0, h = 0; chunk < chunks; ++step) {
+    const int first = chunk * kGatedRows, head = h;
+    const bool ends_chunk = ++h == at.group;
+    if (ends_chunk) h = 0, ++chunk;
     const GatedStage s = m.stage(step % kStages);
     gated_end_load<Tile, true>(in, at, s, first);
     __syncthreads();
-    if (step + 1 < steps) load(step + 1);
-    gated_fades<Tile>(at, s.a, m.last, [&](int place, float prefix, float suffix) {
+    if (chunk < chunks) load(chunk, h, (step + 1) % kStages);
+    gated_fades<Tile>(s.a, m.last, [&](int place, float prefix, float suffix) {
       m.faded_q[place] = s.q[place] * prefix;
       m.faded_k[place] = s.k[place] * suffix;
     });
-    gated_weights<Tile>(at, s, m.weights);
+    gated_weights<Tile>(s, m.weights);
     __syncthreads();
     if (column >= Tile::kCols) continue;
     float o[N][4];
     clear(o);
     delta_product<P>(o, m.weights, kGatedTileStride, s.values + column, Tile::kStride, kGatedRows);
-    delta_product<P>(o, m.faded_q, at.stride, m.state + column, Tile::kStride, at.padded);
-    gated_store(o, column, at.at(y, first, at.output_column(h)), y.stride, at.count(first),
+    delta_product<P>(o, m.faded_q, Tile::kKeyStride, m.state + column, Tile::kStride, Tile::kKeys);
+    gated_store(o, column, at.at(y, first, at.output_column(head)), y.stride, at.count(first),
                 at.columns, false);
-    if (h + 1 < at.group) continue;
+    if (!ends_chunk) continue;
     __syncwarp();
-    gated_advance<P, Tile>(at, m.state, m.last, m.faded_k, s.values, column,
+    gated_advance<P, Tile>(m.state, m.last, m.faded_k, s.values, column,
                            [](int, int, float, float) {});
   }
 }
@@ -61,8 +63,7 @@ template <Product P>
 void launch(const CudaCall& call, const GatedLinearAttentionCuda& in, const Batched<float>& y) {
   gated_dispatch(in, [&](auto tile) {
     using Tile = decltype(tile);
-    const auto bytes =
-        static_cast<int>(sizeof(float)) * GatedMemory<Tile>::numbers(in.keys, kStages);
+    const auto bytes = static_cast<int>(sizeof(float)) * GatedMemory<Tile>::numbers(kStages);
     cuda_check(cudaFuncSetAttribute(gated_forward<P, Tile>,
                                     cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
                "cudaFuncSetAttribute");
