@@ -72,6 +72,7 @@ void append_generalized_delta_rule_cases(std::vector<OpCase>& cases) {
            Sizes{2, 32, 2, 64, 64, 4},    // the usual head, two whole chunks
            Sizes{1, 33, 1, 36, 100, 1},   // pieces of four numbers, more values than a block has
            Sizes{1, 18, 1, 130, 70, 4},   // more keys than a block has
+           Sizes{1, 17, 1, 10, 150, 4},   // few keys, many values
            Sizes{90, 5, 2, 34, 12, 4},    // in a population: shared by fewer threads of a GPU
        })
     cases.push_back(make_case(s, false));

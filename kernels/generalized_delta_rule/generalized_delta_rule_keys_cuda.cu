@@ -141,13 +141,17 @@ struct KeySums {
           passing[h] += state[n][h][i] * g[n][h][i];
     }
   }
-  __device__ __forceinline__ void leave(const KeyMemory& m, int width) const {
+  /// A warp beyond the block's keys has sums of zeros, and leaves none.
+  __device__ __forceinline__ void leave(const KeyMemory& m, int width) {
     const int g = lane_row(), t = lane_column();
     const int key = static_cast<int>(threadIdx.x) / 32 * kKeysOfWarp;
 #pragma unroll
+    for (float& sum : passing)
+      sum = warp_sum<4>(sum);
+    if (key >= width) return;
+#pragma unroll
     for (int h = 0; h < 2; ++h) {
-      const float sum = warp_sum<4>(passing[h]);
-      if (t == 0) m.passing[key + 8 * h + g] = sum;
+      if (t == 0) m.passing[key + 8 * h + g] = passing[h];
 #pragma unroll
       for (int below = 0; below < 2; ++below) {
         const int place = (g + 8 * below) * width + key + 8 * h + 2 * t, i = 2 * below;
@@ -336,14 +340,12 @@ __global__ void __launch_bounds__(kWalkThreads, 3)
   walk_wait();
   walk_make_decays(m.decay, kWalkChunk, at.width);
   __syncthreads();
-  if (static_cast<int>(threadIdx.x) / 32 * kKeysOfWarp < at.width) {
-    KeySums sums;
-    for (int first = 0; first < span; first += kGroup) {
-      if (first > 0) load_matrices(first);
-      sums.add<P, Quads>(m, first, state, g);
-    }
-    sums.leave(m, at.width);
+  KeySums sums;
+  for (int first = 0; first < span; first += kGroup) {
+    if (first > 0) load_matrices(first);
+    sums.add<P, Quads>(m, first, state, g);
   }
+  sums.leave(m, at.width);
   make_weights<P>(m, span);
   __syncthreads();
   all_keys(m, at.width);
