@@ -54,11 +54,14 @@ __global__ void __launch_bounds__(kLanes* kWarps) forward(SkipGateCuda in, Batch
   load_rows(in.gate, row, count, col, gate);
   load_numbers(place_of(in.skip, blockIdx.z, 0, col), skip);
 #pragma unroll
-  for (int i = 0; i < kForward; ++i)
+  for (int i = 0; i < kForward; ++i) {
+    if (i >= count) return;
+    float sum[kVec];
 #pragma unroll
     for (int k = 0; k < kVec; ++k)
-      y[i][k] = (y[i][k] + skip[k] * x[i][k]) * gate[i][k];
-  write_rows({out, true, false}, row, count, col, y);
+      sum[k] = (y[i][k] + skip[k] * x[i][k]) * gate[i][k];
+    store_numbers(sum, place_of(out, blockIdx.z, row + i * kWarps, col));
+  }
 }
 
 /// A block leaves its share of the gradient of `skip` in parts [R, blocks, D].
