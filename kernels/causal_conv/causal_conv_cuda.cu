@@ -1,14 +1,15 @@
 // Floor: forward reads x and writes y, backward reads x and dy and writes dx; gated 3 and 5
 // tensors; an activation adds none. At B = 256, L = 256, C = 128 a tensor is 33.6 MB, 8 us at
-// 4.2 TB/s. Every access is 16 bytes where addresses allow it, a warp's are 512 bytes side by side,
-// and a thread's first 8 to 11 loads are all under way before one is used.
+// 4.2 TB/s. All that a thread reads of a step is under way before any of it is used, 11 loads of 16
+// bytes forward and 16 of 8 bytes backward, and a warp's lie side by side. Backward takes 40 to 50
+// instructions a number, so it is as near the floor of instructions as of bytes.
 //
 // Forward: a thread has kTokens tokens; the K - 1 tokens before them are another thread's of the
-// same block and come from L1. Backward: a thread walks over kWalk tokens, kChunk at a time, with
-// the last K - 1 tokens of x and of d = dy ⊙ act'(conv(x)) in registers, so that one reading gives
-// the convolution again, d, the weights' gradient, and dx of the token K - 1 before; K - 1 tokens
-// of d at the end are computed twice. Partial weight gradients of a block are all that it adds.
-// Wider filters are in wide_conv_cuda.cu.
+// same block and come from L1. Backward: a thread walks over kWalk tokens with the last K - 1
+// tokens of x and of d = dy ⊙ act'(conv(x)) in registers, so that one reading gives the convolution
+// again, d, the weights' gradient, and dx of the token K - 1 before; K - 1 tokens of d at the end
+// are computed twice. Partial weight gradients of a block are all that it adds. Wider filters are
+// in wide_conv_cuda.cu.
 #include <initializer_list>
 #include <type_traits>
 
@@ -22,8 +23,7 @@ namespace {
 
 constexpr int kMostTaps = 4;  // of the filters here
 constexpr int kTokens = 8;    // of a thread, forward
-constexpr int kWalk = 16;     // of a thread, backward
-constexpr int kChunk = 4;     // that a walk takes at a time
+constexpr int kWalk = 32;     // of a thread, backward
 
 enum class Form { plain, silu, gated };
 
@@ -71,7 +71,20 @@ __global__ void __launch_bounds__(kConvLanes* kConvRows)
 #pragma unroll
   for (int i = 0; i < kTokens; ++i)
     out[i] = x[i];
-  ConvColumn<V>(y, at).store(at.first, 0, at.length, out, false);
+  ConvColumn<V>(y, at).store(at.first, out, false);
+}
+
+/// What the filter does to a lane's channels.
+template <int K, int V>
+struct LaneTaps {
+  ChannelPack<V> weights[K], bias;
+};
+
+/// Registers are short: what is in shared memory is read again after this, and addresses are
+/// computed from t again.
+__device__ int start_again(int t) {
+  asm volatile("" : "+r"(t)::"memory");
+  return t;
 }
 
 /// All gradients. With d as above dx = conv'(d); gated d = dy ⊙ gate, dx = conv'(d) + dy and
@@ -80,40 +93,49 @@ template <int K, int V, Form kForm>
 __global__ void __launch_bounds__(kConvLanes* kConvRows, 2)
     backward_at_once(CausalConvCuda in, Batched<float> dy, CausalConvCudaGradients out,
                      std::uint32_t segments, ConvParts parts) {
-  constexpr int H = K - 1, N = kChunk;
   constexpr bool kGated = kForm == Form::gated;
+  constexpr int H = K - 1, N = kGated ? 4 : 8;  // tokens at a time: what the registers hold
   const ConvPlace at =
       ConvPlace::of<V>(static_cast<int>(dy.cols), static_cast<int>(in.length), kWalk,
                        blockIdx.x * kConvRows + threadIdx.y, segments, blockIdx.y);
   const int end = at.first + kWalk;
-  ChannelPack<V> weights[K], sums[K + 1] = {};
-  load_taps(in.weight, at, 0, K, weights);
-  const ChannelPack<V> bias = load_bias<V>(in.bias, at);
-  ConvColumn<V> xs(in.x, at), dys(dy, at), gates(kGated ? in.gate : dy, at);
-  const ConvColumn<V> dxs(out.x.view, at), dgates(kGated ? out.gate.view : dy, at);
-  xs.length = dys.length = min(at.length, end + H);
+  __shared__ LaneTaps<K, V> lanes[kConvLanes];  // registers are short
+  LaneTaps<K, V>& taps = lanes[threadIdx.x];
+  if (threadIdx.y == 0) {
+    load_taps(in.weight, at, 0, K, taps.weights);
+    taps.bias = load_bias<V>(in.bias, at);
+  }
+  __syncthreads();
+  ChannelPack<V> sums[K + 1] = {};
+  ConvColumn<V> xs(in.x, at), dys(dy, at), dxs(out.x.view, at);
+  dys.restrict_to(at.first, end + H);
+  dxs.restrict_to(at.first, end);
   // Of the tokens t - H to t + N: x, d, and where it is another dy.
   ChannelPack<V> x[H + N], d[H + N] = {}, plain[kGated ? H + N : 1] = {};
   xs.template load<H>(at.first - H, x);
 #pragma unroll 1
   for (int t = at.first; t < end + H; t += N) {
+    t = start_again(t);
     xs.template load<N>(t, x, H);
     dys.template load<N>(t, d, H);
+    t = start_again(t);
     if constexpr (kForm == Form::silu) {
 #pragma unroll
       for (int i = 0; i < N; ++i)
-        d[H + i] = product(d[H + i], silu_slope(convolve_at(bias, weights, x, i)));
+        d[H + i] = product(d[H + i], silu_slope(convolve_at(taps.bias, taps.weights, x, i)));
     }
     if constexpr (kGated) {
       ChannelPack<V> gate[N], dgate[N];
-      gates.template load<N>(t, gate);
+      ConvColumn<V>(in.gate, at).template load<N>(t, gate);
 #pragma unroll
       for (int i = 0; i < N; ++i) {
-        dgate[i] = product(d[H + i], convolve_at(bias, weights, x, i));
+        dgate[i] = product(d[H + i], convolve_at(taps.bias, taps.weights, x, i));
         plain[H + i] = d[H + i];
         d[H + i] = product(d[H + i], gate[i]);
       }
-      if (out.gate.wanted) dgates.store(t, at.first, end, dgate, out.gate.accumulate);
+      ConvColumn<V> dgates(out.gate.view, at);
+      dgates.restrict_to(at.first, end);
+      if (out.gate.wanted) dgates.store(t, dgate, out.gate.accumulate);
     }
     if (t < end) {
 #pragma unroll
@@ -127,15 +149,16 @@ __global__ void __launch_bounds__(kConvLanes* kConvRows, 2)
       }
     }
     if (out.x.wanted) {
+      t = start_again(t);
       ChannelPack<V> dx[N] = {};
 #pragma unroll
       for (int i = 0; i < N; ++i) {
         if constexpr (kGated) dx[i] = plain[i];
 #pragma unroll
         for (int j = 0; j < K; ++j)
-          add_product(weights[j], d[H + i - j], dx[i]);
+          add_product(taps.weights[j], d[H + i - j], dx[i]);
       }
-      dxs.store(t - H, at.first, end, dx, out.x.accumulate);
+      dxs.store(t - H, dx, out.x.accumulate);
     }
 #pragma unroll
     for (int h = 0; h < H; ++h) {
@@ -159,21 +182,18 @@ int channels_at_once(std::initializer_list<Batched<float>> views) {
   return most;
 }
 
-/// f(K, V, form) with constants for them.
-template <class F>
+/// f(K, V, form) with constants for them, V at most kWidest.
+template <int kWidest, class F>
 void with_constants(const CausalConvCuda& in, int channels, const F& f) {
   const auto with_form = [&](auto taps, auto width) {
-    if (in.gate.data != nullptr) {
-      // A gate takes more registers.
-      constexpr int V = decltype(width)::value < 2 ? 1 : 2;
-      return f(taps, std::integral_constant<int, V>{}, std::integral_constant<Form, Form::gated>{});
-    }
+    if (in.gate.data != nullptr) return f(taps, width, std::integral_constant<Form, Form::gated>{});
     in.silu ? f(taps, width, std::integral_constant<Form, Form::silu>{})
             : f(taps, width, std::integral_constant<Form, Form::plain>{});
   };
   const auto with_width = [&](auto taps) {
-    if (channels == 4) return with_form(taps, std::integral_constant<int, 4>{});
-    if (channels == 2) return with_form(taps, std::integral_constant<int, 2>{});
+    if constexpr (kWidest == 4)
+      if (channels == 4) return with_form(taps, std::integral_constant<int, 4>{});
+    if (channels >= 2) return with_form(taps, std::integral_constant<int, 2>{});
     with_form(taps, std::integral_constant<int, 1>{});
   };
   switch (in.weight.cols) {
@@ -208,12 +228,14 @@ void causal_conv_forward_cuda(const CudaCall& call, const CausalConvCuda& in,
                               const Batched<float>& y) {
   if (in.weight.cols > kMostTaps) return wide_conv_forward_cuda(call, in, y);
   const Index segments = segments_of(y.rows / in.length, in.length, kTokens);
-  with_constants(in, channels_at_once({in.x, in.gate, y}), [&](auto taps, auto width, auto form) {
-    constexpr int K = decltype(taps)::value, V = decltype(width)::value;
-    convolve<K, V, decltype(form)::value>
-        <<<conv_blocks<V>(ceil_div(segments, kConvRows), y.cols, 1, y.replicas),
-           conv_threads<V>(y.cols), 0, call.stream>>>(in, y, static_cast<std::uint32_t>(segments));
-  });
+  with_constants<4>(in, channels_at_once({in.x, in.gate, y}),
+                    [&](auto taps, auto width, auto form) {
+                      constexpr int K = decltype(taps)::value, V = decltype(width)::value;
+                      convolve<K, V, decltype(form)::value>
+                          <<<conv_blocks<V>(ceil_div(segments, kConvRows), y.cols, 1, y.replicas),
+                             conv_threads<V>(y.cols), 0, call.stream>>>(
+                              in, y, static_cast<std::uint32_t>(segments));
+                    });
   cuda_check_launch("causal_conv convolve");
 }
 
@@ -229,7 +251,7 @@ void causal_conv_backward_cuda(const CudaCall& call, const CausalConvCuda& in,
   } else {
     const Index segments = segments_of(examples, in.length, kWalk);
     const int at_once = channels_at_once({in.x, in.gate, dy, out.x.view, out.gate.view});
-    with_constants(in, at_once, [&](auto k, auto width, auto form) {
+    with_constants<2>(in, at_once, [&](auto k, auto width, auto form) {
       constexpr int V = decltype(width)::value;
       backward_at_once<decltype(k)::value, V, decltype(form)::value>
           <<<conv_blocks<V>(parts.slices, channels, 1, dy.replicas), conv_threads<V>(channels), 0,

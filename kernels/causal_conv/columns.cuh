@@ -35,47 +35,51 @@ struct ConvPlace {
   }
 };
 
-/// One column of one example of a tensor, V channels wide.
+/// One column of one example of a tensor, V channels wide, and the tokens of it that may be
+/// touched: at first all.
 template <int V>
 struct ConvColumn {
   float* data;
-  int stride, length;
+  int stride, begin = 0;
+  unsigned count;
 
   __device__ ConvColumn(const Batched<float>& m, const ConvPlace& at)
       : data(m.data + at.replica * m.replica_stride + at.row * m.stride + at.channel),
         stride(static_cast<int>(m.stride)),
-        length(at.length) {}
-
-  __device__ ChannelPack<V>* token(int t) const {
-    return reinterpret_cast<ChannelPack<V>*>(data + Index{t} * stride);
+        count(at.length) {}
+  /// Leaves tokens [first, end) of those before.
+  __device__ void restrict_to(int first, int end) {
+    const int last = min(end, begin + static_cast<int>(count));
+    count = max(last - first, 0);
+    begin = first;
   }
-  /// Tokens [first, first + N) to to[at ...]; zeros outside the sequence.
+
+  __device__ bool inside(int t) const { return static_cast<unsigned>(t - begin) < count; }
+  /// Tokens [first, first + N) to to[at ...]; zeros outside.
   template <int N, int M>
   __device__ void load(int first, ChannelPack<V> (&to)[M], int at = 0) const {
+    const float* from = data + Index{first} * stride;
 #pragma unroll
-    for (int i = 0; i < N; ++i)
-      to[at + i] = first + i >= 0 && first + i < length ? *token(first + i) : ChannelPack<V>{};
+    for (int i = 0; i < N; ++i, from += stride)
+      to[at + i] =
+          inside(first + i) ? *reinterpret_cast<const ChannelPack<V>*>(from) : ChannelPack<V>{};
   }
-  /// Tokens [first, first + N) that lie in [begin, end) of the sequence. What is added to is read
-  /// before anything is written, N tokens at a time.
+  /// Tokens [first, first + N). What is added to is read before anything is written.
   template <int N>
-  __device__ void store(int first, int begin, int end, ChannelPack<V> (&from)[N],
-                        bool accumulate) const {
-    const auto inside = [&](int t) { return t >= begin && t < end && t < length; };
+  __device__ void store(int first, ChannelPack<V> (&values)[N], bool accumulate) const {
     if (accumulate) {
       ChannelPack<V> before[N];
-#pragma unroll
-      for (int i = 0; i < N; ++i)
-        if (inside(first + i)) before[i] = *token(first + i);
+      load<N>(first, before);
 #pragma unroll
       for (int i = 0; i < N; ++i)
 #pragma unroll
         for (int v = 0; v < V; ++v)
-          from[i].v[v] += before[i].v[v];
+          values[i].v[v] += before[i].v[v];
     }
+    float* to = data + Index{first} * stride;
 #pragma unroll
-    for (int i = 0; i < N; ++i)
-      if (inside(first + i)) *token(first + i) = from[i];
+    for (int i = 0; i < N; ++i, to += stride)
+      if (inside(first + i)) *reinterpret_cast<ChannelPack<V>*>(to) = values[i];
   }
 };
 

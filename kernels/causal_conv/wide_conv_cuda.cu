@@ -88,7 +88,7 @@ __global__ void __launch_bounds__(kConvLanes* kConvRows)
       for (int v = 0; v < V; ++v)
         sums[i].v[v] += other[i].v[v];
   }
-  ConvColumn<V>(a.out.view, at).store(at.first, 0, a.length, sums, a.out.accumulate);
+  ConvColumn<V>(a.out.view, at).store(at.first, sums, a.out.accumulate);
 }
 
 /// Weight and bias gradients of kGroup taps: Σ_t x[t - K + 1 + j] d[t] with d = dy ⊙ gate, and

@@ -1,17 +1,18 @@
 // Floor: forward reads and writes the labelled rows alone. Backward writes all of dx once (B = 256,
 // L = 256, D = 128: 34 MB, 8 us), or reads and writes the labelled rows where it adds.
 //
-// Where dx is overwritten a warp owns a row of it, finds the labels that name it by ballots over
-// the example's positions (in L1), and sums their rows in order. Where dx is added to a warp owns a
-// label, and the first that names a row adds all of them in order. No atomics, and no pass that
-// zeroes dx first.
+// Where dx is overwritten a warp owns kRows rows of it, finds the labels that name it by ballots
+// over the example's positions (in L1), and sums their rows in order. Where dx is added to a warp
+// owns a label, and the first that names a row adds all of them in order. No atomics, and no pass
+// that zeroes dx first.
 #include "kernels/cuda/elements.cuh"
 #include "kernels/gather_rows/gather_rows_cuda.h"
 
 namespace recallbench {
 namespace {
 
-constexpr int kWarps = 8;  // of a block: a row each
+constexpr int kWarps = 8;  // of a block: a row each, or
+constexpr int kRows = 8;   // as many where all of dx is written
 
 template <int kVec>
 __global__ void gather(const std::int32_t* positions, Index length, Index labels, Batched<float> x,
@@ -52,20 +53,23 @@ __device__ bool sum_labels(const std::int32_t* positions, Index from, Index labe
   return named;
 }
 
-/// dx = the sums, zero where no label is.
+/// dx = the sums, zero where no label is; kRows rows a warp.
 template <int kVec>
 __global__ void scatter(const std::int32_t* positions, Index length, Index labels,
                         Batched<float> dy, Batched<float> dx) {
-  const Index row = blockIdx.x * Index{kWarps} + threadIdx.y, replica = blockIdx.y;
-  if (row >= dx.rows) return;  // a whole warp
-  const Index example = row / length;
-  const float* from = dy.data + replica * dy.replica_stride + example * labels * dy.stride;
-  float* to = dx.data + replica * dx.replica_stride + row * dx.stride;
-  for (Index j = threadIdx.x * kVec; j - threadIdx.x * kVec < dx.cols; j += 32 * kVec) {
-    float sum[kVec] = {};
-    sum_labels<kVec>(positions + replica * dy.rows + example * labels, 0, labels,
-                     static_cast<int>(row % length), from + j, dy.stride, j < dx.cols, sum);
-    if (j < dx.cols) store_numbers(sum, to + j);
+  const Index replica = blockIdx.y, begin = (blockIdx.x * Index{kWarps} + threadIdx.y) * kRows;
+  const Index end = min(begin + kRows, dx.rows);
+  Index example = begin / length, t = begin % length;
+  for (Index row = begin; row < end; ++row) {  // a whole warp
+    const float* from = dy.data + replica * dy.replica_stride + example * labels * dy.stride;
+    float* to = dx.data + replica * dx.replica_stride + row * dx.stride;
+    for (Index j = threadIdx.x * kVec; j - threadIdx.x * kVec < dx.cols; j += 32 * kVec) {
+      float sum[kVec] = {};
+      sum_labels<kVec>(positions + replica * dy.rows + example * labels, 0, labels,
+                       static_cast<int>(t), from + j, dy.stride, j < dx.cols, sum);
+      if (j < dx.cols) store_numbers(sum, to + j);
+    }
+    if (++t == length) ++example, t = 0;
   }
 }
 
@@ -96,8 +100,9 @@ __global__ void scatter_add(const std::int32_t* positions, Index length, Index l
   }
 }
 
-dim3 blocks_of(const Batched<float>& rows) {
-  return dim3(static_cast<unsigned>((rows.rows + kWarps - 1) / kWarps),
+dim3 blocks_of(const Batched<float>& rows, Index a_warp = 1) {
+  const Index of_block = kWarps * a_warp;
+  return dim3(static_cast<unsigned>((rows.rows + of_block - 1) / of_block),
               static_cast<unsigned>(rows.replicas));
 }
 
@@ -114,7 +119,7 @@ void gather_rows_backward_cuda(const CudaCall& call, const std::int32_t* positio
                                Index labels, const Batched<float>& dy, const Gradient<float>& dx) {
   if (!dx.wanted) return;
   const bool quads = in_quads(dy) && in_quads(dx.view);
-  const dim3 blocks = blocks_of(dx.accumulate ? dy : dx.view);
+  const dim3 blocks = dx.accumulate ? blocks_of(dy) : blocks_of(dx.view, kRows);
   const auto kernel =
       dx.accumulate ? (quads ? scatter_add<4> : scatter_add<1>) : (quads ? scatter<4> : scatter<1>);
   kernel<<<blocks, dim3(32, kWarps), 0, call.stream>>>(positions, length, labels, dy, dx.view);

@@ -7,6 +7,7 @@
 #include "kernels/gather_rows/gather_rows.h"
 #include "kernels/long_conv/long_conv.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/skip_gate/skip_gate.h"
 #include "mixers/hyena/filter.h"
 #include "mixers/initialise.h"
 #include "mixers/registry.h"
@@ -75,14 +76,17 @@ class Hyena : public SequenceMixer {
   }
 
   Tensor forward(Forward& f, const Tensor& u) const override {
-    const auto [g, gate] = convolve(f, u);
-    return gate_and_project(f, g, gate);
+    const Gated gated = split(f, u);
+    return gate_and_project(f, convolve(f, gated.values), gated);
   }
 
   Tensor forward_rows(Forward& f, const Tensor& u, Index labels) const override {
-    const auto [g, gate] = convolve(f, u);
-    return gate_and_project(f, gather_rows(f.graph(), g, labels),
-                            gather_rows(f.graph(), gate, labels));
+    Graph& g = f.graph();
+    const Gated all = split(f, u);
+    // The values first: backward then adds few rows.
+    const Gated rows{o_.bias ? gather_rows(g, all.values, labels) : all.values,
+                     gather_rows(g, all.gate, labels)};
+    return gate_and_project(f, gather_rows(g, convolve(f, all.values), labels), rows);
   }
 
   std::unique_ptr<Decoder> decoder(const HostParameters& parameters, Index length) const override {
@@ -132,25 +136,29 @@ class Hyena : public SequenceMixer {
                               o_.shift);
   }
 
-  /// The convolved values and their gate, before out_proj.
-  std::pair<Tensor, Tensor> convolve(Forward& f, const Tensor& u) const {
+  struct Gated {
+    Tensor values, gate;
+  };
+  /// The values that the long convolution takes, and their second gate.
+  Gated split(Forward& f, const Tensor& u) const {
     Graph& g = f.graph();
-    const Index width = o_.d_model, length = u.shape[2];
-    o_.check_length(length);
+    const Index width = o_.d_model;
+    o_.check_length(u.shape[2]);
     const Tensor c = causal_conv(g, linear(g, u, f.parameter(in_), f.parameter(in_bias_)),
                                  f.parameter(short_), f.parameter(short_bias_));
-    const Tensor w = multiply(g, c.columns(2 * width, width), c.columns(0, width));
-    Tensor y = long_conv(g, w, filter(f, length));
-    if (o_.bias) {
-      const Tensor skip = f.parameter(skip_).reshaped({u.shape[0], width, 1});
-      y = add(g, y, causal_conv(g, w, skip));  // D ⊙ w
-    }
-    return {y, c.columns(width, width)};
+    return {multiply(g, c.columns(2 * width, width), c.columns(0, width)), c.columns(width, width)};
   }
 
-  Tensor gate_and_project(Forward& f, const Tensor& y, const Tensor& gate) const {
-    return linear(f.graph(), multiply(f.graph(), y, gate), f.parameter(out_),
-                  f.parameter(out_bias_));
+  Tensor convolve(Forward& f, const Tensor& values) const {
+    return long_conv(f.graph(), values, filter(f, values.shape[2]));
+  }
+
+  /// `gated`: the same rows as y's.
+  Tensor gate_and_project(Forward& f, const Tensor& y, const Gated& gated) const {
+    Graph& g = f.graph();
+    const Tensor h = o_.bias ? skip_gate(g, y, gated.values, f.parameter(skip_), gated.gate)
+                             : multiply(g, y, gated.gate);
+    return linear(g, h, f.parameter(out_), f.parameter(out_bias_));
   }
 
   HyenaOptions o_;

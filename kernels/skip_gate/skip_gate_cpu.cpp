@@ -1,0 +1,87 @@
+#include "kernels/skip_gate/skip_gate_cpu.h"
+
+#include <algorithm>
+
+#include "kernels/tensor/parallel.h"
+
+namespace recallbench {
+namespace {
+
+// Rows of a block of work, which has one partial gradient of `skip`.
+constexpr Index kRowBlock = 512;
+
+Index blocks_of(Index rows) {
+  return (rows + kRowBlock - 1) / kRowBlock;
+}
+
+template <class T>
+T* row_of(const Gradient<T>& to, Index replica, Index row) {
+  return to.wanted ? to.view.replica(replica).row(row) : nullptr;
+}
+
+}  // namespace
+
+Index skip_gate_scratch(Index rows, Index cols) {
+  return blocks_of(rows) * cols;
+}
+
+template <class T>
+void skip_gate_forward_cpu(const SkipGateViews<T>& in, const Batched<T>& out) {
+  for (Index r = 0; r < out.replicas; ++r) {
+    const T* skip = in.skip.replica(r).data;
+    parallel_ranges(out.rows, kRowBlock, [&](Index first, Index count) {
+      for (Index i = first; i < first + count; ++i) {
+        const T *y = in.y.replica(r).row(i), *x = in.x.replica(r).row(i);
+        const T* gate = in.gate.replica(r).row(i);
+        T* to = out.replica(r).row(i);
+        for (Index j = 0; j < out.cols; ++j)
+          to[j] = (y[j] + skip[j] * x[j]) * gate[j];
+      }
+    });
+  }
+}
+
+template <class T>
+void skip_gate_backward_cpu(const SkipGateViews<T>& in, const Batched<T>& dout,
+                            const SkipGateGradients<T>& gradients, T* scratch) {
+  const auto& [to_y, to_x, to_skip, to_gate] = gradients;
+  const Index cols = dout.cols;
+  const auto write = [](const Gradient<T>& to, T* at, T value) {
+    if (to.wanted) *at = to.accumulate ? *at + value : value;
+  };
+  for (Index r = 0; r < dout.replicas; ++r) {
+    const T* skip = in.skip.replica(r).data;
+    parallel_ranges(dout.rows, kRowBlock, [&](Index first, Index count) {
+      T* sums = scratch + first / kRowBlock * cols;
+      std::fill_n(sums, cols, T(0));
+      for (Index i = first; i < first + count; ++i) {
+        const T *y = in.y.replica(r).row(i), *x = in.x.replica(r).row(i);
+        const T *gate = in.gate.replica(r).row(i), *d = dout.replica(r).row(i);
+        T *dy = row_of(to_y, r, i), *dx = row_of(to_x, r, i), *dgate = row_of(to_gate, r, i);
+        for (Index j = 0; j < cols; ++j) {
+          const T inner = d[j] * gate[j];
+          sums[j] += inner * x[j];
+          write(to_y, dy + j, inner);
+          write(to_x, dx + j, inner * skip[j]);
+          write(to_gate, dgate + j, d[j] * (y[j] + skip[j] * x[j]));
+        }
+      }
+    });
+    if (!to_skip.wanted) continue;
+    T* to = to_skip.view.replica(r).data;
+    if (!to_skip.accumulate) std::fill_n(to, cols, T(0));
+    for (Index block = 0; block < blocks_of(dout.rows); ++block)
+      for (Index j = 0; j < cols; ++j)
+        to[j] += scratch[block * cols + j];
+  }
+}
+
+#define INSTANTIATE(T)                                                             \
+  template void skip_gate_forward_cpu(const SkipGateViews<T>&, const Batched<T>&); \
+  template void skip_gate_backward_cpu(const SkipGateViews<T>&, const Batched<T>&, \
+                                       const SkipGateGradients<T>&, T*);
+INSTANTIATE(float)
+INSTANTIATE(double)
+#undef INSTANTIATE
+
+}  // namespace recallbench
