@@ -130,7 +130,9 @@ __device__ void take(const float* from, int channel_stride, const Quad<kReversed
 #pragma unroll
       for (int k = 0; k < 4; ++k)
         numbers[i][k] += from[k * channel_stride + t];
-      store_numbers(numbers[i], to.row(t));
+      // Said so that it stays one access.
+      __stcg(reinterpret_cast<float4*>(to.row(t)),
+             make_float4(numbers[i][0], numbers[i][1], numbers[i][2], numbers[i][3]));
     }
   }
 }
