@@ -10,10 +10,15 @@
 
 namespace recallbench {
 
-/// Rounded to nearest, ties away from zero, to the 10 bits of mantissa that tensor cores read.
+/// Rounded to nearest, to the 10 bits of mantissa that tensor cores read: ties to even where that
+/// is one instruction, away from zero before.
 __device__ inline std::uint32_t tf32_bits(float x) {
   std::uint32_t bits;
+#if __CUDA_ARCH__ >= 900
+  asm("cvt.rn.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+#else
   asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+#endif
   return bits;
 }
 

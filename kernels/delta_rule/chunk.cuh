@@ -6,6 +6,7 @@
 // of 16, tokens beyond the last and columns beyond dk and dv are zero. A warp is one of eight: it
 // has 16 of the chunk's 32 rows and a quarter of the columns of a tile.
 
+#include "kernels/cuda/async_copy.cuh"
 #include "kernels/delta_rule/chunk.h"
 #include "kernels/delta_rule/delta_rule_cuda.h"
 #include "kernels/delta_rule/twin_products.cuh"

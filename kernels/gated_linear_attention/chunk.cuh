@@ -7,6 +7,7 @@
 // two stages. In shared memory rows are 4 numbers longer than a multiple of 16; tokens beyond the
 // last and columns beyond K and V are zero, their decays 1.
 
+#include "kernels/cuda/async_copy.cuh"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/delta_rule/chunk.cuh"
 #include "kernels/gated_linear_attention/gated_linear_attention_cuda.h"

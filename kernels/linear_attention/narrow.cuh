@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/cuda/async_copy.cuh"
 #include "kernels/linear_attention/item.cuh"
 
 // What the kernels of narrow heads share: f <= kNarrowFeatures, dh <= kNarrowValues, whose rows of

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kernels/linear_attention/mma.cuh"
+#include "kernels/cuda/tensor_cores.cuh"
 #include "kernels/tensor/device.h"
 
 // Products of one warp: c [16, 8 N] += a [16, inner] b [inner, 8 N], where c is N fragments: with
@@ -50,8 +50,8 @@ class LeftFactor {
     if constexpr (P == Product::bf16) {
 #pragma unroll
       for (int h = 0; h < 2; ++h) {
-        high_[0][2 * h] = to_bf16(upper[2 * h], upper[2 * h + 1]);
-        high_[0][2 * h + 1] = to_bf16(lower[2 * h], lower[2 * h + 1]);
+        high_[0][2 * h] = bf16_bits(upper[2 * h], upper[2 * h + 1]);
+        high_[0][2 * h + 1] = bf16_bits(lower[2 * h], lower[2 * h + 1]);
       }
     } else {
 #pragma unroll
@@ -65,7 +65,7 @@ class LeftFactor {
   /// c += this · b, of b at (k_j, g).
   __device__ void add_to(float (&c)[4], const float (&b)[4]) const {
     if constexpr (P == Product::bf16) {
-      mma_bf16(c, high_[0], {to_bf16(b[0], b[1]), to_bf16(b[2], b[3])});
+      mma_bf16(c, high_[0], {bf16_bits(b[0], b[1]), bf16_bits(b[2], b[3])});
     } else {
 #pragma unroll
       for (int h = 0; h < 2; ++h) {
@@ -83,8 +83,8 @@ class LeftFactor {
 
  private:
   __device__ static void split(float x, std::uint32_t& high, std::uint32_t& low) {
-    high = to_tf32(x);
-    if constexpr (P == Product::split) low = to_tf32(x - __uint_as_float(high));
+    high = tf32_bits(x);
+    if constexpr (P == Product::split) low = tf32_bits(x - __uint_as_float(high));
   }
 
   std::uint32_t high_[2][4], low_[2][4];  // bf16: one word row; low: of `split`

@@ -3,8 +3,8 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "kernels/cuda/async_copy.cuh"
 #include "kernels/cuda/elements.cuh"
-#include "kernels/linear_attention/mma.cuh"
 #include "kernels/linear_attention/products.cuh"
 #include "kernels/ssd/ssd_cpu.h"
 

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstdint>
+
+// Copies from global to shared memory that a thread begins and waits for later (PTX: cp.async,
+// sm_80 and newer).
+
+namespace recallbench {
+
+/// Copies Bytes (4 or 16, both addresses aligned to them) from global to shared memory without
+/// waiting for them.
+template <int Bytes>
+__device__ inline void copy_async(float* shared, const float* global) {
+  const auto to = static_cast<std::uint32_t>(__cvta_generic_to_shared(shared));
+  if constexpr (Bytes == 16)
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(global) : "memory");
+  else
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2;" ::"r"(to), "l"(global), "n"(Bytes)
+                 : "memory");
+}
+
+/// Ends a group of this thread's copies.
+__device__ inline void copies_end_group() {
+  asm volatile("cp.async.commit_group;" ::: "memory");
+}
+
+/// Waits until at most `Pending` of this thread's groups are under way.
+template <int Pending>
+__device__ inline void copies_wait() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory");
+}
+
+}  // namespace recallbench
