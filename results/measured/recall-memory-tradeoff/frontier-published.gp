@@ -14,20 +14,20 @@ set bmargin 5.2
 set key at graph 1.03,1.0 left top vertical maxcols 1 reverse Left samplen 1.4 spacing 1.3 nobox noenhanced
 set logscale x 2
 if (FORMAT eq "svg") {
-  set terminal svg size 926,658 dynamic enhanced font "DejaVu Sans,12" linewidth 1 rounded background rgb "white"
+  set terminal svg size 774,517 dynamic enhanced font "DejaVu Sans,12" linewidth 1 rounded background rgb "white"
   PS = 0.5
 }
 if (FORMAT eq "png") {
-  set terminal pngcairo size 2011,1428 enhanced font "DejaVu Sans,11" fontscale 2.0 linewidth 2.2 rounded background rgb "white"
+  set terminal pngcairo size 1681,1122 enhanced font "DejaVu Sans,11" fontscale 2.0 linewidth 2.2 rounded background rgb "white"
   PS = 1.9
 }
 if (FORMAT eq "pdf") {
-  set terminal pdfcairo size 6.705in,4.760in enhanced color font "DejaVu Sans,8" linewidth 1.3 rounded
+  set terminal pdfcairo size 5.605in,3.740in enhanced color font "DejaVu Sans,8" linewidth 1.3 rounded
   PS = 0.42
 }
 set xrange [3799.7407861139654:2820411.484163433]
 set yrange [-0.02:1.03]
-set rmargin 43
+set rmargin 22
 set ytics 0.2
 set format y "%.1f"
 set xtics ()
@@ -41,62 +41,55 @@ set xtics add ("256 Ki" 262144)
 set xtics add ("" 524288 1)
 set xtics add ("1 Mi" 1048576)
 set xtics add ("" 2097152 1)
-set label 1 "MQAR recall against state size, one model a family" at graph 0,graph 1 offset 0,2.3 left noenhanced font "DejaVu Sans:Bold"
+set label 1 "MQAR recall against state size" at graph 0,graph 1 offset 0,2.3 left noenhanced font "DejaVu Sans:Bold"
 set label 2 "test data: mqar" at graph 0,graph 1 offset 0,1.0 left noenhanced tc rgb "#555555"
-set label 3 "32 runs, 1 seed a point, 0 diverged; learning rate chosen on validation data" at screen 0.012,screen 0 offset 0,0.8 left noenhanced tc rgb "#777777" font ",".(FORMAT eq "svg" ? "10" : FORMAT eq "png" ? "9" : "6.7")
+set label 3 "140 runs, 1 seed a point, 0 diverged; learning rate chosen on validation data" at screen 0.012,screen 0 offset 0,0.8 left noenhanced tc rgb "#777777" font ",".(FORMAT eq "svg" ? "10" : FORMAT eq "png" ? "9" : "6.7")
 set xlabel "State size (bytes, by the published formula)" noenhanced offset 0,0.3
 set ylabel "Test accuracy" noenhanced
-TEXTS = HOVER ? ', DATA index 2 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 4 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 5 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 7 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 8 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 10 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 11 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 13 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 14 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 16 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 17 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 19 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 20 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 22 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 23 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 25 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 26 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 27 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 28 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 29 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 30 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 31 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 32 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 33 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 34 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle' : ''
+TEXTS = HOVER ? ', DATA index 3 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 4 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 6 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 7 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 9 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 10 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 12 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 13 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 15 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 16 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 18 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 19 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 21 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 22 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 24 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 25 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 27 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 28 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 30 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 31 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 33 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle' : ''
 plot DATA index 0 u 1:2 w steps lw 5 lc rgb "#F0D9A8" t 'Pareto frontier', \
   DATA index 1 u 1:2 w lines lw 1 dt 2 lc rgb "#888888" t 'chance', \
-  DATA index 2 u 1:2 w points pt 6 ps PS*1.15 lw 1.2 lc rgb "#000000" notitle, \
-  DATA index 5 u 1:2 w points pt 4 ps PS*1.15 lw 1.2 lc rgb "#0072B2" notitle, \
-  DATA index 8 u 1:2 w points pt 8 ps PS*1.15 lw 1.2 lc rgb "#D55E00" notitle, \
-  DATA index 11 u 1:2 w points pt 12 ps PS*1.15 lw 1.2 lc rgb "#009E73" notitle, \
-  DATA index 14 u 1:2 w points pt 10 ps PS*1.15 lw 1.2 lc rgb "#CC79A7" notitle, \
-  DATA index 17 u 1:2 w points pt 14 ps PS*1.15 lw 1.2 lc rgb "#56B4E9" notitle, \
-  DATA index 20 u 1:2 w points pt 6 ps PS*1.15 lw 1.2 lc rgb "#E69F00" notitle, \
-  DATA index 23 u 1:2 w points pt 4 ps PS*1.15 lw 1.2 lc rgb "#000000" notitle, \
-  DATA index 26 u 1:2 w points pt 8 ps PS*1.15 lw 1.2 lc rgb "#0072B2" notitle, \
-  DATA index 27 u 1:2 w points pt 12 ps PS*1.15 lw 1.2 lc rgb "#D55E00" notitle, \
-  DATA index 28 u 1:2 w points pt 10 ps PS*1.15 lw 1.2 lc rgb "#009E73" notitle, \
-  DATA index 29 u 1:2 w points pt 14 ps PS*1.15 lw 1.2 lc rgb "#CC79A7" notitle, \
-  DATA index 30 u 1:2 w points pt 6 ps PS*1.15 lw 1.2 lc rgb "#56B4E9" notitle, \
-  DATA index 31 u 1:2 w points pt 4 ps PS*1.15 lw 1.2 lc rgb "#E69F00" notitle, \
-  DATA index 32 u 1:2 w points pt 8 ps PS*1.15 lw 1.2 lc rgb "#000000" notitle, \
-  DATA index 33 u 1:2 w points pt 12 ps PS*1.15 lw 1.2 lc rgb "#0072B2" notitle, \
-  DATA index 34 u 1:2 w points pt 10 ps PS*1.15 lw 1.2 lc rgb "#D55E00" notitle, \
-  DATA index 3 u 1:2 w lines lw 1.6 dt 1 lc rgb "#000000" notitle, \
-  DATA index 6 u 1:2 w lines lw 1.6 dt 1 lc rgb "#0072B2" notitle, \
-  DATA index 9 u 1:2 w lines lw 1.6 dt 1 lc rgb "#D55E00" notitle, \
-  DATA index 12 u 1:2 w lines lw 1.6 dt 1 lc rgb "#009E73" notitle, \
-  DATA index 15 u 1:2 w lines lw 1.6 dt 1 lc rgb "#CC79A7" notitle, \
-  DATA index 18 u 1:2 w lines lw 1.6 dt 1 lc rgb "#56B4E9" notitle, \
-  DATA index 21 u 1:2 w lines lw 1.6 dt 1 lc rgb "#E69F00" notitle, \
-  DATA index 24 u 1:2 w lines lw 1.6 dt 2 lc rgb "#000000" notitle, \
-  DATA index 4 u 1:2 w points pt 7 ps PS lc rgb "#000000" notitle, \
-  DATA index 7 u 1:2 w points pt 5 ps PS lc rgb "#0072B2" notitle, \
-  DATA index 10 u 1:2 w points pt 9 ps PS lc rgb "#D55E00" notitle, \
-  DATA index 13 u 1:2 w points pt 13 ps PS lc rgb "#009E73" notitle, \
-  DATA index 16 u 1:2 w points pt 11 ps PS lc rgb "#CC79A7" notitle, \
-  DATA index 19 u 1:2 w points pt 15 ps PS lc rgb "#56B4E9" notitle, \
-  DATA index 22 u 1:2 w points pt 7 ps PS lc rgb "#E69F00" notitle, \
-  DATA index 25 u 1:2 w points pt 5 ps PS lc rgb "#000000" notitle, \
-  keyentry w linespoints lw 1.6 dt 1 pt 7 ps PS lc rgb "#000000" t "delta\137net", \
-  keyentry w linespoints lw 1.6 dt 1 pt 5 ps PS lc rgb "#0072B2" t "gated\137delta\137net", \
-  keyentry w linespoints lw 1.6 dt 1 pt 9 ps PS lc rgb "#D55E00" t "gla", \
-  keyentry w linespoints lw 1.6 dt 1 pt 13 ps PS lc rgb "#009E73" t "h3", \
-  keyentry w linespoints lw 1.6 dt 1 pt 11 ps PS lc rgb "#CC79A7" t "hyena", \
-  keyentry w linespoints lw 1.6 dt 1 pt 15 ps PS lc rgb "#56B4E9" t "mamba", \
-  keyentry w linespoints lw 1.6 dt 1 pt 7 ps PS lc rgb "#E69F00" t "mamba2", \
-  keyentry w linespoints lw 1.6 dt 2 pt 5 ps PS lc rgb "#000000" t "rwkv7", \
-  keyentry w points pt 8 ps PS*1.15 lw 1.2 lc rgb "#0072B2" t "Based (published)", \
-  keyentry w points pt 12 ps PS*1.15 lw 1.2 lc rgb "#D55E00" t "Attention/Sliding window (published)", \
-  keyentry w points pt 10 ps PS*1.15 lw 1.2 lc rgb "#009E73" t "Attention/Sliding window (published)", \
-  keyentry w points pt 14 ps PS*1.15 lw 1.2 lc rgb "#CC79A7" t "Attention/Sliding window (published)", \
-  keyentry w points pt 6 ps PS*1.15 lw 1.2 lc rgb "#56B4E9" t "Attention/Sliding window (published)", \
-  keyentry w points pt 4 ps PS*1.15 lw 1.2 lc rgb "#E69F00" t "Attention/Sliding window (published)", \
-  keyentry w points pt 8 ps PS*1.15 lw 1.2 lc rgb "#000000" t "Attention/Sliding window (published)", \
-  keyentry w points pt 12 ps PS*1.15 lw 1.2 lc rgb "#0072B2" t "Attention/Sliding window (published)", \
-  keyentry w points pt 10 ps PS*1.15 lw 1.2 lc rgb "#D55E00" t "Attention/Sliding window (published)", \
+  DATA index 4 u 1:2 w points pt 4 ps PS*1.15 lw 1.2 lc rgb "#0072B2" notitle, \
+  DATA index 7 u 1:2 w points pt 8 ps PS*1.15 lw 1.2 lc rgb "#D55E00" notitle, \
+  DATA index 10 u 1:2 w points pt 12 ps PS*1.15 lw 1.2 lc rgb "#009E73" notitle, \
+  DATA index 13 u 1:2 w points pt 10 ps PS*1.15 lw 1.2 lc rgb "#CC79A7" notitle, \
+  DATA index 16 u 1:2 w points pt 14 ps PS*1.15 lw 1.2 lc rgb "#56B4E9" notitle, \
+  DATA index 19 u 1:2 w points pt 6 ps PS*1.15 lw 1.2 lc rgb "#E69F00" notitle, \
+  DATA index 22 u 1:2 w points pt 4 ps PS*1.15 lw 1.2 lc rgb "#000000" notitle, \
+  DATA index 25 u 1:2 w points pt 8 ps PS*1.15 lw 1.2 lc rgb "#0072B2" notitle, \
+  DATA index 28 u 1:2 w points pt 12 ps PS*1.15 lw 1.2 lc rgb "#D55E00" notitle, \
+  DATA index 31 u 1:2 w points pt 10 ps PS*1.15 lw 1.2 lc rgb "#009E73" notitle, \
+  DATA index 2 u 1:2 w lines lw 1.6 dt 1 lc rgb "#000000" notitle, \
+  DATA index 5 u 1:2 w lines lw 1.6 dt 1 lc rgb "#0072B2" notitle, \
+  DATA index 8 u 1:2 w lines lw 1.6 dt 1 lc rgb "#D55E00" notitle, \
+  DATA index 11 u 1:2 w lines lw 1.6 dt 1 lc rgb "#009E73" notitle, \
+  DATA index 14 u 1:2 w lines lw 1.6 dt 1 lc rgb "#CC79A7" notitle, \
+  DATA index 17 u 1:2 w lines lw 1.6 dt 1 lc rgb "#56B4E9" notitle, \
+  DATA index 20 u 1:2 w lines lw 1.6 dt 1 lc rgb "#E69F00" notitle, \
+  DATA index 23 u 1:2 w lines lw 1.6 dt 2 lc rgb "#000000" notitle, \
+  DATA index 26 u 1:2 w lines lw 1.6 dt 2 lc rgb "#0072B2" notitle, \
+  DATA index 29 u 1:2 w lines lw 1.6 dt 2 lc rgb "#D55E00" notitle, \
+  DATA index 32 u 1:2 w lines lw 1.6 dt 2 lc rgb "#009E73" notitle, \
+  DATA index 3 u 1:2 w points pt 7 ps PS lc rgb "#000000" notitle, \
+  DATA index 6 u 1:2 w points pt 5 ps PS lc rgb "#0072B2" notitle, \
+  DATA index 9 u 1:2 w points pt 9 ps PS lc rgb "#D55E00" notitle, \
+  DATA index 12 u 1:2 w points pt 13 ps PS lc rgb "#009E73" notitle, \
+  DATA index 15 u 1:2 w points pt 11 ps PS lc rgb "#CC79A7" notitle, \
+  DATA index 18 u 1:2 w points pt 15 ps PS lc rgb "#56B4E9" notitle, \
+  DATA index 21 u 1:2 w points pt 7 ps PS lc rgb "#E69F00" notitle, \
+  DATA index 24 u 1:2 w points pt 5 ps PS lc rgb "#000000" notitle, \
+  DATA index 27 u 1:2 w points pt 9 ps PS lc rgb "#0072B2" notitle, \
+  DATA index 30 u 1:2 w points pt 13 ps PS lc rgb "#D55E00" notitle, \
+  DATA index 33 u 1:2 w points pt 11 ps PS lc rgb "#009E73" notitle, \
+  keyentry w linespoints lw 1.6 dt 1 pt 7 ps PS lc rgb "#000000" t "attention", \
+  keyentry w linespoints lw 1.6 dt 1 pt 5 ps PS lc rgb "#0072B2" t "based", \
+  keyentry w linespoints lw 1.6 dt 1 pt 9 ps PS lc rgb "#D55E00" t "sliding\137window", \
+  keyentry w linespoints lw 1.6 dt 1 pt 13 ps PS lc rgb "#009E73" t "delta\137net", \
+  keyentry w linespoints lw 1.6 dt 1 pt 11 ps PS lc rgb "#CC79A7" t "gated\137delta\137net", \
+  keyentry w linespoints lw 1.6 dt 1 pt 15 ps PS lc rgb "#56B4E9" t "gla", \
+  keyentry w linespoints lw 1.6 dt 1 pt 7 ps PS lc rgb "#E69F00" t "h3", \
+  keyentry w linespoints lw 1.6 dt 2 pt 5 ps PS lc rgb "#000000" t "hyena", \
+  keyentry w linespoints lw 1.6 dt 2 pt 9 ps PS lc rgb "#0072B2" t "mamba", \
+  keyentry w linespoints lw 1.6 dt 2 pt 13 ps PS lc rgb "#D55E00" t "mamba2", \
+  keyentry w linespoints lw 1.6 dt 2 pt 11 ps PS lc rgb "#009E73" t "rwkv7", \
   keyentry w points pt 6 ps PS*1.15 lw 1.2 lc rgb "#777777" t 'hollow: published' @TEXTS
