@@ -112,7 +112,7 @@ void append_delta_rule_cases(std::vector<OpCase>& cases) {
   }
   for (const Index length : {9, 70})
     cases.push_back(sliced_case(length));
-  for (const Index length : {16, 64, 256, 1024, 4096})
+  for (const Index length : {64, 256, 1024, 4096, 8192})
     for (const Index width : {32, 64})
       cases.push_back(make_case(
           {std::max<Index>(1, 16384 / length), length, 2, width, width, 1, Kind::gated, true}));

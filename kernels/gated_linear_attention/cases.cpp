@@ -105,7 +105,7 @@ void append_gated_linear_attention_cases(std::vector<OpCase>& cases) {
        })
     cases.push_back(make_case(s, false));
   for (const double divisor : {16.0, 0.0})
-    for (const Index length : {256, 1024, 4096})
+    for (const Index length : {64, 256, 1024, 4096, 8192})
       cases.push_back(make_case({64 * 256 / length, length, 2, 2, 32, 64, divisor}, true));
   cases.push_back(sliced_case());
 }

@@ -76,8 +76,8 @@ void append_generalized_delta_rule_cases(std::vector<OpCase>& cases) {
            Sizes{90, 5, 2, 34, 12, 4},    // in a population: shared by fewer threads of a GPU
        })
     cases.push_back(make_case(s, false));
-  for (const Index length : {256, 1024, 4096})
-    cases.push_back(make_case({32 * 256 / length, length, 2, 64, 64, 4.0}, true));
+  for (const Index length : {64, 256, 1024, 4096, 8192})
+    cases.push_back(make_case({64 * 256 / length, length, 2, 64, 64, 4.0}, true));
 }
 
 }  // namespace recallbench

@@ -88,9 +88,9 @@ void append_linear_attention_cases(std::vector<OpCase>& cases) {
          {Sizes{1, 1, 1, 1, 1}, Sizes{2, 7, 3, 2, 5}, Sizes{3, 65, 2, 5, 3}, Sizes{1, 200, 1, 3, 4},
           Sizes{2, 9, 2, 3, 2, 4}, Sizes{1, 300, 1, 3, 4, 70}, Sizes{1, 301, 2, 20, 17}})
       cases.push_back(make_case(s, kernel, false));
-    for (const Index length : {64, 256, 1024}) {
+    for (const Index length : {64, 256, 1024, 4096, 8192}) {
       const Index features = kernel == LinearKernel::taylor ? 16 : 64;
-      const Index examples = length > 256 ? 16 : 64;
+      const Index examples = 16384 / length;
       cases.push_back(make_case({examples, length, 1, features, 64}, kernel, true));
       cases.push_back(make_case({examples, length, 1, features, 64, length / 16}, kernel, true));
     }

@@ -53,7 +53,8 @@ void append_long_conv_cases(std::vector<OpCase>& cases) {
     bool timed;
   };
   for (const Size& s :
-       {Size{2, 7, 5, 7, LongConvWrap::none, false}, Size{1, 1, 1, 1, LongConvWrap::none, false},
+       {Size{2, 7, 5, 7, LongConvWrap::none, false},
+        Size{1, 1, 1, 1, LongConvWrap::none, false},
         Size{3, 6, 33, 4, LongConvWrap::none, false},     // shorter than L
         Size{18, 5, 3, 9, LongConvWrap::none, false},     // longer than L
         Size{3, 6, 4, 9, LongConvWrap::circular, false},  // wraps around
@@ -69,8 +70,10 @@ void append_long_conv_cases(std::vector<OpCase>& cases) {
         Size{2, 1031, 2, 1031, LongConvWrap::none, false},  // FFT
         Size{2, 1026, 2, 1500, LongConvWrap::circular, false},
         Size{64, 256, 64, 256, LongConvWrap::none, true},
-        Size{8, 1024, 64, 1024, LongConvWrap::none, true},
-        Size{4, 2048, 64, 2048, LongConvWrap::none, true}}) {
+        Size{256, 64, 64, 64, LongConvWrap::none, true},
+        Size{16, 1024, 64, 1024, LongConvWrap::none, true},
+        Size{4, 4096, 64, 4096, LongConvWrap::none, true},
+        Size{2, 8192, 64, 8192, LongConvWrap::none, true}}) {
     OpCase c;
     c.name = fmt::format("long_conv/B={},L={},D={},taps={}{}", s.examples, s.length, s.channels,
                          s.taps, s.wrap == LongConvWrap::none ? "" : ",circular");

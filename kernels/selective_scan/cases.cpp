@@ -34,7 +34,9 @@ void append_selective_scan_cases(std::vector<OpCase>& cases) {
         Size{1, 64, 3, 16, 3, 4, true, false},     // decays to 0, softplus above 20
         Size{2, 65, 40, 24, 2, 1, false, false},   // whole chunks and a token
         Size{2, 35, 4, 37, 0, 1, false, false},    // more states than one launch on a GPU takes
-        Size{64, 256, 128, 16, 4, 1, false, true}, Size{64, 256, 128, 8, 4, 1, false, true}}) {
+        Size{64, 256, 128, 16, 4, 1, false, true}, Size{64, 256, 128, 8, 4, 1, false, true},
+        Size{256, 64, 128, 16, 4, 1, false, true}, Size{16, 1024, 128, 16, 4, 1, false, true},
+        Size{4, 4096, 128, 16, 4, 1, false, true}, Size{2, 8192, 128, 16, 4, 1, false, true}}) {
     OpCase c;
     c.name = fmt::format("selective_scan/B={},L={},C={},N={},scale={}", s.examples, s.length,
                          s.channels, s.states, s.scale);

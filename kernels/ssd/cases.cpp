@@ -42,6 +42,8 @@ void append_ssd_cases(std::vector<OpCase>& cases) {
                         Size{64, 256, 2, 64, 1, 16, false, 1, false, true},
                         Size{16, 1024, 2, 64, 1, 16, false, 1, false, true},
                         Size{4, 4096, 2, 64, 1, 16, false, 1, false, true},
+                        Size{256, 64, 2, 64, 1, 16, false, 1, false, true},
+                        Size{2, 8192, 2, 64, 1, 16, false, 1, false, true},
                         Size{64, 256, 8, 64, 1, 24, false, 1, false, true}}) {
     const Index inner = s.heads * s.head_dim, tokens = s.groups * s.states;
     OpCase c;

@@ -47,6 +47,7 @@ void append_ttt_cases(std::vector<OpCase>& cases) {
         Size{1, 70, 1, 33, 32, 0}, Size{2, 37, 2, 18, 16, 70}, Size{1, 150, 1, 4, 150, 0},
         Size{1, 20, 1, 48, 16, 192}, Size{1, 18, 1, 64, 16, 256}, Size{64, 256, 2, 32, 16, 0, true},
         Size{16, 1024, 2, 32, 16, 0, true}, Size{4, 4096, 2, 32, 16, 0, true},
+        Size{256, 64, 2, 32, 16, 0, true}, Size{2, 8192, 2, 32, 16, 0, true},
         Size{64, 256, 2, 32, 16, 128, true}, Size{16, 1024, 2, 32, 16, 128, true},
         Size{4, 4096, 2, 32, 16, 128, true}}) {
     OpCase c;

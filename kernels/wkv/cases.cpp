@@ -66,8 +66,8 @@ void append_wkv_cases(std::vector<OpCase>& cases) {
         Sizes{2, 5, 140, 1, false},  // two blocks
         Sizes{2, 32, 6, 1, false},
         Sizes{1, 70, 3, 4, false},  // keys whose exponentials overflow no sum, decays of e^-50
-        Sizes{64, 256, 128, 1, true}, Sizes{16, 1024, 128, 1, true},
-        Sizes{4, 4096, 128, 1, true}}) {
+        Sizes{64, 256, 128, 1, true}, Sizes{16, 1024, 128, 1, true}, Sizes{4, 4096, 128, 1, true},
+        Sizes{256, 64, 128, 1, true}, Sizes{2, 8192, 128, 1, true}}) {
     OpCase c;
     c.name = fmt::format("wkv/B={},L={},C={},scale={}", s.examples, s.length, s.channels, s.scale);
     c.inputs = {{s.examples, s.length, s.channels},
