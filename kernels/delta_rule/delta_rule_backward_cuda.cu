@@ -8,6 +8,7 @@
 // adds the shares where there are several.
 #include "kernels/cuda/column_shares.h"
 #include "kernels/cuda/reduce.cuh"
+#include "kernels/cuda/shared_memory.h"
 #include "kernels/delta_rule/solve.cuh"
 
 namespace recallbench {
@@ -347,8 +348,7 @@ void launch(const CudaCall& call, const DeltaRuleCuda& rule, const Batched<float
             const Gradient<float>& dv, const Shares& out) {
   const auto kernel = delta_backward < P, P == Product::fp32 ? P : Product::split, Cols > ;
   const int bytes = Memory<Cols>::numbers(rule.keys) * static_cast<int>(sizeof(float));
-  cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-             "cudaFuncSetAttribute");
+  cuda_allow_shared(kernel, bytes, "delta_backward");
   const Index tiles = delta_tiles(rule), blocks = dy.replicas * rule.examples * rule.heads * tiles;
   kernel<<<static_cast<unsigned>(blocks), kDeltaThreads, bytes, call.stream>>>(rule, tiles, dy, dv,
                                                                                out);

@@ -5,6 +5,7 @@
 // tensor cores where the precision allows, that read shared memory about 2600 times (a warp, 32
 // numbers) a chunk of dk = dv = 64: that bounds it then. Blocks are small, three to a
 // multiprocessor, so that one's loads and systems hide behind another's products.
+#include "kernels/cuda/shared_memory.h"
 #include "kernels/delta_rule/solve.cuh"
 
 namespace recallbench {
@@ -90,8 +91,7 @@ template <Product P, int Cols>
 void launch(const CudaCall& call, const DeltaRuleCuda& rule, const Batched<float>& y) {
   const auto kernel = delta_forward < P, P == Product::fp32 ? P : Product::split, Cols > ;
   const int bytes = DeltaMemory<Cols>::numbers(rule.keys) * static_cast<int>(sizeof(float));
-  cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-             "cudaFuncSetAttribute");
+  cuda_allow_shared(kernel, bytes, "delta_forward");
   const Index tiles = delta_tiles(rule), blocks = y.replicas * rule.examples * rule.heads * tiles;
   kernel<<<static_cast<unsigned>(blocks), kDeltaThreads, bytes, call.stream>>>(rule, tiles, y);
   cuda_check_launch("delta_forward");

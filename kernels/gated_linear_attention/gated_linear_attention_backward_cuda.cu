@@ -6,6 +6,7 @@
 // is a share of each block of columns. Within a chunk four lanes share a key, of which each has
 // four queries, chosen so that all have 34 pairs of tokens: nothing is divided, nothing cancels.
 #include "kernels/cuda/column_shares.h"
+#include "kernels/cuda/shared_memory.h"
 #include "kernels/gated_linear_attention/chunk.cuh"
 
 namespace recallbench {
@@ -313,9 +314,7 @@ void launch(const CudaCall& call, const GatedLinearAttentionCuda& in, const Batc
   gated_dispatch(in, [&](auto tile) {
     using Tile = decltype(tile);
     const auto bytes = static_cast<int>(sizeof(float)) * Memory<Tile>::numbers();
-    cuda_check(cudaFuncSetAttribute(gated_backward<P, Tile>,
-                                    cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-               "cudaFuncSetAttribute");
+    cuda_allow_shared(gated_backward<P, Tile>, bytes, "gated_linear_attention_backward");
     const Index tiles = gated_tiles(in),
                 blocks = dy.replicas * in.examples * in.state_heads * tiles;
     gated_backward<P, Tile><<<static_cast<unsigned>(blocks), Tile::kThreads, bytes, call.stream>>>(

@@ -4,6 +4,7 @@
 // key in float32, a fifth the products on tensor cores. A block has two barriers a step; loads of
 // the next step are under way meanwhile. The state stays in shared memory, its columns with one
 // warp.
+#include "kernels/cuda/shared_memory.h"
 #include "kernels/gated_linear_attention/chunk.cuh"
 
 namespace recallbench {
@@ -64,9 +65,7 @@ void launch(const CudaCall& call, const GatedLinearAttentionCuda& in, const Batc
   gated_dispatch(in, [&](auto tile) {
     using Tile = decltype(tile);
     const auto bytes = static_cast<int>(sizeof(float)) * GatedMemory<Tile>::numbers(kStages);
-    cuda_check(cudaFuncSetAttribute(gated_forward<P, Tile>,
-                                    cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-               "cudaFuncSetAttribute");
+    cuda_allow_shared(gated_forward<P, Tile>, bytes, "gated_linear_attention_forward");
     const Index tiles = gated_tiles(in), blocks = y.replicas * in.examples * in.state_heads * tiles;
     gated_forward<P, Tile>
         <<<static_cast<unsigned>(blocks), Tile::kThreads, bytes, call.stream>>>(in, tiles, y);

@@ -17,6 +17,7 @@
 
 #include "kernels/cuda/elements.cuh"
 #include "kernels/cuda/reduce.cuh"
+#include "kernels/cuda/shared_memory.h"
 #include "kernels/generalized_delta_rule/generalized_delta_rule_cuda.h"
 
 namespace recallbench {
@@ -307,8 +308,7 @@ template <class Kernel, class... Arguments>
 void walk_launch(const CudaCall& call, const char* name, Kernel* kernel, Index items,
                  const WalkShape& shape, int numbers, const Arguments&... arguments) {
   const int bytes = numbers * static_cast<int>(sizeof(float));
-  cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-             "cudaFuncSetAttribute");
+  cuda_allow_shared(kernel, bytes, name);
   kernel<<<static_cast<unsigned>(items * shape.tiles), static_cast<unsigned>(shape.threads), bytes,
            call.stream>>>(arguments...);
   cuda_check_launch(name);

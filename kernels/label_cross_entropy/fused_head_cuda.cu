@@ -22,6 +22,7 @@
 #include <type_traits>
 
 #include "kernels/base/error.h"
+#include "kernels/cuda/shared_memory.h"
 #include "kernels/label_cross_entropy/block_total.cuh"
 #include "kernels/label_cross_entropy/fused_head_cuda.h"
 #include "kernels/label_cross_entropy/fused_head_passes.cuh"
@@ -214,7 +215,7 @@ __global__ void __launch_bounds__(kSmallThreads) merge_table(const __grid_consta
 /// Launches a pass with its shared memory.
 void launch(const CudaCall& call, void (*pass)(Fused), Index blocks, int shared, const Fused& f,
             const char* name) {
-  cuda_check(cudaFuncSetAttribute(pass, cudaFuncAttributeMaxDynamicSharedMemorySize, shared), name);
+  cuda_allow_shared(pass, shared, name);
   pass<<<static_cast<unsigned>(blocks), kThreads, shared, call.stream>>>(f);
   cuda_check_launch(name);
 }

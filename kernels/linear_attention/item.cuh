@@ -91,27 +91,6 @@ __device__ inline void load_tile(float* to, int to_stride, const float* from, In
   load_tile<Cols>(to, to_stride, from, stride, rows, cols, [](int) { return 1.0f; });
 }
 
-/// Bytes of shared memory that a block can have on this GPU.
-inline int shared_memory_limit() {
-  int device = 0, bytes = 0;
-  cuda_check(cudaGetDevice(&device), "cudaGetDevice");
-  cuda_check(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
-             "shared memory of a block");
-  return bytes;
-}
-
-/// Lets a kernel have that much, before its first launch.
-template <class Kernel>
-bool allow_shared_memory(Kernel* kernel) {
-  cudaFuncAttributes attributes;
-  cuda_check(cudaFuncGetAttributes(&attributes, kernel), "attributes of a kernel");
-  cuda_check(
-      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                           shared_memory_limit() - static_cast<int>(attributes.sharedSizeBytes)),
-      "shared memory of a kernel");
-  return true;
-}
-
 /// A warp's fragments [16, 8 N] to global memory: to[i][j] = value, or += where `add`, for
 /// i < rows, j < cols; with `pairs` rows begin at multiples of 8 bytes and cols is even.
 template <int N>

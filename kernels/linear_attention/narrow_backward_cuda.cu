@@ -6,6 +6,7 @@
 // Floor: k, v read and dk, dv written once, 8 (f + dh) bytes a key, and 2 (3 f + 2 dh) operations
 // for each pair that sees each other; for n queries at labels the bytes are the longer.
 #include "kernels/cuda/reduce.cuh"
+#include "kernels/cuda/shared_memory.h"
 #include "kernels/linear_attention/forms_cuda.h"
 #include "kernels/linear_attention/narrow.cuh"
 
@@ -243,9 +244,9 @@ void launch(const CudaCall& call, NarrowBackward b) {
            sizeof(float);
   };
   const int rows = static_cast<int>(std::min<Index>(kTile, (b.c.plan.queries + 15) / 16 * 16));
-  static const std::size_t limit = static_cast<std::size_t>(shared_memory_limit());
-  b.tile_queries = bytes(rows) <= limit ? rows : kChunk;
-  [[maybe_unused]] static const bool allowed = allow_shared_memory(narrow_backward<P, kValues>);
+  b.tile_queries = bytes(rows) <= cuda_shared_limit() ? rows : kChunk;
+  cuda_allow_shared(narrow_backward<P, kValues>, bytes(b.tile_queries),
+                    "linear_attention narrow_backward");
   const Index blocks = b.c.tensors.q.replicas * b.c.plan.items() * b.slices;
   narrow_backward<P, kValues>
       <<<static_cast<unsigned>(blocks), kThreads, bytes(b.tile_queries), call.stream>>>(b);

@@ -5,6 +5,7 @@
 // 2 (f + dh) operations for each pair that sees each other; for n queries at labels the bytes are
 // the longer, and two or more blocks of a multiprocessor keep some 40 KB on their way.
 #include "kernels/cuda/reduce.cuh"
+#include "kernels/cuda/shared_memory.h"
 #include "kernels/linear_attention/forms_cuda.h"
 #include "kernels/linear_attention/narrow.cuh"
 
@@ -128,8 +129,7 @@ void launch(const CudaCall& call, const LinearAttentionCuda& c, const NarrowLayo
   const Index tiles = (c.plan.queries + 16 * kRows - 1) / (16 * kRows);
   const Index blocks = c.tensors.q.replicas * c.plan.items() * tiles;
   const std::size_t bytes = sizeof(float) * static_cast<std::size_t>(forward_numbers<kRows>(s));
-  [[maybe_unused]] static const bool allowed =
-      allow_shared_memory(narrow_forward<P, kRows, kValues>);
+  cuda_allow_shared(narrow_forward<P, kRows, kValues>, bytes, "linear_attention narrow_forward");
   narrow_forward<P, kRows, kValues>
       <<<static_cast<unsigned>(blocks), kThreads, bytes, call.stream>>>(c, s,
                                                                         static_cast<int>(tiles));

@@ -5,6 +5,7 @@
 // `precision`; here every tile's columns come from the second-level cache, so narrow heads have
 // kernels of their own (narrow_forward_cuda.cu, narrow_backward_cuda.cu).
 #include "kernels/cuda/reduce.cuh"
+#include "kernels/cuda/shared_memory.h"
 #include "kernels/linear_attention/forms_cuda.h"
 #include "kernels/linear_attention/item.cuh"
 
@@ -270,7 +271,7 @@ void launch_forward(const CudaCall& call, const LinearAttentionCuda& c) {
 template <Precision P>
 void launch_backward(const CudaCall& call, const WideBackward& b) {
   const Index blocks = b.c.tensors.q.replicas * b.c.plan.items() * b.slices;
-  [[maybe_unused]] static const bool allowed = allow_shared_memory(wide_backward<P>);
+  cuda_allow_shared(wide_backward<P>, sizeof(WideTiles), "linear_attention wide_backward");
   wide_backward<P><<<static_cast<unsigned>(blocks), kThreads, sizeof(WideTiles), call.stream>>>(b);
   cuda_check_launch("linear_attention wide_backward");
 }

@@ -5,6 +5,7 @@
 // a tile stay in registers over all examples of a slice and all times of its distance, and its
 // diagonals are added last. A block has all of the time of a few channels and examples in shared
 // memory, and reads each number of them once or twice for 16 products of 16 x 8 x 8.
+#include "kernels/cuda/shared_memory.h"
 #include "kernels/long_conv/tiles.cuh"
 
 namespace recallbench {
@@ -142,7 +143,7 @@ void filter_sums(const CudaCall& call, const LongConvSize& s, Index slice_exampl
   const int bytes = 2 * Tile<kExamples, 8>::numbers(kChannels, padded(s.length)) *
                     static_cast<int>(sizeof(float));
   const auto kernel = filter_sums_tiles<kWindows>;
-  allow_shared(kernel, bytes);
+  cuda_allow_shared(kernel, bytes, "filter_sums_tiles");
   kernel<<<grid_of(s, kChannels, ceil_div(s.examples, slice_examples)), dim3(32, kChannels), bytes,
            call.stream>>>(s, slice_examples, u, dy, parts, in_quads(u) && in_quads(dy));
   cuda_check_launch("filter_sums_tiles");

@@ -7,6 +7,7 @@
 // its channel's numbers by time; y takes the place of u, and both move in whole sectors of 32
 // bytes. A fragment of T depends on t - s alone: steps along s shift those in registers, and two
 // loads bring the next. 32 products of 16 x 8 x 8 take 32 loads from shared memory.
+#include "kernels/cuda/shared_memory.h"
 #include "kernels/long_conv/tiles.cuh"
 
 namespace recallbench {
@@ -141,7 +142,7 @@ void convolve(const CudaCall& call, const LongConvSize& s, const Batched<float>&
       (Tile<kExamples, 4>::numbers(kChannels, length) + kChannels * (kAhead + length)) *
       static_cast<int>(sizeof(float));
   const auto kernel = convolve_tiles<kReversed, kChannels>;
-  allow_shared(kernel, bytes);
+  cuda_allow_shared(kernel, bytes, "convolve_tiles");
   kernel<<<grid_of(s, kChannels, ceil_div(s.examples, kExamples)), dim3(32, kChannels), bytes,
            call.stream>>>(s, values, filter, out, in_quads(values) && in_quads(out.view));
   cuda_check_launch("convolve_tiles");

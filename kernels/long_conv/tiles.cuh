@@ -137,12 +137,6 @@ __device__ void take(const float* from, int channel_stride, const Quad<kReversed
   }
 }
 
-template <class Kernel>
-void allow_shared(Kernel kernel, int bytes) {
-  cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-             "cudaFuncSetAttribute");
-}
-
 inline dim3 grid_of(const LongConvSize& s, int channels, Index items) {
   return dim3(static_cast<unsigned>(ceil_div(s.channels, channels) * items),
               static_cast<unsigned>(s.replicas));

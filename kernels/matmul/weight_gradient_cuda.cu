@@ -12,6 +12,7 @@
 
 #include "kernels/cuda/elements.cuh"
 #include "kernels/cuda/partial_sums.h"
+#include "kernels/cuda/shared_memory.h"
 #include "kernels/cuda/tensor_cores.cuh"
 #include "kernels/matmul/weight_gradient_cuda.h"
 
@@ -202,9 +203,7 @@ void launch(const CudaCall& call, WeightGradient w) {
   w.out_tiles = (w.dy.cols + T::kOut - 1) / T::kOut;
   const Index tiles = w.out_tiles * ((w.x.cols + T::kIn - 1) / T::kIn);
   const auto kernel = multiply_slices<T>;
-  cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                  static_cast<int>(T::kBytes)),
-             "cudaFuncSetAttribute");
+  cuda_allow_shared(kernel, T::kBytes, "weight_gradient");
   const dim3 blocks(static_cast<unsigned>(tiles), static_cast<unsigned>(w.slices.count),
                     static_cast<unsigned>(w.x.replicas));
   kernel<<<blocks, kThreads, T::kBytes, call.stream>>>(w);

@@ -47,14 +47,6 @@ __host__ __device__ inline Index scan_blocks(const ScanSize& s) {
   return (s.channels + kScanChannels - 1) / kScanChannels;
 }
 
-/// Leaves a multiprocessor's memory to as many blocks as it can hold.
-template <class Kernel>
-void scan_prefer_shared(Kernel kernel) {
-  cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
-                                  cudaSharedmemCarveoutMaxShared),
-             "cudaFuncSetAttribute");
-}
-
 /// launch(P) with P, a constant, the states of a lane.
 template <class Launch>
 void scan_dispatch(const ScanStates& states, const Launch& launch) {

@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/partial_sums.h"
+#include "kernels/cuda/shared_memory.h"
 #include "kernels/selective_scan/scan_back.cuh"
 #include "kernels/selective_scan/selective_scan_cuda.h"
 
@@ -184,10 +185,8 @@ void launch(const CudaCall& call, const ScanSize& s, const ScanStates& states,
             const ScanViews<float>& in, const Batched<float>& checkpoints, const Batched<float>& dy,
             const ScanGradients<float>& out, const Shares& shares) {
   constexpr int kBytes = sizeof(ScanBackChunk<P>);
-  scan_prefer_shared(scan_backward<P>);
-  cuda_check(
-      cudaFuncSetAttribute(scan_backward<P>, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes),
-      "cudaFuncSetAttribute");
+  cuda_prefer_shared(scan_backward<P>);
+  cuda_allow_shared(scan_backward<P>, kBytes, "scan_backward");
   const Index blocks = dy.replicas * s.examples * scan_blocks(s);
   scan_backward<P><<<static_cast<unsigned>(blocks), ScanTile<P>::kThreads, kBytes, call.stream>>>(
       s, states, in, checkpoints, dy, out, shares);

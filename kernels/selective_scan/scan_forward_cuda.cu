@@ -3,6 +3,7 @@
 // once; a thread's eight states of a token take some four shared loads and the eight instructions
 // of their sums' shuffles, so that 2^x binds. The cost is linear in L, and fills the GPU from about
 // B C = 50000 on.
+#include "kernels/cuda/shared_memory.h"
 #include "kernels/selective_scan/scan.cuh"
 #include "kernels/selective_scan/selective_scan_cuda.h"
 
@@ -103,7 +104,7 @@ template <int P>
 void launch(const CudaCall& call, const ScanSize& s, const ScanStates& states,
             const ScanViews<float>& in, const Batched<float>& y,
             const Batched<float>& checkpoints) {
-  scan_prefer_shared(scan_forward<P>);
+  cuda_prefer_shared(scan_forward<P>);
   const Index blocks = y.replicas * s.examples * scan_blocks(s);
   scan_forward<P><<<static_cast<unsigned>(blocks), ScanTile<P>::kThreads, 0, call.stream>>>(
       s, states, in, y, checkpoints);

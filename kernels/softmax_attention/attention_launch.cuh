@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "kernels/base/error.h"
+#include "kernels/cuda/shared_memory.h"
 #include "kernels/softmax_attention/attention_tiles.cuh"
 #include "kernels/softmax_attention/softmax_attention_cuda.h"
 
@@ -76,12 +77,8 @@ void launch_attention(const char* name, void (*kernel)(Argument), Index blocks, 
                       const CudaCall& call, const std::type_identity_t<Argument>& argument) {
   check(blocks < Index{1} << 31, "softmax_attention",
         "more than 2^31 blocks of queries; lower the batch size");
-  cuda_check(
-      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes),
-      name);
-  cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
-                                  cudaSharedmemCarveoutMaxShared),
-             name);
+  cuda_allow_shared(kernel, shared_bytes, name);
+  cuda_prefer_shared(kernel);
   kernel<<<static_cast<unsigned>(blocks), kThreads, static_cast<unsigned>(shared_bytes),
            call.stream>>>(argument);
   cuda_check_launch(name);

@@ -59,16 +59,6 @@ void ssd_dispatch(Precision precision, int width, const Launch& launch) {
   }
 }
 
-/// Lets a kernel's blocks have that much shared memory, and as many of them be resident as fit.
-template <class Kernel>
-void ssd_allow_shared_memory(Kernel* kernel, int bytes) {
-  cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-             "shared memory of a kernel");
-  cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
-                                  cudaSharedmemCarveoutMaxShared),
-             "share of shared memory");
-}
-
 inline Index ssd_parts(const SsdSize& s) {  // of a head's channels
   return (s.head_dim + kSsdChannels - 1) / kSsdChannels;
 }

@@ -6,6 +6,7 @@
 // first pass has two sets of buffers; in the second the loads for the next chunk run beside what is
 // left when all warps have used this one's, and three blocks share a multiprocessor.
 #include "kernels/cuda/reduce.cuh"
+#include "kernels/cuda/shared_memory.h"
 #include "kernels/ssd/backward_chunk.cuh"
 #include "kernels/ssd/ssd_cuda.h"
 
@@ -123,7 +124,8 @@ void ssd_backward_cuda(const CudaCall& call, const SsdSize& s, const SsdViews<fl
       constexpr int kStates = n();
       constexpr int kBytes = sizeof(SsdBackwardChunk<kStates>);
       const auto kernel = ssd_backward<kPrecision, kStates>;
-      ssd_allow_shared_memory(kernel, kBytes);
+      cuda_allow_shared(kernel, kBytes, "ssd_backward");
+      cuda_prefer_shared(kernel);
       kernel<<<static_cast<unsigned>(blocks), kSsdThreads, kBytes, call.stream>>>(f);
       cuda_check_launch("ssd_backward");
     });

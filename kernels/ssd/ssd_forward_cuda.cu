@@ -4,6 +4,7 @@
 // GFLOP, 10 us of tensor cores; their factors are some 170 KB of shared memory a chunk and head, 23
 // us of all multiprocessors. The next chunk's x is on its way while this one is used, and four
 // blocks share a multiprocessor.
+#include "kernels/cuda/shared_memory.h"
 #include "kernels/ssd/products.cuh"
 #include "kernels/ssd/ssd_cuda.h"
 
@@ -116,7 +117,8 @@ void ssd_forward_cuda(const CudaCall& call, const SsdSize& s, const SsdViews<flo
       constexpr int kStates = n();
       constexpr int kBytes = sizeof(Chunk<kStates>);
       const auto kernel = ssd_forward<kPrecision, kStates>;
-      ssd_allow_shared_memory(kernel, kBytes);
+      cuda_allow_shared(kernel, kBytes, "ssd_forward");
+      cuda_prefer_shared(kernel);
       kernel<<<static_cast<unsigned>(blocks), kSsdThreads, kBytes, call.stream>>>(f);
       cuda_check_launch("ssd_forward");
     });

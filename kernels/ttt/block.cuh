@@ -7,6 +7,7 @@
 // beyond in global memory of the block's own: sizes are limited by nothing else.
 
 #include "kernels/cuda/reduce.cuh"
+#include "kernels/cuda/shared_memory.h"
 #include "kernels/delta_rule/chunk.cuh"
 #include "kernels/elementwise/tanh_gelu.h"
 #include "kernels/ttt/ttt_cuda.h"
@@ -29,15 +30,6 @@ struct Place {
   int offset = 0, stride = 0;
 };
 
-/// Bytes of shared memory that a block of this GPU may have.
-inline Index most_shared() {
-  int device = 0, bytes = 0;
-  cuda_check(cudaGetDevice(&device), "cudaGetDevice");
-  cuda_check(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
-             "cudaDeviceGetAttribute");
-  return bytes;
-}
-
 /// Hands out places.
 class Placing {
  public:
@@ -59,7 +51,7 @@ class Placing {
   Index global_numbers() const { return global_; }
 
  private:
-  Index limit_ = most_shared() / Index{sizeof(float)}, shared_ = 0, global_ = 0;
+  Index limit_ = static_cast<Index>(cuda_shared_limit() / sizeof(float)), shared_ = 0, global_ = 0;
 };
 
 /// W [in, out] and b [out] of each layer, from the beginning of an inner model.

@@ -313,9 +313,7 @@ void launch(const CudaCall& call, const BackwardPlan& plan, const TttViews<float
             const Batched<float>& models, const Batched<float>& d_o, const TttGradients<float>& out,
             const Shares& shares, float* scratch) {
   const auto kernel = ttt_backward<P, Deep, Shared>;
-  cuda_check(
-      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, plan.shared_bytes),
-      "cudaFuncSetAttribute");
+  cuda_allow_shared(kernel, plan.shared_bytes, "ttt_backward");
   kernel<<<static_cast<unsigned>(plan.blocks()), kThreads, plan.shared_bytes, call.stream>>>(
       plan, in, models, d_o, out, shares, scratch);
   cuda_check_launch("ttt_backward");

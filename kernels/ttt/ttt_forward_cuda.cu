@@ -245,9 +245,7 @@ template <Product P, bool Deep, bool Shared>
 void launch(const CudaCall& call, const ForwardPlan& plan, const TttViews<float>& in,
             const Batched<float>& models, const Batched<float>& o, float* scratch) {
   const auto kernel = ttt_forward<P, Deep, Shared>;
-  cuda_check(
-      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, plan.shared_bytes),
-      "cudaFuncSetAttribute");
+  cuda_allow_shared(kernel, plan.shared_bytes, "ttt_forward");
   kernel<<<static_cast<unsigned>(plan.blocks()), kThreads, plan.shared_bytes, call.stream>>>(
       plan, in, models, o, scratch);
   cuda_check_launch("ttt_forward");

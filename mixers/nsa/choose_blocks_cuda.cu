@@ -2,6 +2,7 @@
 // warp has a query of one group of heads: it scores blocks, 8 at a time for heads of up to 64
 // columns, into shared memory, and takes the highest again and again. The scores of a query do not
 // depend on what else the launch computes.
+#include "kernels/cuda/shared_memory.h"
 #include "mixers/nsa/visible.cuh"
 
 namespace recallbench {
@@ -102,9 +103,7 @@ void choose_blocks_cuda(const CudaCall& call, const SparseInputs& in,
   with_layout("choose_blocks", device.head_dim, in_quads(in.q) && in_quads(in.k), [&](auto layout) {
     const auto kernel = choose_blocks<decltype(layout)>;
     const int shared = static_cast<int>(warps * bytes);
-    if (shared > kSharedBytes)
-      cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared),
-                 "choose_blocks: scores of so many blocks in shared memory");
+    cuda_allow_shared(kernel, shared, "choose_blocks");
     kernel<<<blocks, static_cast<unsigned>(warps) * 32, static_cast<unsigned>(shared),
              call.stream>>>(device, items, chosen);
   });
