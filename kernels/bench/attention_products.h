@@ -26,7 +26,7 @@ class AttentionProducts {
   };
   void multiply(Transpose ta, Transpose tb, const Operand& a, const Operand& b, const Operand& c);
 
-  Precision precision_;
+  [[maybe_unused]] Precision precision_;  // builds without CUDA know fp32 alone
   Index batch_, length_, width_;
   Arena memory_;
   Operand rows_[4], out_[3], square_[2];  // Q K V dO, gradients of Q K V (O is dQ's), S and P

@@ -151,12 +151,12 @@ void causal_conv_backward_cpu(const CausalConvViews<T>& in, const Batched<T>& dy
   }
 }
 
-#define INSTANTIATE(T)                                                                     \
-  template void causal_conv_forward_cpu(const CausalConvViews<T>&, const Batched<T>&, T*); \
-  template void causal_conv_backward_cpu(const CausalConvViews<T>&, const Batched<T>&,     \
-                                         const CausalConvGradients<T>&, T*);
-INSTANTIATE(float)
-INSTANTIATE(double)
-#undef INSTANTIATE
+template void causal_conv_forward_cpu(const CausalConvViews<float>&, const Batched<float>&, float*);
+template void causal_conv_backward_cpu(const CausalConvViews<float>&, const Batched<float>&,
+                                       const CausalConvGradients<float>&, float*);
+template void causal_conv_forward_cpu(const CausalConvViews<double>&, const Batched<double>&,
+                                      double*);
+template void causal_conv_backward_cpu(const CausalConvViews<double>&, const Batched<double>&,
+                                       const CausalConvGradients<double>&, double*);
 
 }  // namespace recallbench

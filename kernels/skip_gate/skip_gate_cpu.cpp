@@ -44,7 +44,8 @@ void skip_gate_forward_cpu(const SkipGateViews<T>& in, const Batched<T>& out) {
 template <class T>
 void skip_gate_backward_cpu(const SkipGateViews<T>& in, const Batched<T>& dout,
                             const SkipGateGradients<T>& gradients, T* scratch) {
-  const auto& [to_y, to_x, to_skip, to_gate] = gradients;
+  const Gradient<T>&to_y = gradients.y, &to_x = gradients.x, &to_skip = gradients.skip,
+        &to_gate = gradients.gate;
   const Index cols = dout.cols;
   const auto write = [](const Gradient<T>& to, T* at, T value) {
     if (to.wanted) *at = to.accumulate ? *at + value : value;
@@ -76,12 +77,11 @@ void skip_gate_backward_cpu(const SkipGateViews<T>& in, const Batched<T>& dout,
   }
 }
 
-#define INSTANTIATE(T)                                                             \
-  template void skip_gate_forward_cpu(const SkipGateViews<T>&, const Batched<T>&); \
-  template void skip_gate_backward_cpu(const SkipGateViews<T>&, const Batched<T>&, \
-                                       const SkipGateGradients<T>&, T*);
-INSTANTIATE(float)
-INSTANTIATE(double)
-#undef INSTANTIATE
+template void skip_gate_forward_cpu(const SkipGateViews<float>&, const Batched<float>&);
+template void skip_gate_backward_cpu(const SkipGateViews<float>&, const Batched<float>&,
+                                     const SkipGateGradients<float>&, float*);
+template void skip_gate_forward_cpu(const SkipGateViews<double>&, const Batched<double>&);
+template void skip_gate_backward_cpu(const SkipGateViews<double>&, const Batched<double>&,
+                                     const SkipGateGradients<double>&, double*);
 
 }  // namespace recallbench
