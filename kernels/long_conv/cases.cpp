@@ -71,6 +71,7 @@ void append_long_conv_cases(std::vector<OpCase>& cases) {
         Size{2, 1026, 2, 1500, LongConvWrap::circular, false},
         Size{64, 256, 64, 256, LongConvWrap::none, true},
         Size{256, 64, 64, 64, LongConvWrap::none, true},
+        Size{32, 512, 64, 512, LongConvWrap::none, true},
         Size{16, 1024, 64, 1024, LongConvWrap::none, true},
         Size{4, 4096, 64, 4096, LongConvWrap::none, true},
         Size{2, 8192, 64, 8192, LongConvWrap::none, true}}) {
