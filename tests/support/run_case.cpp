@@ -1,5 +1,7 @@
 #include "tests/support/run_case.h"
 
+#include <algorithm>
+
 #include "kernels/graph/batch_copy.h"
 
 namespace recallbench::testing {
@@ -102,6 +104,13 @@ void PreparedCase<T>::replay() {
       graph_.write_gradient(outputs_[k], r, weights);
   }
   graph_.backward();
+}
+
+double CaseResult::gradient_scale() const {
+  double largest = 1e-3;
+  for (const auto& gradient : gradients)
+    largest = std::max(largest, largest_magnitude(gradient));
+  return largest;
 }
 
 template <class T>

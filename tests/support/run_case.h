@@ -16,6 +16,10 @@ std::vector<HostTensor> case_inputs(const OpCase& c, std::uint64_t seed);
 struct CaseResult {
   std::vector<std::vector<double>> outputs;
   std::vector<std::vector<double>> gradients;
+
+  /// The largest magnitude of any gradient, or 1e-3. A gradient that is zero, or next to it, is the
+  /// difference of numbers of this size: the error of its rounding is seen beside them.
+  double gradient_scale() const;
 };
 
 /// Where a case runs; a GPU's arithmetic.
