@@ -108,7 +108,9 @@ void chain_row(Activation f, const ConstRow<T>& x, const ConstRow<T>& dy, bool a
 template <class T, class Body>
 void for_pieces(Index cols, const Body& body) {
   constexpr Index kPiece = 256;
-  T work[kPiece];
+  // Aligned as packets are: elements before the first whole packet are computed one by one, with
+  // other bits, and on the stack their number depends on the caller.
+  alignas(64) T work[kPiece];
   for (Index j = 0; j < cols; j += kPiece)
     body(j, Row<T>(work, std::min(kPiece, cols - j)));
 }
