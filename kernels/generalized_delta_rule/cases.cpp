@@ -70,6 +70,7 @@ void append_generalized_delta_rule_cases(std::vector<OpCase>& cases) {
            Sizes{1, 100, 2, 20, 17, 16},  // more keys than a vector
            Sizes{1, 65, 1, 3, 4, 0.02},   // decays that underflow within a chunk
            Sizes{2, 32, 2, 64, 64, 4},    // the usual head, two whole chunks
+           Sizes{1, 41, 1, 64, 64, 0.1},  // that with a part of a chunk and strong decays
            Sizes{1, 33, 1, 36, 100, 1},   // pieces of four numbers, more values than a block has
            Sizes{1, 18, 1, 130, 70, 4},   // more keys than a block has
            Sizes{1, 17, 1, 10, 150, 4},   // few keys, many values

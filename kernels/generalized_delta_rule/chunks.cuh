@@ -55,24 +55,37 @@ __device__ __forceinline__ float chunk_factors(const float* log_decay, int strid
                                                float* end, const Body& body) {
   const int key = static_cast<int>(threadIdx.x) % kChunkHead;
   const bool later = threadIdx.x >= kChunkHead;
+  const float direction = later ? 1.0f : -1.0f;
+  const int first = later ? kWalkChunk / 2 : kWalkChunk / 2 - 1, step = later ? 1 : -1;
   float sum = 0, reader = 1, writer = 1;
 #pragma unroll
   for (int n = 0; n < kWalkChunk / 2; ++n) {
-    const int token = later ? kWalkChunk / 2 + n : kWalkChunk / 2 - 1 - n;
-    sum += fmaxf(log_decay[token * stride + key], kChunkLeastLogDecay);
-    const float next_reader = __expf(later ? sum : -sum), next_writer = __expf(later ? -sum : sum);
-    if (later)
-      body(token, reader, next_reader, next_writer);
-    else
-      body(token, next_reader, reader, writer);
+    const int token = first + n * step;
+    sum = fmaf(direction, fmaxf(log_decay[token * stride + key], kChunkLeastLogDecay), sum);
+    const float next_reader = __expf(sum), next_writer = __expf(-sum);
+    body(token, later ? reader : next_reader, later ? next_reader : reader,
+         later ? next_writer : writer);
     reader = next_reader;
     writer = next_writer;
   }
-  if (later)
-    end[key] = reader;
-  else
-    middle[key] = writer;
+  (later ? end : middle)[key] = later ? reader : writer;
   return reader;
+}
+
+/// to [16, 64] = from, 0 beyond it; its rows begin `stride` apart. The thread has its numbers after
+/// walk_wait.
+__device__ __forceinline__ void chunk_load(float* to, int stride, const WalkRows& from) {
+  if (!from.quads) return walk_load(to, stride, kChunkHead, from);
+  constexpr int kQuads = kChunkHead / 4;
+  const int column = static_cast<int>(threadIdx.x) % kQuads * 4;
+#pragma unroll
+  for (int n = 0; n < kWalkChunk * kQuads / kChunkThreads; ++n) {
+    const int row = static_cast<int>(threadIdx.x) / kQuads + n * (kChunkThreads / kQuads);
+    const bool there = row < from.tokens && column < from.cols;
+    __pipeline_memcpy_async(to + row * stride + column,
+                            from.data + (there ? row * from.stride + column : 0), 16,
+                            there ? 0 : 16);
+  }
 }
 
 /// Rows [16, 64] of rounded numbers, eight columns of them, as the left of a product.
@@ -211,14 +224,25 @@ __device__ inline void chunk_put(const ChunkSums& sums, float* rows) {
   __syncwarp();
 }
 
-/// Two numbers of a row of a tensor, from a column on; whether there are two is `count`.
-__device__ inline void chunk_write(const float (&x)[2], const WalkRows& to, int row, int column,
-                                   bool accumulate) {
-  if (row >= to.tokens || column >= to.cols) return;
+/// Two numbers of a row of a tensor, from a column on, as far as it has them.
+__device__ __forceinline__ void chunk_write(const float (&x)[2], const WalkRows& to, int row,
+                                            int column, bool accumulate) {
+  const int count = row < to.tokens ? to.cols - column : 0;
   float* place = to.data + row * to.stride + column;
-  if (to.quads) return write_numbers<2>(x, accumulate, place);
-  write_numbers<1>({x[0]}, accumulate, place);
-  if (column + 1 < to.cols) write_numbers<1>({x[1]}, accumulate, place + 1);
+  float sum[2] = {x[0], x[1]};
+  if (to.quads) {
+    if (accumulate && count > 0) {
+      float before[2];
+      load_numbers(place, before);
+      sum[0] += before[0];
+      sum[1] += before[1];
+    }
+    if (count > 0) store_numbers(sum, place);
+  } else {
+#pragma unroll
+    for (int e = 0; e < 2; ++e)
+      if (e < count) place[e] = accumulate ? place[e] + sum[e] : sum[e];
+  }
 }
 
 /// Columns of a tensor, from `first` on.
@@ -235,6 +259,11 @@ __device__ inline void chunk_store(const ChunkSums& sums, const WalkRows& to, in
 /// Whether the kernels on tensor cores have this: their products round.
 inline bool in_chunks(const CudaCall& call, const GeneralizedDeltaRulePlan& p) {
   return call.precision != Precision::fp32 && p.keys <= kChunkHead && p.values <= kChunkHead;
+}
+/// Whether heads are as large as a block has room for, and read in pieces of four numbers: then it
+/// need not ask at each place.
+inline bool chunk_is_full(const GeneralizedDeltaRulePlan& p, bool quads) {
+  return quads && p.keys == kChunkHead && p.values == kChunkHead;
 }
 inline WalkShape chunk_shape() {
   return {kChunkThreads, kChunkHead, 1};

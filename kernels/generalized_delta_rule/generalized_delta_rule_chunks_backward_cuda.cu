@@ -58,7 +58,7 @@ __device__ __forceinline__ bool make_rows(const Memory& m) {
                                      [&](int token, float before, float now, float writer) {
                                        const int place = token * kChunkStride + key;
                                        const float kappa = m.kappa[place];
-                                       less = less || m.factors[place] < kChunkLeastLogDecay;
+                                       less |= m.factors[place] < kChunkLeastLogDecay;
                                        m.factors[place] = now;
                                        m.removals[place] = chunk_rounded(kappa * before);
                                        m.queries[place] = chunk_rounded(m.queries[place] * now);
@@ -110,16 +110,15 @@ __device__ __forceinline__ void put_gradient(const ChunkMatrix& gradient, float*
 /// Of S before a chunk, a warp's keys: of the keys g and g + 8 the values 2t and 2t + 1 of eight.
 using KeyRows = float[kChunkHead / 8][2][2];
 
-__device__ __forceinline__ void load_state(const GeneralizedDeltaRulePlan& p, const float* from,
-                                           KeyRows& to, bool quads) {
-  const int values = static_cast<int>(p.values);
+__device__ __forceinline__ void load_state(const float* from, KeyRows& to, int keys, int values,
+                                           bool quads) {
 #pragma unroll
   for (int n = 0; n < kChunkHead / 8; ++n)
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
       const int key = chunk_warp() * kChunkSlice + lane_row() + 8 * h;
       const int column = 8 * n + 2 * lane_column();
-      const int count = from != nullptr && key < p.keys ? values - column : 0;
+      const int count = from != nullptr && key < keys ? values - column : 0;
       const float* place = from + key * values + column;
       to[n][h][0] = to[n][h][1] = 0;
       if (quads) {
@@ -292,24 +291,25 @@ __device__ __forceinline__ void leave(const Memory& m, const KeySums& sums, int 
   }
 }
 
+template <bool Full>
 __global__ void __launch_bounds__(kChunkThreads, 3)
     generalized_delta_chunks(GeneralizedDeltaRulePlan p, WalkShape shape,
                              GeneralizedDeltaRuleViews<float> in, Tensors x, bool quads) {
   extern __shared__ float4 memory[];
   const Memory m(reinterpret_cast<float*>(memory));
   const WalkPlace at(p, shape, p.values, 1, kWalkChunk);
-  const int mine = chunk_warp() * kChunkSlice;
+  const int keys = Full ? kChunkHead : static_cast<int>(p.keys);
+  const int values = Full ? kChunkHead : at.count, mine = chunk_warp() * kChunkSlice;
+  if constexpr (Full) quads = true;
   ChunkMatrix gradient = {};
   for (int token = (at.length - 1) / kWalkChunk * kWalkChunk; token >= 0; token -= kWalkChunk) {
     const auto of_keys = [&](const Batched<float>& tensor) {
-      return WalkRows(tensor, at, token, at.head * p.keys, static_cast<int>(p.keys), quads);
+      return WalkRows(tensor, at, token, at.head * p.keys, keys, quads);
     };
     const auto of_values = [&](const Batched<float>& tensor) {
-      return WalkRows(tensor, at, token, at.head * p.values, at.count, quads);
+      return WalkRows(tensor, at, token, at.head * p.values, values, quads);
     };
-    const auto load = [&](float* to, const WalkRows& from) {
-      walk_load(to, kChunkStride, kChunkHead, from);
-    };
+    const auto load = [&](float* to, const WalkRows& from) { chunk_load(to, kChunkStride, from); };
     load(m.factors, of_keys(in.log_decay));
     load(m.kappa, of_keys(in.removal));
     load(m.rate, of_keys(in.rate));
@@ -319,8 +319,8 @@ __global__ void __launch_bounds__(kChunkThreads, 3)
     load(m.dy, of_values(x.dy));
     load(m.removed, of_values(x.kept.removed));
     KeyRows state;
-    load_state(p, token == 0 ? nullptr : at.matrix(p, x.kept.states, token / kWalkChunk - 1), state,
-               quads);
+    load_state(token == 0 ? nullptr : at.matrix(p, x.kept.states, token / kWalkChunk - 1), state,
+               keys, values, quads);
     walk_wait();
     __syncthreads();
     const bool less = make_rows(m);
@@ -373,9 +373,11 @@ void generalized_delta_chunks_backward_cuda(
     const GeneralizedDeltaRuleViews<float>& in, const GeneralizedDeltaRuleKept& kept,
     const Batched<float>& dy, const GeneralizedDeltaRuleGradients<float>& out, bool quads) {
   const WalkShape shape = chunk_shape();
-  walk_launch(call, "generalized_delta_backward", generalized_delta_chunks,
-              dy.replicas * plan.items(), shape, Memory::kNumbers, plan, shape, in,
-              Tensors{dy, kept, out}, quads);
+  const auto kernel =
+      chunk_is_full(plan, quads) ? generalized_delta_chunks<true> : generalized_delta_chunks<false>;
+  cuda_prefer_shared(kernel);
+  walk_launch(call, "generalized_delta_backward", kernel, dy.replicas * plan.items(), shape,
+              Memory::kNumbers, plan, shape, in, Tensors{dy, kept, out}, quads);
 }
 
 }  // namespace recallbench

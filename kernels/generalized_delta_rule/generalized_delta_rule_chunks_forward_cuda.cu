@@ -76,17 +76,16 @@ __device__ __forceinline__ void solve(const float* tile, float* rows) {
   __syncwarp();
 }
 
-/// The state, of which a lane has the values g and g + 8 of its warp's.
-__device__ inline void keep(const GeneralizedDeltaRulePlan& p, const ChunkMatrix& state,
-                            float* to) {
+/// The state [keys, values], of which a lane has the values g and g + 8 of its warp's.
+__device__ __forceinline__ void keep(const ChunkMatrix& state, float* to, int keys, int values) {
   const int value = chunk_warp() * kChunkSlice + lane_row();
+  to += 2 * lane_column() * values + value;
 #pragma unroll
   for (int n = 0; n < kChunkHead / 8; ++n)
 #pragma unroll
-    for (int e = 0; e < 4; ++e) {
-      const int key = 8 * n + 2 * lane_column() + e % 2, at = value + e / 2 * 8;
-      if (key < p.keys && at < p.values) to[key * p.values + at] = state[n][e];
-    }
+    for (int e = 0; e < 4; ++e)
+      if (8 * n + 2 * lane_column() + e % 2 < keys && value + e / 2 * 8 < values)
+        to[(8 * n + e % 2) * values + e / 2 * 8] = state[n][e];
 }
 
 /// r of the warp's columns, as the products read it.
@@ -102,6 +101,7 @@ __device__ inline void store_removed(const float* rows, const WalkRows& to, int 
     }
 }
 
+template <bool Full>
 __global__ void __launch_bounds__(kChunkThreads, 4)
     generalized_delta_chunks(GeneralizedDeltaRulePlan p, WalkShape shape,
                              GeneralizedDeltaRuleViews<float> in, Batched<float> y,
@@ -109,16 +109,18 @@ __global__ void __launch_bounds__(kChunkThreads, 4)
   extern __shared__ float4 memory[];
   const Memory m(reinterpret_cast<float*>(memory));
   const WalkPlace at(p, shape, p.values, 1, kWalkChunk);
-  const int keys = static_cast<int>(p.keys), mine = chunk_warp() * kChunkSlice;
+  const int keys = Full ? kChunkHead : static_cast<int>(p.keys);
+  const int values = Full ? kChunkHead : at.count, mine = chunk_warp() * kChunkSlice;
+  if constexpr (Full) quads = true;
   const Index key = at.head * p.keys, value = at.head * p.values;
   const auto load = [&](int token) {
     if (token >= at.length) return;
-    walk_load(m.log_decay, kChunkHead, {in.log_decay, at, token, key, keys, quads});
-    walk_load(m.kappa, kChunkHead, {in.removal, at, token, key, keys, quads});
-    walk_load(m.rate, kChunkHead, {in.rate, at, token, key, keys, quads});
-    walk_load(m.k, kChunkHead, {in.k, at, token, key, keys, quads});
-    walk_load(m.q, kChunkHead, {in.q, at, token, key, keys, quads});
-    walk_load(m.raw_v, kChunkHead, {in.v, at, token, value, at.count, quads});
+    chunk_load(m.log_decay, kChunkHead, {in.log_decay, at, token, key, keys, quads});
+    chunk_load(m.kappa, kChunkHead, {in.removal, at, token, key, keys, quads});
+    chunk_load(m.rate, kChunkHead, {in.rate, at, token, key, keys, quads});
+    chunk_load(m.k, kChunkHead, {in.k, at, token, key, keys, quads});
+    chunk_load(m.q, kChunkHead, {in.q, at, token, key, keys, quads});
+    chunk_load(m.raw_v, kChunkHead, {in.v, at, token, value, values, quads});
   };
   ChunkMatrix state = {};
   load(0);
@@ -144,11 +146,11 @@ __global__ void __launch_bounds__(kChunkThreads, 4)
     u.add_to<false>(o, m.tiles + kQueriesOfB * kChunkTile);
     u.add_to(state, m.b);
     chunk_scale(state, m.end);
-    chunk_store(o, {y, at, token, value, at.count, quads}, mine, false);
+    chunk_store(o, {y, at, token, value, values, quads}, mine, false);
     if (kept.removed.data != nullptr)
-      store_removed(removed, {kept.removed, at, token, value, at.count, quads}, mine);
+      store_removed(removed, {kept.removed, at, token, value, values, quads}, mine);
     if (kept.states.data != nullptr && token + kWalkChunk < at.length)
-      keep(p, state, at.matrix(p, kept.states, token / kWalkChunk));
+      keep(state, at.matrix(p, kept.states, token / kWalkChunk), keys, values);
   }
 }
 
@@ -160,8 +162,11 @@ void generalized_delta_chunks_forward_cuda(const CudaCall& call,
                                            const Batched<float>& y,
                                            const GeneralizedDeltaRuleKept& kept, bool quads) {
   const WalkShape shape = chunk_shape();
-  walk_launch(call, "generalized_delta_forward", generalized_delta_chunks,
-              y.replicas * plan.items(), shape, Memory::kNumbers, plan, shape, in, y, kept, quads);
+  const auto kernel =
+      chunk_is_full(plan, quads) ? generalized_delta_chunks<true> : generalized_delta_chunks<false>;
+  cuda_prefer_shared(kernel);
+  walk_launch(call, "generalized_delta_forward", kernel, y.replicas * plan.items(), shape,
+              Memory::kNumbers, plan, shape, in, y, kept, quads);
 }
 
 }  // namespace recallbench
