@@ -293,8 +293,8 @@ __device__ __forceinline__ void leave(const Memory& m, const KeySums& sums, int 
 
 template <bool Full>
 __global__ void __launch_bounds__(kChunkThreads, 3)
-    generalized_delta_chunks(GeneralizedDeltaRulePlan p, WalkShape shape,
-                             GeneralizedDeltaRuleViews<float> in, Tensors x, bool quads) {
+    generalized_delta_chunks_backward(GeneralizedDeltaRulePlan p, WalkShape shape,
+                                      GeneralizedDeltaRuleViews<float> in, Tensors x, bool quads) {
   extern __shared__ float4 memory[];
   const Memory m(reinterpret_cast<float*>(memory));
   const WalkPlace at(p, shape, p.values, 1, kWalkChunk);
@@ -373,8 +373,8 @@ void generalized_delta_chunks_backward_cuda(
     const GeneralizedDeltaRuleViews<float>& in, const GeneralizedDeltaRuleKept& kept,
     const Batched<float>& dy, const GeneralizedDeltaRuleGradients<float>& out, bool quads) {
   const WalkShape shape = chunk_shape();
-  const auto kernel =
-      chunk_is_full(plan, quads) ? generalized_delta_chunks<true> : generalized_delta_chunks<false>;
+  const auto kernel = chunk_is_full(plan, quads) ? generalized_delta_chunks_backward<true>
+                                                 : generalized_delta_chunks_backward<false>;
   cuda_prefer_shared(kernel);
   walk_launch(call, "generalized_delta_backward", kernel, dy.replicas * plan.items(), shape,
               Memory::kNumbers, plan, shape, in, Tensors{dy, kept, out}, quads);

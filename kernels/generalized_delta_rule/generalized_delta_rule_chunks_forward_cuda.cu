@@ -103,9 +103,9 @@ __device__ inline void store_removed(const float* rows, const WalkRows& to, int 
 
 template <bool Full>
 __global__ void __launch_bounds__(kChunkThreads, 4)
-    generalized_delta_chunks(GeneralizedDeltaRulePlan p, WalkShape shape,
-                             GeneralizedDeltaRuleViews<float> in, Batched<float> y,
-                             GeneralizedDeltaRuleKept kept, bool quads) {
+    generalized_delta_chunks_forward(GeneralizedDeltaRulePlan p, WalkShape shape,
+                                     GeneralizedDeltaRuleViews<float> in, Batched<float> y,
+                                     GeneralizedDeltaRuleKept kept, bool quads) {
   extern __shared__ float4 memory[];
   const Memory m(reinterpret_cast<float*>(memory));
   const WalkPlace at(p, shape, p.values, 1, kWalkChunk);
@@ -162,8 +162,8 @@ void generalized_delta_chunks_forward_cuda(const CudaCall& call,
                                            const Batched<float>& y,
                                            const GeneralizedDeltaRuleKept& kept, bool quads) {
   const WalkShape shape = chunk_shape();
-  const auto kernel =
-      chunk_is_full(plan, quads) ? generalized_delta_chunks<true> : generalized_delta_chunks<false>;
+  const auto kernel = chunk_is_full(plan, quads) ? generalized_delta_chunks_forward<true>
+                                                 : generalized_delta_chunks_forward<false>;
   cuda_prefer_shared(kernel);
   walk_launch(call, "generalized_delta_forward", kernel, y.replicas * plan.items(), shape,
               Memory::kNumbers, plan, shape, in, y, kept, quads);
