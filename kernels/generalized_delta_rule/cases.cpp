@@ -1,6 +1,5 @@
 #include <cmath>
 
-#include "kernels/elementwise/elementwise.h"
 #include "kernels/elementwise/reference.h"
 #include "kernels/generalized_delta_rule/generalized_delta_rule.h"
 #include "kernels/generalized_delta_rule/reference.h"
@@ -32,10 +31,9 @@ OpCase make_case(const Sizes& s, bool timed) {
               {1, s.heads * s.keys}};
   const SigmoidDecayOptions gate{.divisor = s.divisor};
   c.build = [=](Graph& g, const std::vector<Tensor>& t) {
-    const Tensor rate = activate(g, Activation::sigmoid, t[5]);
-    const Tensor removal = rwkv7_keys(g, {t[4], rate, t[6], t[6]}, s.heads).removal;
+    const Rwkv7Keys made = rwkv7_keys(g, {t[4], t[5], t[6], t[6]}, s.heads);
     return std::vector<Tensor>{generalized_delta_rule(
-        g, {t[0], t[1], t[2], sigmoid_decay(g, t[3], gate), removal, rate}, s.heads)};
+        g, {t[0], t[1], t[2], sigmoid_decay(g, t[3], gate), made.removal, made.rate}, s.heads)};
   };
   c.reference = [=](std::vector<HostTensor> t, const HostBatch&) {
     for (double& x : t[3].data)
