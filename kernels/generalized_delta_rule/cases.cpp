@@ -1,6 +1,5 @@
 #include <cmath>
 
-#include "kernels/elementwise/elementwise.h"
 #include "kernels/elementwise/reference.h"
 #include "kernels/generalized_delta_rule/generalized_delta_rule.h"
 #include "kernels/generalized_delta_rule/reference.h"
@@ -32,10 +31,9 @@ OpCase make_case(const Sizes& s, bool timed) {
               {1, s.heads * s.keys}};
   const SigmoidDecayOptions gate{.divisor = s.divisor};
   c.build = [=](Graph& g, const std::vector<Tensor>& t) {
-    const Tensor rate = activate(g, Activation::sigmoid, t[5]);
-    const Tensor removal = rwkv7_keys(g, {t[4], rate, t[6], t[6]}, s.heads).removal;
+    const Rwkv7Keys made = rwkv7_keys(g, {t[4], t[5], t[6], t[6]}, s.heads);
     return std::vector<Tensor>{generalized_delta_rule(
-        g, {t[0], t[1], t[2], sigmoid_decay(g, t[3], gate), removal, rate}, s.heads)};
+        g, {t[0], t[1], t[2], sigmoid_decay(g, t[3], gate), made.removal, made.rate}, s.heads)};
   };
   c.reference = [=](std::vector<HostTensor> t, const HostBatch&) {
     for (double& x : t[3].data)
@@ -70,6 +68,7 @@ void append_generalized_delta_rule_cases(std::vector<OpCase>& cases) {
            Sizes{1, 100, 2, 20, 17, 16},  // more keys than a vector
            Sizes{1, 65, 1, 3, 4, 0.02},   // decays that underflow within a chunk
            Sizes{2, 32, 2, 64, 64, 4},    // the usual head, two whole chunks
+           Sizes{1, 41, 1, 64, 64, 0.1},  // that with a part of a chunk and strong decays
            Sizes{1, 33, 1, 36, 100, 1},   // pieces of four numbers, more values than a block has
            Sizes{1, 18, 1, 130, 70, 4},   // more keys than a block has
            Sizes{1, 17, 1, 10, 150, 4},   // few keys, many values

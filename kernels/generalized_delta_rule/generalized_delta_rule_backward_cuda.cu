@@ -4,6 +4,7 @@
 // Floor: as forward's, whose way of sharing an item this is: reads q, k, g, κ, a, do and writes dv,
 // dr and G once (B = 256, L = 256, H = 2 heads of 64: 0.40 GB, 100 us); 5 K V multiply-adds a token
 // and head (2.7 G of them, 80 us).
+#include "kernels/generalized_delta_rule/chunks.cuh"
 #include "kernels/generalized_delta_rule/keys.cuh"
 
 namespace recallbench {
@@ -147,6 +148,8 @@ void generalized_delta_rule_backward_cuda(
       plan, {in.q, in.k, in.v, in.log_decay, in.removal, in.rate, kept.removed, kept.states, dy,
              tensors.dremoved, tensors.dstates, out.dq.view, out.dk.view, out.dv.view,
              out.dlog_decay.view, out.dremoval.view, out.drate.view});
+  if (in_chunks(call, plan))
+    return generalized_delta_chunks_backward_cuda(call, plan, in, kept, dy, out, quads);
   walk_dispatch(plan, items, [&](const WalkShape& shape, auto n, auto lanes, auto across) {
     constexpr int kQuads = decltype(n)::value, kLanes = decltype(lanes)::value;
     constexpr int kAcross = decltype(across)::value;

@@ -4,7 +4,7 @@
 // whose lanes have 16 keys of 8 values each, so that 640 multiply-adds of a token wait for 22
 // pieces of shared memory and 22 shuffles; eight such warps fit on a multiprocessor and hide each
 // other's waits. Few items have two warps each. The next tokens' rows are on their way meanwhile.
-#include "kernels/generalized_delta_rule/walk.cuh"
+#include "kernels/generalized_delta_rule/chunks.cuh"
 
 namespace recallbench {
 namespace {
@@ -137,6 +137,8 @@ void generalized_delta_rule_forward_cuda(const CudaCall& call, const Generalized
                                          const GeneralizedDeltaRuleKept& kept) {
   const bool quads = walk_in_quads(
       plan, {in.q, in.k, in.v, in.log_decay, in.removal, in.rate, y, kept.removed, kept.states});
+  if (in_chunks(call, plan))
+    return generalized_delta_chunks_forward_cuda(call, plan, in, y, kept, quads);
   walk_dispatch(plan, y.replicas * plan.items(),
                 [&](const WalkShape& shape, auto n, auto lanes, auto across) {
                   constexpr int kQuads = decltype(n)::value, kLanes = decltype(lanes)::value;

@@ -8,7 +8,7 @@ namespace {
 
 std::vector<HostTensor> rwkv7_keys_reference(const std::vector<HostTensor>& t, Index heads) {
   const Index cols = t[0].shape[1], n = cols / heads;
-  HostTensor removal{t[0].shape, {}}, replacement = removal;
+  HostTensor removal{t[0].shape, {}}, replacement = removal, rate = removal;
   const auto z = [&](Index i) {
     return t[0].data[static_cast<std::size_t>(i)] * t[2].data[static_cast<std::size_t>(i % cols)];
   };
@@ -18,11 +18,12 @@ std::vector<HostTensor> rwkv7_keys_reference(const std::vector<HostTensor>& t, I
       squares += z(c) * z(c);
     removal.data.push_back(z(i) / std::sqrt(squares));
     const double k = t[0].data[static_cast<std::size_t>(i)];
-    const double a = t[1].data[static_cast<std::size_t>(i)];
+    const double a = 1 / (1 + std::exp(-t[1].data[static_cast<std::size_t>(i)]));
+    rate.data.push_back(a);
     replacement.data.push_back(k *
                                (1 + (a - 1) * t.back().data[static_cast<std::size_t>(i % cols)]));
   }
-  return {removal, replacement};
+  return {removal, replacement, rate};
 }
 
 }  // namespace
@@ -43,13 +44,13 @@ void append_rwkv7_keys_cases(std::vector<OpCase>& cases) {
     if (!s.shared) c.inputs.push_back({1, cols});
     c.build = [s](Graph& g, const std::vector<Tensor>& t) {
       const Rwkv7Keys keys = rwkv7_keys(g, {t[0], t[1], t[2], t.back()}, s.heads);
-      return std::vector<Tensor>{keys.removal, keys.replacement};
+      return std::vector<Tensor>{keys.removal, keys.replacement, keys.rate};
     };
     c.reference = [s](const std::vector<HostTensor>& t, const HostBatch&) {
       return rwkv7_keys_reference(t, s.heads);
     };
     c.tested = !s.timed;
-    if (s.timed) c.flops = 8.0 * static_cast<double>(s.rows * s.heads * s.numbers);
+    if (s.timed) c.flops = 12.0 * static_cast<double>(s.rows * s.heads * s.numbers);
     cases.push_back(c);
   }
 }

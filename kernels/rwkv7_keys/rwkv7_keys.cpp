@@ -10,10 +10,10 @@ namespace {
 class Rwkv7KeysOperation : public TypedOperation<Rwkv7KeysOperation> {
  public:
   Rwkv7KeysOperation(const Rwkv7KeyInputs& in, Index heads, Device device) : heads_(heads) {
-    for (const Tensor& tensor : {in.k, in.a, in.k_k, in.k_a})
+    for (const Tensor& tensor : {in.k, in.logit, in.k_k, in.k_a})
       reads(tensor, InBackward::read);
-    writes(in.k.shape, InBackward::unused);
-    writes(in.k.shape, InBackward::unused);
+    for (int output = 0; output < 3; ++output)
+      writes(in.k.shape, InBackward::unused);
     needs_scratch(0, rwkv7_keys_scratch(in.k.rows(), in.k.cols()));
     if constexpr (kCudaBuild)
       if (device == Device::cuda)
@@ -23,21 +23,20 @@ class Rwkv7KeysOperation : public TypedOperation<Rwkv7KeysOperation> {
 
   template <class T>
   void forward_as(Execution& e) {
-    rwkv7_keys_forward_cpu(heads_, views<T>(e), e.output<T>(0), e.output<T>(1));
+    rwkv7_keys_forward_cpu(heads_, views<T>(e), keys<T>(e));
   }
   template <class T>
   void backward_as(Execution& e) {
-    rwkv7_keys_backward_cpu(heads_, views<T>(e), e.output_gradient<T>(0), e.output_gradient<T>(1),
-                            gradients<T>(e), e.scratch<T>());
+    rwkv7_keys_backward_cpu(heads_, views<T>(e), key_gradients<T>(e), gradients<T>(e),
+                            e.scratch<T>());
   }
 
   void forward_cuda(Execution& e) {
-    rwkv7_keys_forward_cuda(e.cuda(), heads_, views<float>(e), e.output<float>(0),
-                            e.output<float>(1));
+    rwkv7_keys_forward_cuda(e.cuda(), heads_, views<float>(e), keys<float>(e));
   }
   void backward_cuda(Execution& e) {
-    rwkv7_keys_backward_cuda(e.cuda(), heads_, views<float>(e), e.output_gradient<float>(0),
-                             e.output_gradient<float>(1), gradients<float>(e), e.scratch<float>());
+    rwkv7_keys_backward_cuda(e.cuda(), heads_, views<float>(e), key_gradients<float>(e),
+                             gradients<float>(e), e.scratch<float>());
   }
 
  private:
@@ -51,21 +50,30 @@ class Rwkv7KeysOperation : public TypedOperation<Rwkv7KeysOperation> {
             e.input_gradient<T>(3)};
   }
 
+  template <class T>
+  Rwkv7KeyOutputs<T> keys(Execution& e) const {
+    return {e.output<T>(0), e.output<T>(1), e.output<T>(2)};
+  }
+  template <class T>
+  Rwkv7KeyOutputs<T> key_gradients(Execution& e) const {
+    return {e.output_gradient<T>(0), e.output_gradient<T>(1), e.output_gradient<T>(2)};
+  }
+
   Index heads_;
 };
 
 }  // namespace
 
 Rwkv7Keys rwkv7_keys(Graph& graph, const Rwkv7KeyInputs& in, Index heads) {
-  check(in.a.shape == in.k.shape && heads >= 1 && in.k.cols() % heads == 0, "rwkv7_keys",
-        "expected k and a of one shape, columns divisible by {} heads, got {} and {}", heads,
-        in.k.shape.text(), in.a.shape.text());
+  check(in.logit.shape == in.k.shape && heads >= 1 && in.k.cols() % heads == 0, "rwkv7_keys",
+        "expected k and logit of one shape, columns divisible by {} heads, got {} and {}", heads,
+        in.k.shape.text(), in.logit.shape.text());
   for (const Tensor& channel : {in.k_k, in.k_a})
     check(channel.rows() == 1 && channel.cols() == in.k.cols(), "rwkv7_keys",
           "expected k_k and k_a [R, 1, {}], got {}", in.k.cols(), channel.shape.text());
   const std::vector<Tensor> out =
       graph.add(std::make_unique<Rwkv7KeysOperation>(in, heads, graph.device()));
-  return {out[0], out[1]};
+  return {out[0], out[1], out[2]};
 }
 
 }  // namespace recallbench

@@ -26,13 +26,18 @@ T inverse_length(const T* k, const T* k_k, Index n) {
   return T(1) / std::sqrt(squares + T(kEps));
 }
 
-/// One head of one row. `dk` receives its gradient, `da` too; dk_k and dk_a are added to.
+template <class T>
+T sigmoid(T x) {
+  return T(1) / (T(1) + std::exp(-x));
+}
+
+/// One head of one row. `dk` receives its gradient, `dlogit` too; dk_k and dk_a are added to.
 template <class T>
 struct HeadBack {
-  const T *k, *a, *k_k, *k_a, *dremoval, *dreplacement;
+  const T *k, *logit, *k_k, *k_a, *dremoval, *dreplacement, *drate;
   Index n;
 
-  void run(T* dk, T* da, T* dk_k, T* dk_a) const {
+  void run(T* dk, T* dlogit, T* dk_k, T* dk_a) const {
     const T inverse = inverse_length(k, k_k, n);
     T along = 0;  // <κ, dκ>
 #pragma omp simd reduction(+ : along)
@@ -40,10 +45,11 @@ struct HeadBack {
       along += k[c] * k_k[c] * inverse * dremoval[c];
     for (Index c = 0; c < n; ++c) {
       const T dz = inverse * (dremoval[c] - k[c] * k_k[c] * inverse * along);
-      dk[c] = dz * k_k[c] + dreplacement[c] * (1 + (a[c] - 1) * k_a[c]);
-      da[c] = dreplacement[c] * k[c] * k_a[c];
+      const T a = sigmoid(logit[c]);
+      dk[c] = dz * k_k[c] + dreplacement[c] * (1 + (a - 1) * k_a[c]);
+      dlogit[c] = (drate[c] + dreplacement[c] * k[c] * k_a[c]) * a * (1 - a);
       dk_k[c] += dz * k[c];
-      dk_a[c] += dreplacement[c] * k[c] * (a[c] - 1);
+      dk_a[c] += dreplacement[c] * k[c] * (a - 1);
     }
   }
 };
@@ -63,20 +69,22 @@ Index rwkv7_keys_scratch(Index rows, Index cols) {
 }
 
 template <class T>
-void rwkv7_keys_forward_cpu(Index heads, const Rwkv7KeyViews<T>& in, const Batched<T>& removal,
-                            const Batched<T>& replacement) {
+void rwkv7_keys_forward_cpu(Index heads, const Rwkv7KeyViews<T>& in,
+                            const Rwkv7KeyOutputs<T>& out) {
   const Index n = in.k.cols / heads;
   for (Index r = 0; r < in.k.replicas; ++r) {
     const T *k_k = in.k_k.replica(r).data, *k_a = in.k_a.replica(r).data;
     parallel_ranges(in.k.rows, kRowBlock, [&](Index first, Index count) {
       for (Index i = first; i < first + count; ++i) {
-        const T *k = in.k.replica(r).row(i), *a = in.a.replica(r).row(i);
-        T *out = removal.replica(r).row(i), *written = replacement.replica(r).row(i);
+        const T *k = in.k.replica(r).row(i), *logit = in.logit.replica(r).row(i);
+        T *removal = out.removal.replica(r).row(i), *rate = out.rate.replica(r).row(i);
+        T* written = out.replacement.replica(r).row(i);
         for (Index at = 0; at < in.k.cols; at += n) {
           const T inverse = inverse_length(k + at, k_k + at, n);
           for (Index c = at; c < at + n; ++c) {
-            out[c] = k[c] * k_k[c] * inverse;
-            written[c] = k[c] * (1 + (a[c] - 1) * k_a[c]);
+            rate[c] = sigmoid(logit[c]);
+            removal[c] = k[c] * k_k[c] * inverse;
+            written[c] = k[c] * (1 + (rate[c] - 1) * k_a[c]);
           }
         }
       }
@@ -85,24 +93,25 @@ void rwkv7_keys_forward_cpu(Index heads, const Rwkv7KeyViews<T>& in, const Batch
 }
 
 template <class T>
-void rwkv7_keys_backward_cpu(Index heads, const Rwkv7KeyViews<T>& in, const Batched<T>& dremoval,
-                             const Batched<T>& dreplacement, const Rwkv7KeyGradients<T>& out,
-                             T* scratch) {
+void rwkv7_keys_backward_cpu(Index heads, const Rwkv7KeyViews<T>& in, const Rwkv7KeyOutputs<T>& d,
+                             const Rwkv7KeyGradients<T>& out, T* scratch) {
   const Index cols = in.k.cols, n = cols / heads;
   for (Index r = 0; r < in.k.replicas; ++r) {
     const T *k_k = in.k_k.replica(r).data, *k_a = in.k_a.replica(r).data;
     parallel_ranges(in.k.rows, kRowBlock, [&](Index first, Index count) {
-      T* own = scratch + first / kRowBlock * 4 * cols;  // dk_k, dk_a, dk, da
+      T* own = scratch + first / kRowBlock * 4 * cols;  // dk_k, dk_a, dk, dlogit
       std::fill_n(own, 2 * cols, T(0));
-      T *dk = own + 2 * cols, *da = own + 3 * cols;
+      T *dk = own + 2 * cols, *dlogit = own + 3 * cols;
       for (Index i = first; i < first + count; ++i) {
-        const T *k = in.k.replica(r).row(i), *a = in.a.replica(r).row(i),
-                *d = dremoval.replica(r).row(i), *dw = dreplacement.replica(r).row(i);
+        const T *k = in.k.replica(r).row(i), *logit = in.logit.replica(r).row(i),
+                *dremoval = d.removal.replica(r).row(i),
+                *dreplacement = d.replacement.replica(r).row(i), *drate = d.rate.replica(r).row(i);
         for (Index at = 0; at < cols; at += n)
-          HeadBack<T>{k + at, a + at, k_k + at, k_a + at, d + at, dw + at, n}.run(
-              dk + at, da + at, own + at, own + cols + at);
+          HeadBack<T>{k + at,        logit + at,        k_k + at,   k_a + at,
+                      dremoval + at, dreplacement + at, drate + at, n}
+              .run(dk + at, dlogit + at, own + at, own + cols + at);
         store(dk, out.k, r, i, cols);
-        store(da, out.a, r, i, cols);
+        store(dlogit, out.logit, r, i, cols);
       }
     });
     add_row_shares(scratch, blocks_of(in.k.rows), 4 * cols, out.k_k, r);
@@ -110,11 +119,10 @@ void rwkv7_keys_backward_cpu(Index heads, const Rwkv7KeyViews<T>& in, const Batc
   }
 }
 
-#define INSTANTIATE(T)                                                                     \
-  template void rwkv7_keys_forward_cpu(Index, const Rwkv7KeyViews<T>&, const Batched<T>&,  \
-                                       const Batched<T>&);                                 \
-  template void rwkv7_keys_backward_cpu(Index, const Rwkv7KeyViews<T>&, const Batched<T>&, \
-                                        const Batched<T>&, const Rwkv7KeyGradients<T>&, T*);
+#define INSTANTIATE(T)                                                                             \
+  template void rwkv7_keys_forward_cpu(Index, const Rwkv7KeyViews<T>&, const Rwkv7KeyOutputs<T>&); \
+  template void rwkv7_keys_backward_cpu(Index, const Rwkv7KeyViews<T>&, const Rwkv7KeyOutputs<T>&, \
+                                        const Rwkv7KeyGradients<T>&, T*);
 INSTANTIATE(float)
 INSTANTIATE(double)
 #undef INSTANTIATE

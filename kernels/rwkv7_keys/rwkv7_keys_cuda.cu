@@ -1,8 +1,8 @@
-// Floor: forward reads k and a and writes both keys, backward reads k, a and their gradients and
-// writes two, once each (B = 256, L = 256, 128 columns: 134 and 201 MB, 32 and 48 us). A head stays
-// in the registers of a few lanes between its sum and its output; a block of backward has one head
-// of a chunk of rows, so that a lane adds up the gradients of k_k and k_a of its own columns on the
-// way.
+// Floor: forward reads k and the logits and writes both keys and the rates, backward reads k, the
+// logits and three gradients and writes two, once each (B = 256, L = 256, 128 columns: 168 and 235
+// MB, 40 and 56 us). A head stays in the registers of a few lanes between its sum and its output; a
+// block of backward has one head of a chunk of rows, so that a lane adds up the gradients of k_k
+// and k_a of its own columns on the way.
 #include "kernels/cuda/partial_sums.h"
 #include "kernels/norm/row_groups.cuh"
 #include "kernels/rwkv7_keys/rwkv7_keys_cuda.h"
@@ -11,6 +11,16 @@ namespace recallbench {
 namespace {
 
 constexpr float kEps = 1e-6f;
+
+/// a in place of the logits.
+template <class Tile>
+__device__ void make_rates(LaneNumbers<Tile>& logits) {
+#pragma unroll
+  for (int item = 0; item < Tile::kItems; ++item)
+#pragma unroll
+    for (float& x : logits[item])
+      x = 1.0f / (1.0f + expf(-x));
+}
 
 /// k_k or k_a of the group's columns from `column` on, which must exist.
 template <int kVec>
@@ -22,14 +32,15 @@ __device__ void load_channels(const Batched<float>& from, const RowGroup& at, In
 template <class Tile>
 __global__ void __launch_bounds__(kNormThreads)
     keys_forward(Rwkv7KeyViews<float> in, std::uint32_t count, std::uint32_t heads, Index width,
-                 Batched<float> removal, Batched<float> replacement) {
+                 Rwkv7KeyOutputs<float> out) {
   __shared__ float sums[kNormThreads / 32];
   const std::uint32_t index = blockIdx.x * Tile::kGroups + Tile::group();
   const bool inside = index < count;  // all lanes stay for the sum
   const RowGroup at(index, heads, width);
   LaneNumbers<Tile> k, a, z = {};
   load_group<Tile>(in.k, at, width, inside, k);
-  load_group<Tile>(in.a, at, width, inside, a);
+  load_group<Tile>(in.logit, at, width, inside, a);
+  make_rates<Tile>(a);
   float squares = 0;
 #pragma unroll
   for (int item = 0; item < Tile::kItems; ++item) {
@@ -53,33 +64,35 @@ __global__ void __launch_bounds__(kNormThreads)
       z[item][c] *= inverse;
       k[item][c] *= 1 + (a[item][c] - 1) * k_a[c];
     }
-    store_numbers(z[item], at.at(removal, column));
-    store_numbers(k[item], at.at(replacement, column));
+    store_numbers(z[item], at.at(out.removal, column));
+    store_numbers(k[item], at.at(out.replacement, column));
+    store_numbers(a[item], at.at(out.rate, column));
   }
 }
 
 /// With dz = inverse (dκ - κ <κ, dκ>), the gradient of z = k ⊙ k_k, from `column` on:
-///   dk = dz ⊙ k_k + dk' ⊙ (1 + (a - 1) ⊙ k_a),  da = dk' ⊙ k ⊙ k_a,
-///   dk_k += dz ⊙ k,  dk_a += dk' ⊙ k ⊙ (a - 1).
+///   dk = dz ⊙ k_k + dk' ⊙ (1 + (a - 1) ⊙ k_a),  da += dk' ⊙ k ⊙ k_a,
+///   dk_k += dz ⊙ k,  dk_a += dk' ⊙ k ⊙ (a - 1),
+/// and da ⊙ a ⊙ (1 - a) is the logits'.
 template <int kVec>
 __device__ void columns_back(const Rwkv7KeyViews<float>& in, const Rwkv7KeyGradients<float>& out,
                              const RowGroup& at, Index column, float inverse, float along,
                              const float (&k)[kVec], const float (&a)[kVec],
                              const float (&dremoval)[kVec], const float (&dreplacement)[kVec],
-                             float (&dk_k)[kVec], float (&dk_a)[kVec]) {
-  float k_k[kVec], k_a[kVec], dk[kVec], da[kVec];
+                             const float (&drate)[kVec], float (&dk_k)[kVec], float (&dk_a)[kVec]) {
+  float k_k[kVec], k_a[kVec], dk[kVec], dlogit[kVec];
   load_channels(in.k_k, at, column, k_k);
   load_channels(in.k_a, at, column, k_a);
 #pragma unroll
   for (int c = 0; c < kVec; ++c) {
     const float dz = inverse * (dremoval[c] - k[c] * k_k[c] * inverse * along);
     dk[c] = dz * k_k[c] + dreplacement[c] * (1 + (a[c] - 1) * k_a[c]);
-    da[c] = dreplacement[c] * k[c] * k_a[c];
+    dlogit[c] = (drate[c] + dreplacement[c] * k[c] * k_a[c]) * (a[c] * (1 - a[c]));
     dk_k[c] += dz * k[c];
     dk_a[c] += dreplacement[c] * k[c] * (a[c] - 1);
   }
   write_group(out.k, at, column, dk);
-  write_group(out.a, at, column, da);
+  write_group(out.logit, at, column, dlogit);
 }
 
 /// blockIdx.x: the head, then the chunk of `chunk` rows, whose shares of the gradients of k_k and
@@ -87,8 +100,8 @@ __device__ void columns_back(const Rwkv7KeyViews<float>& in, const Rwkv7KeyGradi
 template <class Tile>
 __global__ void __launch_bounds__(kNormThreads)
     keys_backward(Rwkv7KeyViews<float> in, std::uint32_t heads, Index width,
-                  Batched<float> dremoval, Batched<float> dreplacement,
-                  Rwkv7KeyGradients<float> out, std::uint32_t chunk, float* parts) {
+                  Rwkv7KeyOutputs<float> gradients, Rwkv7KeyGradients<float> out,
+                  std::uint32_t chunk, float* parts) {
   __shared__ float sums[kNormThreads / 32];
   const std::uint32_t head = blockIdx.x % heads, first = blockIdx.x / heads * chunk;
   const std::uint32_t last = min(first + chunk, static_cast<std::uint32_t>(in.k.rows));
@@ -97,11 +110,13 @@ __global__ void __launch_bounds__(kNormThreads)
     const std::uint32_t row = begin + Tile::group();
     const bool inside = row < last;
     const RowGroup at(row * heads + head, heads, width);
-    LaneNumbers<Tile> k, a, d, dwritten;
+    LaneNumbers<Tile> k, a, d, dwritten, drate;
     load_group<Tile>(in.k, at, width, inside, k);
-    load_group<Tile>(dremoval, at, width, inside, d);
-    load_group<Tile>(in.a, at, width, inside, a);
-    load_group<Tile>(dreplacement, at, width, inside, dwritten);
+    load_group<Tile>(gradients.removal, at, width, inside, d);
+    load_group<Tile>(in.logit, at, width, inside, a);
+    load_group<Tile>(gradients.replacement, at, width, inside, dwritten);
+    load_group<Tile>(gradients.rate, at, width, inside, drate);
+    make_rates<Tile>(a);
     float squares = 0, along = 0;  // Σ z², <z, dκ>
 #pragma unroll
     for (int item = 0; item < Tile::kItems; ++item) {
@@ -120,7 +135,7 @@ __global__ void __launch_bounds__(kNormThreads)
     for (int item = 0; item < Tile::kItems; ++item)
       if (inside && Tile::column(item) < width)
         columns_back(in, out, at, Tile::column(item), inverse, along, k[item], a[item], d[item],
-                     dwritten[item], dk_k[item], dk_a[item]);
+                     dwritten[item], drate[item], dk_k[item], dk_a[item]);
   }
   if (parts == nullptr) return;
   const Index chunks = gridDim.x / heads, part = blockIdx.y * chunks + blockIdx.x / heads;
@@ -135,34 +150,35 @@ Index rwkv7_keys_cuda_scratch(Index replicas, Index rows, Index cols) {
 }
 
 void rwkv7_keys_forward_cuda(const CudaCall& call, Index heads, const Rwkv7KeyViews<float>& in,
-                             const Batched<float>& removal, const Batched<float>& replacement) {
+                             const Rwkv7KeyOutputs<float>& out) {
   const Index width = in.k.cols / heads;
   const std::uint32_t count = count_groups("rwkv7_keys", in.k, width);
-  const bool quads =
-      width % 4 == 0 && all_in_quads(in.k, in.a, in.k_k, in.k_a, removal, replacement);
+  const bool quads = width % 4 == 0 && all_in_quads(in.k, in.logit, in.k_k, in.k_a, out.removal,
+                                                    out.replacement, out.rate);
   with_row_tile(width, quads, [&](auto tile) {
     using Tile = decltype(tile);
     keys_forward<Tile>
         <<<group_blocks(count, Tile::kGroups, in.k.replicas), kNormThreads, 0, call.stream>>>(
-            in, count, static_cast<std::uint32_t>(heads), width, removal, replacement);
+            in, count, static_cast<std::uint32_t>(heads), width, out);
   });
   cuda_check_launch("rwkv7_keys_forward");
 }
 
 void rwkv7_keys_backward_cuda(const CudaCall& call, Index heads, const Rwkv7KeyViews<float>& in,
-                              const Batched<float>& dremoval, const Batched<float>& dreplacement,
-                              const Rwkv7KeyGradients<float>& out, float* scratch) {
+                              const Rwkv7KeyOutputs<float>& d, const Rwkv7KeyGradients<float>& out,
+                              float* scratch) {
   const Index cols = in.k.cols, width = cols / heads, replicas = in.k.replicas;
   count_groups("rwkv7_keys", in.k, width);
   const Index chunks = norm_chunks(in.k.rows), chunk = norm_chunk_rows(in.k.rows);
   float* parts = out.k_k.wanted || out.k_a.wanted ? scratch : nullptr;
-  const bool quads = width % 4 == 0 && all_in_quads(in.k, in.a, in.k_k, in.k_a, dremoval,
-                                                    dreplacement, out.k.view, out.a.view);
+  const bool quads =
+      width % 4 == 0 && all_in_quads(in.k, in.logit, in.k_k, in.k_a, d.removal, d.replacement,
+                                     d.rate, out.k.view, out.logit.view);
   const dim3 blocks(static_cast<unsigned>(chunks * heads), static_cast<unsigned>(replicas));
   with_row_tile(width, quads, [&](auto tile) {
-    keys_backward<decltype(tile)><<<blocks, kNormThreads, 0, call.stream>>>(
-        in, static_cast<std::uint32_t>(heads), width, dremoval, dreplacement, out,
-        static_cast<std::uint32_t>(chunk), parts);
+    keys_backward<decltype(tile)>
+        <<<blocks, kNormThreads, 0, call.stream>>>(in, static_cast<std::uint32_t>(heads), width, d,
+                                                   out, static_cast<std::uint32_t>(chunk), parts);
   });
   cuda_check_launch("rwkv7_keys_backward");
   sum_partials_cuda(call, replicas, {parts, chunks, cols, cols, out.k_k, out.k_a});

@@ -139,19 +139,18 @@ class Rwkv7 : public SequenceMixer {
     const Tensor v = linear(graph, shifted[kV], f.parameter(v_));
     const Tensor decay = bounded_decay(graph, low_rank(f, shifted[kW], w_lora_, Activation::tanh),
                                        Rwkv7Sizes::decay_bound());
-    const Tensor rate =
-        activate(graph, Activation::sigmoid, low_rank(f, shifted[kA], a_lora_, std::nullopt));
+    const Tensor logit = low_rank(f, shifted[kA], a_lora_, std::nullopt);
     const Rwkv7Keys keys = rwkv7_keys(
         graph,
-        {linear(graph, shifted[kK], f.parameter(k_)), rate, f.parameter(k_k_), f.parameter(k_a_)},
+        {linear(graph, shifted[kK], f.parameter(k_)), logit, f.parameter(k_k_), f.parameter(k_a_)},
         size_.heads);
     Heads h;
     h.xg = rows(shifted[kG]);
     h.r = rows(r);
     h.k = rows(keys.replacement);
     h.v = rows(v);
-    h.o = rows(generalized_delta_rule(graph, {r, keys.replacement, v, decay, keys.removal, rate},
-                                      size_.heads));
+    h.o = rows(generalized_delta_rule(
+        graph, {r, keys.replacement, v, decay, keys.removal, keys.rate}, size_.heads));
     return h;
   }
 
