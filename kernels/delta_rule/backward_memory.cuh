@@ -4,9 +4,10 @@
 
 #include "kernels/delta_rule/chunk.cuh"
 
+// Shared memory of a block of the backward kernel, and how it is filled.
+
 namespace recallbench {
 
-/// Shared memory of a block of the backward kernel.
 template <class Shape>
 struct DeltaBackwardMemory : DeltaMemory<Shape> {
   static constexpr int kSystems = Shape::kCols / 8;  // warps that solve
@@ -53,5 +54,52 @@ struct DeltaBackwardMemory : DeltaMemory<Shape> {
   int late_;
   float* shares_;
 };
+
+/// Starts to copy V and the state before the chunk from token `first`: zeros before the first.
+template <class Shape>
+__device__ inline void delta_copy_early(const DeltaRuleCuda& rule, const DeltaPlace<Shape>& at,
+                                        const DeltaBackwardMemory<Shape>& m, int first) {
+  delta_copy_values(rule, at, m.updates, rule.v, first);
+  const float* kept = first == 0 ? nullptr : at.kept(rule, first / kDeltaRows - 1);
+  const int rows = first == 0 ? 0 : at.keys;
+  if constexpr (Shape::kKeys > 0)
+    delta_copy_known<Shape::kThreads, Shape::kKeys, Shape::kCols>(m.state, kept, rule.values, rows,
+                                                                  at.columns);
+  else
+    delta_copy<Shape::kThreads>(m.state, m.kStride, at.padded, Shape::kCols, kept, rule.values,
+                                rows, at.columns);
+}
+
+/// Before a chunk is computed, what the next one copies: a quarter of the threads a tensor, then
+/// all of them the state.
+template <class Shape>
+__device__ inline void delta_prefetch_next(const DeltaRuleCuda& rule, const DeltaPlace<Shape>& at,
+                                           const Batched<float>& dy, int first) {
+  static_assert(Shape::kKeys == Shape::kCols);
+  constexpr int kQuarter = Shape::kThreads / 4;
+  const int mine = static_cast<int>(threadIdx.x) % kQuarter;
+  const Index key = Index{at.head} * at.keys, value = at.head * rule.values + at.first_column;
+  const auto ask = [&](const Batched<float>& from, Index column, int cols) {
+    delta_prefetch<Shape::kCols>(mine, kQuarter, at.at(from, first, column), from.stride,
+                                 at.count(first), cols);
+  };
+  switch (threadIdx.x / kQuarter) {
+    case 0:
+      ask(rule.q, key, at.keys);
+      break;
+    case 1:
+      ask(rule.k, key, at.keys);
+      break;
+    case 2:
+      ask(rule.v, value, at.columns);
+      break;
+    default:
+      ask(dy, value, at.columns);
+  }
+  if (first > 0)
+    delta_prefetch<Shape::kCols>(static_cast<int>(threadIdx.x), Shape::kThreads,
+                                 at.kept(rule, first / kDeltaRows - 1), rule.values, at.keys,
+                                 at.columns);
+}
 
 }  // namespace recallbench

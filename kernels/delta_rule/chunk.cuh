@@ -169,6 +169,39 @@ __device__ inline void delta_copy(float* to, int to_stride, int most, int width,
   }
 }
 
+/// The same where shapes are known: whole rows in steps of all threads, unless addresses or `cols`
+/// forbid it.
+template <int Threads, int Most, int Width>
+__device__ inline void delta_copy_known(float* to, const float* from, Index stride, int rows,
+                                        int cols) {
+  constexpr int kQuads = Width / 4, kStep = Threads / kQuads, kStride = Width + 4;
+  if (reinterpret_cast<std::uintptr_t>(from) % 16 != 0 || stride % 4 != 0 || cols != Width)
+    return delta_copy<Threads>(to, kStride, Most, Width, from, stride, rows, cols);
+  const int first = static_cast<int>(threadIdx.x) / kQuads;
+  const int j = static_cast<int>(threadIdx.x) % kQuads * 4;
+  float* const place = to + first * kStride + j;
+  const float* source = from + first * stride + j;
+#pragma unroll
+  for (int i = 0; i < Most; i += kStep, source += kStep * stride)
+    if (first + i < rows)
+      copy_async<16>(place + i * kStride, source);
+    else
+      *reinterpret_cast<float4*>(place + i * kStride) = make_float4(0, 0, 0, 0);
+}
+
+/// Asks for [rows, cols] to be in the L2 cache when it is copied: lines of 32 numbers of rows of at
+/// most Width, by `threads` threads of which this is `mine`.
+template <int Width>
+__device__ inline void delta_prefetch(int mine, int threads, const float* from, Index stride,
+                                      int rows, int cols) {
+  constexpr int kLines = Width / 32;
+  const int j = mine % kLines * 32;
+  if (j >= cols) return;
+#pragma unroll 1
+  for (int i = mine / kLines; i < rows; i += threads / kLines)
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(from + i * stride + j));
+}
+
 /// delta_copy that has ended for this thread when it returns.
 __device__ inline void delta_load(float* to, int to_stride, int most, int width, const float* from,
                                   Index stride, int rows, int cols) {
@@ -239,16 +272,20 @@ struct DeltaScalars {
 template <class Shape>
 __device__ inline void delta_copy_keys(const DeltaPlace<Shape>& at, float* to,
                                        const Batched<float>& from, int first) {
-  delta_copy<Shape::kThreads>(to, at.key_stride, kDeltaRows, at.padded,
-                              at.at(from, first, Index{at.head} * at.keys), from.stride,
-                              at.count(first), at.keys);
+  const float* const source = at.at(from, first, Index{at.head} * at.keys);
+  if constexpr (Shape::kKeys > 0)
+    delta_copy_known<Shape::kThreads, kDeltaRows, Shape::kKeys>(to, source, from.stride,
+                                                                at.count(first), at.keys);
+  else
+    delta_copy<Shape::kThreads>(to, at.key_stride, kDeltaRows, at.padded, source, from.stride,
+                                at.count(first), at.keys);
 }
 template <class Shape>
 __device__ inline void delta_copy_values(const DeltaRuleCuda& rule, const DeltaPlace<Shape>& at,
                                          float* to, const Batched<float>& from, int first) {
-  delta_copy<Shape::kThreads>(to, Shape::kStride, kDeltaRows, Shape::kCols,
-                              at.at(from, first, at.head * rule.values + at.first_column),
-                              from.stride, at.count(first), at.columns);
+  delta_copy_known<Shape::kThreads, kDeltaRows, Shape::kCols>(
+      to, at.at(from, first, at.head * rule.values + at.first_column), from.stride, at.count(first),
+      at.columns);
 }
 
 /// body(n, e, row, column) for every number c[n][e] of the lane's in fragments that begin at
@@ -322,9 +359,9 @@ __device__ inline void delta_tiles_of_chunk(const DeltaPlace<Shape>& at,
     if (both)
       delta_twin_rows<Exact, P>(n, k, a, q, stride, with, stride, at.padded);
     else if (for_n)
-      rows_product<Exact>(n, k, stride, with, stride, at.padded);
+      delta_rows_by_halves<Exact>(n, k, stride, with, stride, at.padded);
     else
-      rows_product<P>(a, q, stride, with, stride, at.padded);
+      delta_rows_by_halves<P>(a, q, stride, with, stride, at.padded);
   }
   delta_fragments<1>(row, column, [&](int, int e, int i, int j) {
     const float decay = j <= i ? m.decay(i, j) : 0.0f;

@@ -256,16 +256,6 @@ __device__ void next_dstate(const DeltaPlace<Shape>& at, const DeltaBackwardMemo
   }
 }
 
-/// Starts to copy V and the state before the chunk from token `first`: zeros before the first.
-template <class Shape>
-__device__ void copy_early(const DeltaRuleCuda& rule, const DeltaPlace<Shape>& at,
-                           const DeltaBackwardMemory<Shape>& m, int first) {
-  delta_copy_values(rule, at, m.updates, rule.v, first);
-  const float* kept = first == 0 ? nullptr : at.kept(rule, first / kDeltaRows - 1);
-  delta_copy<Shape::kThreads>(m.state, m.kStride, at.padded, Shape::kCols, kept, rule.values,
-                              first == 0 ? 0 : at.keys, at.columns);
-}
-
 template <Product P, Product Exact, class Shape>
 __global__ void __launch_bounds__(Shape::kThreads, Shape::kCols == 32   ? 3
                                                    : Shape::kCols == 64 ? 2
@@ -276,7 +266,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kCols == 32   ? 3
   const DeltaPlace<Shape> at(rule, tiles);
   const DeltaBackwardMemory<Shape> m(reinterpret_cast<float*>(memory), at);
   const int last = (at.length - 1) / kDeltaRows * kDeltaRows;
-  copy_early(rule, at, m, last);
+  delta_copy_early(rule, at, m, last);
   DeltaScalars scalars(rule, at, last);
   for (int i = static_cast<int>(threadIdx.x); i < at.padded * m.kStride; i += Shape::kThreads)
     m.dstate[i] = 0;
@@ -288,6 +278,8 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kCols == 32   ? 3
     scalars.spread(m);
     copies_wait<0>();
     __syncthreads();
+    if constexpr (Shape::kKeys > 0)
+      if (first > 0) delta_prefetch_next(rule, at, dy, first - kDeltaRows);
     delta_tiles_of_chunk<P, Exact>(at, m, rule.scale);
     __syncthreads();
     if (delta_warp() == 0) delta_invert(m);
@@ -304,7 +296,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kCols == 32   ? 3
       row_gradients<P, 2>(rule, at, m, first, out);
     __syncthreads();
     if (first > 0) {
-      copy_early(rule, at, m, first - kDeltaRows);
+      delta_copy_early(rule, at, m, first - kDeltaRows);
       scalars = DeltaScalars(rule, at, first - kDeltaRows);
     }
     if (out.log_decay.to.wanted && delta_warp() == 0) write_decays(at, m, first, out.log_decay);
