@@ -1,21 +1,59 @@
 // Floor: the shares read and the gradient written once.
 #include "kernels/cuda/column_shares.h"
 
+#include <cstdint>
+
 #include "kernels/cuda/runtime.h"
 
 namespace recallbench {
 namespace {
 
+__device__ void read(float (&x)[1], const float* from) {
+  x[0] = *from;
+}
+__device__ void read(float (&x)[4], const float* from) {
+  const float4 y = *reinterpret_cast<const float4*>(from);
+  x[0] = y.x, x[1] = y.y, x[2] = y.z, x[3] = y.w;
+}
+
+/// Width numbers a thread, which are of one row: 1, or 4 where addresses allow it.
+template <int Width>
 __global__ void add_shares(const float* parts, Index tiles, Index count, Gradient<float> to) {
-  const Index i = blockIdx.x * Index{blockDim.x} + threadIdx.x, replica = blockIdx.y;
+  const Index i = (blockIdx.x * Index{blockDim.x} + threadIdx.x) * Width, replica = blockIdx.y;
   if (i >= count) return;
+  const Batched<float>& v = to.view;
   const float* from = parts + replica * tiles * count + i;
-  float sum = from[0];
-  for (Index tile = 1; tile < tiles; ++tile)
-    sum += from[tile * count];
-  float* place = to.view.data + replica * to.view.replica_stride +
-                 i / to.view.cols * to.view.stride + i % to.view.cols;
-  *place = to.accumulate ? *place + sum : sum;
+  float* const place = v.data + replica * v.replica_stride +
+                       (v.stride == v.cols ? i : i / v.cols * v.stride + i % v.cols);
+  float sum[Width], x[Width];
+  read(sum, from);
+  for (Index tile = 1; tile < tiles; ++tile) {
+    read(x, from + tile * count);
+#pragma unroll
+    for (int e = 0; e < Width; ++e)
+      sum[e] += x[e];
+  }
+  if (to.accumulate) {
+    read(x, place);
+#pragma unroll
+    for (int e = 0; e < Width; ++e)
+      sum[e] = x[e] + sum[e];
+  }
+  if constexpr (Width == 4)
+    *reinterpret_cast<float4*>(place) = make_float4(sum[0], sum[1], sum[2], sum[3]);
+  else
+    *place = sum[0];
+}
+
+template <int Width>
+void launch(const CudaCall& call, const ColumnShare& share, Index tiles,
+            const Gradient<float>& gradient) {
+  constexpr Index kThreads = 256, kNumbers = kThreads * Width;
+  const dim3 blocks(static_cast<unsigned>((share.tile_stride + kNumbers - 1) / kNumbers),
+                    static_cast<unsigned>(gradient.view.replicas));
+  add_shares<Width><<<blocks, static_cast<unsigned>(kThreads), 0, call.stream>>>(
+      share.to.view.data, tiles, share.tile_stride, gradient);
+  cuda_check_launch("add_column_shares");
 }
 
 }  // namespace
@@ -33,12 +71,13 @@ ColumnShare column_share(const Gradient<float>& gradient, Index tiles, float*& s
 void add_column_shares(const CudaCall& call, const ColumnShare& share, Index tiles,
                        const Gradient<float>& gradient) {
   if (share.tile_stride == 0) return;
-  constexpr unsigned kThreads = 256;
-  const dim3 blocks(static_cast<unsigned>((share.tile_stride + kThreads - 1) / kThreads),
-                    static_cast<unsigned>(gradient.view.replicas));
-  add_shares<<<blocks, kThreads, 0, call.stream>>>(share.to.view.data, tiles, share.tile_stride,
-                                                   gradient);
-  cuda_check_launch("add_column_shares");
+  const Batched<float>& v = gradient.view;
+  const auto wide = [](const void* at) { return reinterpret_cast<std::uintptr_t>(at) % 16 == 0; };
+  if (v.cols % 4 == 0 && v.stride % 4 == 0 && v.replica_stride % 4 == 0 && wide(v.data) &&
+      wide(share.to.view.data))
+    launch<4>(call, share, tiles, gradient);
+  else
+    launch<1>(call, share, tiles, gradient);
 }
 
 }  // namespace recallbench

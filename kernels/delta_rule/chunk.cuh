@@ -1,12 +1,13 @@
 #pragma once
 
 // What the forward and the backward kernel of delta_rule share. A block has one (replica, example,
-// head) and `Cols` columns of its values: given q, k, β and the decays, columns of the state do not
-// meet. Notation as in chunked_cpu.cpp. In shared memory rows are 4 numbers longer than a multiple
-// of 16, tokens beyond the last and columns beyond dk and dv are zero. A warp is one of eight: it
-// has 16 of the chunk's 32 rows and a quarter of the columns of a tile.
+// head) and `kCols` columns of its values: given q, k, β and the decays, columns of the state do
+// not meet. Notation as in chunked_cpu.cpp. In shared memory rows are 4 numbers longer than a
+// multiple of 16, tokens beyond the last and columns beyond dk and dv are zero. Half of the warps
+// have the first 16 of the chunk's 32 rows, half the others; each has its part of the columns.
 
 #include "kernels/cuda/async_copy.cuh"
+#include "kernels/cuda/shared_memory.h"
 #include "kernels/delta_rule/chunk.h"
 #include "kernels/delta_rule/delta_rule_cuda.h"
 #include "kernels/delta_rule/twin_products.cuh"
@@ -15,32 +16,66 @@ namespace recallbench {
 
 constexpr int kDeltaRows = static_cast<int>(kDeltaRuleChunk);
 constexpr int kDeltaThreads = 256;
-constexpr int kDeltaWarps = kDeltaThreads / 32;
 constexpr int kDeltaTileStride = kDeltaRows + 4;  ///< of a tile [32, 32]
+constexpr int kDeltaHalf = kDeltaRows / 2;
+constexpr int kDeltaSecondBlock = kDeltaHalf * (kDeltaTileStride + 1);  ///< of the diagonal
 constexpr Index kDeltaMostKeys = 256;
 
+/// What a block is compiled for: `Keys` of a head rounded up to a multiple of 16, or 0 where only
+/// the rule says how many; `Cols` columns of the values.
+template <int Keys, int Cols>
+struct DeltaShape {
+  static constexpr int kKeys = Keys, kCols = Cols;
+  static constexpr int kStride = Cols + 4;             ///< of rows of `Cols` columns
+  static constexpr int kWarps = Cols == 128 ? 16 : 8;  ///< of a block
+  static constexpr int kThreads = 32 * kWarps;
+  static constexpr int kParts = kWarps / 2;               ///< of the columns of a product
+  static constexpr int kFragments = Cols / (8 * kParts);  ///< of a part of `Cols` columns
+};
+
+inline int delta_padded(Index keys) {
+  return static_cast<int>(keys + 15) / 16 * 16;
+}
+/// Whether blocks have 128 columns of 128 keys: one to a multiprocessor, with all of its shared
+/// memory, where it has as much as compute 9.0 has.
+inline bool delta_wide(const DeltaRuleCuda& rule) {
+  return delta_padded(rule.keys) == 128 && rule.values > 64 && cuda_shared_limit() >= 227 * 1024;
+}
 /// Columns of the values that a block takes: fewer where keys are long, to fit in shared memory.
 inline int delta_columns(const DeltaRuleCuda& rule) {
-  return rule.values <= 32 || rule.keys > 128 ? 32 : 64;
+  return rule.values <= 32 || rule.keys > 128 ? 32 : delta_wide(rule) ? 128 : 64;
 }
 inline Index delta_tiles(const DeltaRuleCuda& rule) {
   return (rule.values + delta_columns(rule) - 1) / delta_columns(rule);
 }
+/// body(DeltaShape) for the shape that fits the rule.
+template <class Body>
+inline void delta_with_shape(const DeltaRuleCuda& rule, const Body& body) {
+  switch (delta_columns(rule)) {
+    case 32:
+      return body(DeltaShape<0, 32>{});
+    case 128:
+      return body(DeltaShape<128, 128>{});
+    default:
+      return delta_padded(rule.keys) == 64 ? body(DeltaShape<64, 64>{}) : body(DeltaShape<0, 64>{});
+  }
+}
 
 /// Where a block works.
+template <class Shape>
 struct DeltaPlace {
   Index tile, replica, row;  ///< `row`: the example's first token
   Index example;
   int head, keys, padded, key_stride, first_column, columns, length;
 
-  __device__ DeltaPlace(const DeltaRuleCuda& rule, Index tiles, int width)
+  __device__ DeltaPlace(const DeltaRuleCuda& rule, Index tiles)
       : tile(blockIdx.x % tiles),
         head(static_cast<int>(blockIdx.x / tiles % rule.heads)),
         keys(static_cast<int>(rule.keys)),
-        padded((keys + 15) / 16 * 16),
+        padded(Shape::kKeys > 0 ? Shape::kKeys : (keys + 15) / 16 * 16),
         key_stride(padded + 4),
-        first_column(static_cast<int>(tile) * width),
-        columns(min(width, static_cast<int>(rule.values) - first_column)),
+        first_column(static_cast<int>(tile) * Shape::kCols),
+        columns(min(Shape::kCols, static_cast<int>(rule.values) - first_column)),
         length(static_cast<int>(rule.length)) {
     const Index pair = blockIdx.x / tiles / rule.heads;
     replica = pair / rule.examples;
@@ -64,19 +99,19 @@ struct DeltaPlace {
 };
 
 /// The parts of shared memory that both kernels have, and the rest of it from `next`.
-template <int Cols>
+template <class Shape>
 struct DeltaMemory {
-  static constexpr int kStride = Cols + 4;
+  static constexpr int kStride = Shape::kStride;
 
   double* sums;                 // Γ: differences of large sums stay exact
   float *beta, *since, *until;  // β, e^Γ, e^(Γ_C - Γ)
   float *q, *k;                 // [32, dk]
   float *overlaps, *scores;     // N, A
-  float* inverse;               // X, in place of N unless a kernel says otherwise
-  float *state, *updates;       // S [dk, Cols]; V, E before its system, at last U [32, Cols]
+  float *first, *second;        // X, in place of N unless a kernel says otherwise
+  float *state, *updates;       // S [dk, kCols]; V, E before its system, at last U [32, kCols]
   float* next;
 
-  __device__ DeltaMemory(float* memory, const DeltaPlace& at) : next(memory) {
+  __device__ DeltaMemory(float* memory, const DeltaPlace<Shape>& at) : next(memory) {
     sums = reinterpret_cast<double*>(take(2 * kDeltaRows));
     beta = take(kDeltaRows);
     since = take(kDeltaRows);
@@ -86,7 +121,8 @@ struct DeltaMemory {
     overlaps = take(kDeltaRows * kDeltaTileStride);
     scores = take(kDeltaRows * kDeltaTileStride);
     state = take(at.padded * kStride);
-    inverse = overlaps;
+    first = overlaps;
+    second = overlaps + kDeltaSecondBlock;
     updates = take(kDeltaRows * kStride);
   }
   __device__ float* take(int numbers) {
@@ -96,7 +132,7 @@ struct DeltaMemory {
   }
   /// Numbers of these parts.
   static int numbers(Index keys) {
-    const int padded = static_cast<int>(keys + 15) / 16 * 16;
+    const int padded = delta_padded(keys);
     return kDeltaRows * (5 + 2 * (padded + 4) + 2 * kDeltaTileStride + kStride) + padded * kStride;
   }
 
@@ -107,11 +143,12 @@ struct DeltaMemory {
 
 /// to[i][j] = from[i][j] for i < most and j < width (a multiple of 4), zero beyond `rows` and
 /// `cols`, 16 bytes at a time where addresses allow it. Ends no group of copies.
+template <int Threads = kDeltaThreads>
 __device__ inline void delta_copy(float* to, int to_stride, int most, int width, const float* from,
                                   Index stride, int rows, int cols) {
   const int mine = static_cast<int>(threadIdx.x);
   const bool wide = reinterpret_cast<std::uintptr_t>(from) % 16 == 0 && stride % 4 == 0;
-  const int lanes = wide && cols % 4 == 0 ? 16 : 32, step = kDeltaThreads / lanes;
+  const int lanes = wide && cols % 4 == 0 ? 16 : 32, step = Threads / lanes;
   const int first = mine / lanes, each = lanes == 16 ? 4 : 1;
   for (int j = mine % lanes * each; j < width; j += lanes * each) {
     float* place = to + first * to_stride + j;
@@ -132,6 +169,39 @@ __device__ inline void delta_copy(float* to, int to_stride, int most, int width,
   }
 }
 
+/// The same where shapes are known: whole rows in steps of all threads, unless addresses or `cols`
+/// forbid it.
+template <int Threads, int Most, int Width>
+__device__ inline void delta_copy_known(float* to, const float* from, Index stride, int rows,
+                                        int cols) {
+  constexpr int kQuads = Width / 4, kStep = Threads / kQuads, kStride = Width + 4;
+  if (reinterpret_cast<std::uintptr_t>(from) % 16 != 0 || stride % 4 != 0 || cols != Width)
+    return delta_copy<Threads>(to, kStride, Most, Width, from, stride, rows, cols);
+  const int first = static_cast<int>(threadIdx.x) / kQuads;
+  const int j = static_cast<int>(threadIdx.x) % kQuads * 4;
+  float* const place = to + first * kStride + j;
+  const float* source = from + first * stride + j;
+#pragma unroll
+  for (int i = 0; i < Most; i += kStep, source += kStep * stride)
+    if (first + i < rows)
+      copy_async<16>(place + i * kStride, source);
+    else
+      *reinterpret_cast<float4*>(place + i * kStride) = make_float4(0, 0, 0, 0);
+}
+
+/// Asks for [rows, cols] to be in the L2 cache when it is copied: lines of 32 numbers of rows of at
+/// most Width, by `threads` threads of which this is `mine`.
+template <int Width>
+__device__ inline void delta_prefetch(int mine, int threads, const float* from, Index stride,
+                                      int rows, int cols) {
+  constexpr int kLines = Width / 32;
+  const int j = mine % kLines * 32;
+  if (j >= cols) return;
+#pragma unroll 1
+  for (int i = mine / kLines; i < rows; i += threads / kLines)
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(from + i * stride + j));
+}
+
 /// delta_copy that has ended for this thread when it returns.
 __device__ inline void delta_load(float* to, int to_stride, int most, int width, const float* from,
                                   Index stride, int rows, int cols) {
@@ -140,10 +210,10 @@ __device__ inline void delta_load(float* to, int to_stride, int most, int width,
   copies_wait<0>();
 }
 
-/// Numbers of [rows, cols] from shared memory, written or added.
-__device__ inline void delta_store(const float* from, int from_stride, float* to, Index stride,
-                                   int rows, int cols, bool accumulate) {
-  const int mine = static_cast<int>(threadIdx.x);
+/// Numbers of [rows, cols] from shared memory, written or added by kDeltaThreads threads, of which
+/// this is `mine`.
+__device__ inline void delta_store(int mine, const float* from, int from_stride, float* to,
+                                   Index stride, int rows, int cols, bool accumulate) {
   const bool wide = reinterpret_cast<std::uintptr_t>(to) % 16 == 0 && stride % 4 == 0;
   if (wide && cols % 4 == 0) {
     for (int j = mine % 16 * 4; j < cols; j += 64)
@@ -158,7 +228,7 @@ __device__ inline void delta_store(const float* from, int from_stride, float* to
       }
     return;
   }
-  for (int i = mine / 32; i < rows; i += kDeltaWarps)
+  for (int i = mine / 32; i < rows; i += kDeltaThreads / 32)
     for (int j = mine % 32; j < cols; j += 32) {
       float& place = to[i * stride + j];
       const float x = from[i * from_stride + j];
@@ -170,7 +240,8 @@ __device__ inline void delta_store(const float* from, int from_stride, float* to
 struct DeltaScalars {
   float beta = 0, log_decay = 0;
 
-  __device__ DeltaScalars(const DeltaRuleCuda& rule, const DeltaPlace& at, int first) {
+  template <class Shape>
+  __device__ DeltaScalars(const DeltaRuleCuda& rule, const DeltaPlace<Shape>& at, int first) {
     const int i = static_cast<int>(threadIdx.x);
     if (i >= at.count(first)) return;
     beta = rule.beta_scale;
@@ -179,8 +250,8 @@ struct DeltaScalars {
   }
 
   /// β, and the decays summed in double precision, into shared memory.
-  template <int Cols>
-  __device__ void spread(const DeltaMemory<Cols>& m) const {
+  template <class Shape>
+  __device__ void spread(const DeltaMemory<Shape>& m) const {
     if (threadIdx.x >= 32) return;
     const int i = static_cast<int>(threadIdx.x);
     double sum = log_decay;
@@ -198,17 +269,23 @@ struct DeltaScalars {
 };
 
 /// Starts to copy queries, keys or values of the chunk from token `first`.
-__device__ inline void delta_copy_keys(const DeltaPlace& at, float* to, const Batched<float>& from,
-                                       int first) {
-  delta_copy(to, at.key_stride, kDeltaRows, at.padded, at.at(from, first, Index{at.head} * at.keys),
-             from.stride, at.count(first), at.keys);
+template <class Shape>
+__device__ inline void delta_copy_keys(const DeltaPlace<Shape>& at, float* to,
+                                       const Batched<float>& from, int first) {
+  const float* const source = at.at(from, first, Index{at.head} * at.keys);
+  if constexpr (Shape::kKeys > 0)
+    delta_copy_known<Shape::kThreads, kDeltaRows, Shape::kKeys>(to, source, from.stride,
+                                                                at.count(first), at.keys);
+  else
+    delta_copy<Shape::kThreads>(to, at.key_stride, kDeltaRows, at.padded, source, from.stride,
+                                at.count(first), at.keys);
 }
-template <int Cols>
-__device__ inline void delta_copy_values(const DeltaRuleCuda& rule, const DeltaPlace& at, float* to,
-                                         const Batched<float>& from, int first) {
-  delta_copy(to, DeltaMemory<Cols>::kStride, kDeltaRows, Cols,
-             at.at(from, first, at.head * rule.values + at.first_column), from.stride,
-             at.count(first), at.columns);
+template <class Shape>
+__device__ inline void delta_copy_values(const DeltaRuleCuda& rule, const DeltaPlace<Shape>& at,
+                                         float* to, const Batched<float>& from, int first) {
+  delta_copy_known<Shape::kThreads, kDeltaRows, Shape::kCols>(
+      to, at.at(from, first, at.head * rule.values + at.first_column), from.stride, at.count(first),
+      at.columns);
 }
 
 /// body(n, e, row, column) for every number c[n][e] of the lane's in fragments that begin at
@@ -250,29 +327,46 @@ __device__ inline void delta_write(const float (&c)[N][4], float* to, Index stri
 __device__ inline int delta_warp() {
   return static_cast<int>(threadIdx.x) / 32;
 }
+/// First of this warp's 16 rows.
+template <class Shape>
 __device__ inline int delta_warp_row() {
-  return static_cast<int>(threadIdx.x) / 128 * 16;
+  return delta_warp() / Shape::kParts * 16;
 }
-/// First of the `width` columns of this warp's quarter.
-__device__ inline int delta_warp_column(int width) {
-  return static_cast<int>(threadIdx.x) / 32 % 4 * width;
+/// First of this warp's columns.
+template <class Shape>
+__device__ inline int delta_warp_column() {
+  return delta_warp() % Shape::kParts * (8 * Shape::kFragments);
+}
+/// The place of the warp's [16, 8] in a tile [32, 32], for each eight warps.
+__device__ inline int delta_tile_row() {
+  return delta_warp() % 8 / 4 * 16;
+}
+__device__ inline int delta_tile_column() {
+  return delta_warp() % 4 * 8;
 }
 
 /// N and A. N, which the triangular systems are made of, is as good as float32 in every precision.
-template <Product P, Product Exact, int Cols>
-__device__ inline void delta_tiles_of_chunk(const DeltaPlace& at, const DeltaMemory<Cols>& m,
-                                            float scale) {
-  const int row = delta_warp_row(), column = delta_warp_column(8), stride = at.key_stride;
+template <Product P, Product Exact, class Shape>
+__device__ inline void delta_tiles_of_chunk(const DeltaPlace<Shape>& at,
+                                            const DeltaMemory<Shape>& m, float scale) {
+  const int row = delta_tile_row(), column = delta_tile_column(), stride = at.key_stride;
+  const float *k = m.k + row * stride, *q = m.q + row * stride, *with = m.k + column * stride;
+  const bool both = Shape::kWarps == 8, for_n = both || delta_warp() < 8, for_a = both || !for_n;
   float n[1][4], a[1][4];
   clear(n);
   clear(a);
-  if (column < row + 16)
-    delta_twin_rows<Exact, P>(n, m.k + row * stride, a, m.q + row * stride, stride,
-                              m.k + column * stride, stride, at.padded);
+  if (column < row + 16) {
+    if (both)
+      delta_twin_rows<Exact, P>(n, k, a, q, stride, with, stride, at.padded);
+    else if (for_n)
+      delta_rows_by_halves<Exact>(n, k, stride, with, stride, at.padded);
+    else
+      delta_rows_by_halves<P>(a, q, stride, with, stride, at.padded);
+  }
   delta_fragments<1>(row, column, [&](int, int e, int i, int j) {
     const float decay = j <= i ? m.decay(i, j) : 0.0f;
-    m.overlaps[i * kDeltaTileStride + j] = j < i ? -decay * n[0][e] : 0.0f;
-    m.scores[i * kDeltaTileStride + j] = j <= i ? scale * decay * a[0][e] : 0.0f;
+    if (for_n) m.overlaps[i * kDeltaTileStride + j] = j < i ? -decay * n[0][e] : 0.0f;
+    if (for_a) m.scores[i * kDeltaTileStride + j] = j <= i ? scale * decay * a[0][e] : 0.0f;
   });
 }
 

@@ -4,21 +4,50 @@
 // memory from chunk to chunk; all but the inverses of blocks of 16 tokens is products of warps, on
 // tensor cores where the precision allows, that read shared memory about 2600 times (a warp, 32
 // numbers) a chunk of dk = dv = 64: that bounds it then. Blocks are small, three to a
-// multiprocessor, so that one's loads and systems hide behind another's products.
-#include "kernels/cuda/shared_memory.h"
+// multiprocessor, so that one's systems hide behind another's products; those of 128 keys and 128
+// columns have 16 warps instead and make N and A once for all columns.
 #include "kernels/delta_rule/solve.cuh"
 
 namespace recallbench {
 namespace {
 
+/// With two places for keys and two for values where shapes are known: the next chunk's are copied
+/// while this one is computed.
+template <class Shape>
+struct Memory : DeltaMemory<Shape> {
+  static constexpr bool kTwoPlaces = Shape::kKeys > 0;
+
+  float *next_k, *next_updates;
+
+  __device__ Memory(float* memory, const DeltaPlace<Shape>& at) : DeltaMemory<Shape>(memory, at) {
+    next_k = kTwoPlaces ? this->take(kDeltaRows * at.key_stride) : this->k;
+    next_updates = kTwoPlaces ? this->take(kDeltaRows * Shape::kStride) : this->updates;
+  }
+  static int numbers(Index keys) {
+    return DeltaMemory<Shape>::numbers(keys) +
+           (kTwoPlaces ? kDeltaRows * (Shape::kKeys + 4 + Shape::kStride) : 0);
+  }
+
+  __device__ void copy_next(const DeltaRuleCuda& rule, const DeltaPlace<Shape>& at,
+                            int first) const {
+    delta_copy_keys(at, next_k, rule.k, first);
+    delta_copy_values(rule, at, next_updates, rule.v, first);
+  }
+  __device__ void turn() {
+    float *const k = this->k, *const updates = this->updates;
+    this->k = next_k, this->updates = next_updates;
+    next_k = k, next_updates = updates;
+  }
+};
+
 /// S ← e^(Γ_C) S + (e^(Γ_C - Γ) K)ᵀ U; `kept`, unless null, gets it: 16 keys and 8 N
 /// columns at a time.
-template <Product P, int N, int Cols>
-__device__ void next_state(const DeltaRuleCuda& rule, const DeltaPlace& at,
-                           const DeltaMemory<Cols>& m, float* kept) {
-  constexpr int kParts = Cols / (8 * N);
+template <Product P, int N, class Shape>
+__device__ void next_state(const DeltaRuleCuda& rule, const DeltaPlace<Shape>& at,
+                           const DeltaMemory<Shape>& m, float* kept) {
+  constexpr int kParts = Shape::kCols / (8 * N);
   const float whole = m.whole();
-  for (int job = delta_warp(); job < at.padded / 16 * kParts; job += kDeltaWarps) {
+  for (int job = delta_warp(); job < at.padded / 16 * kParts; job += Shape::kWarps) {
     const int key = job / kParts * 16, column = job % kParts * 8 * N;
     float c[N][4];
     clear(c);
@@ -32,26 +61,29 @@ __device__ void next_state(const DeltaRuleCuda& rule, const DeltaPlace& at,
   }
 }
 
-template <Product P, Product Exact, int Cols>
-__global__ void __launch_bounds__(kDeltaThreads, 3)
+template <Product P, Product Exact, class Shape>
+__global__ void __launch_bounds__(Shape::kThreads, Shape::kCols == 128 ? 1 : 3)
     delta_forward(DeltaRuleCuda rule, Index tiles, Batched<float> y) {
   extern __shared__ float4 memory[];
-  constexpr int kFragments = Cols / 32;
-  const DeltaPlace at(rule, tiles, Cols);
-  const DeltaMemory<Cols> m(reinterpret_cast<float*>(memory), at);
-  const int row = delta_warp_row(), column = delta_warp_column(Cols / 4), stride = at.key_stride;
+  constexpr int kFragments = Shape::kFragments;
+  const DeltaPlace<Shape> at(rule, tiles);
+  Memory<Shape> m(reinterpret_cast<float*>(memory), at);
+  const int row = delta_warp_row<Shape>(), column = delta_warp_column<Shape>();
+  const int stride = at.key_stride;
   delta_copy_keys(at, m.q, rule.q, 0);
+  if (m.kTwoPlaces) m.copy_next(rule, at, 0);
   DeltaScalars scalars(rule, at, 0);
-  for (int i = static_cast<int>(threadIdx.x); i < at.padded * m.kStride; i += kDeltaThreads)
+  for (int i = static_cast<int>(threadIdx.x); i < at.padded * m.kStride; i += Shape::kThreads)
     m.state[i] = 0;
   for (int first = 0; first < at.length; first += kDeltaRows) {
     const int next = first + kDeltaRows;
-    delta_copy_keys(at, m.k, rule.k, first);
-    delta_copy_values<Cols>(rule, at, m.updates, rule.v, first);
+    m.turn();
+    if (!m.kTwoPlaces) m.copy_next(rule, at, first);
     copies_end_group();
     scalars.spread(m);
     copies_wait<0>();
     __syncthreads();
+    if (m.kTwoPlaces && next < at.length) m.copy_next(rule, at, next);
     delta_tiles_of_chunk<P, Exact>(at, m, rule.scale);
     __syncthreads();
     if (delta_warp() == 0) delta_invert(m);
@@ -80,26 +112,24 @@ __global__ void __launch_bounds__(kDeltaThreads, 3)
     if (next >= at.length) break;
     float* kept = rule.states.data == nullptr ? nullptr : at.kept(rule, first / kDeltaRows);
     if (at.few_keys())
-      next_state<P, Cols / 32>(rule, at, m, kept);
+      next_state<P, Shape::kCols / 32>(rule, at, m, kept);
     else
-      next_state<P, Cols / 16>(rule, at, m, kept);
+      next_state<P, Shape::kCols / 16>(rule, at, m, kept);
     __syncthreads();
   }
 }
 
-template <Product P, int Cols>
-void launch(const CudaCall& call, const DeltaRuleCuda& rule, const Batched<float>& y) {
-  const auto kernel = delta_forward < P, P == Product::fp32 ? P : Product::split, Cols > ;
-  const int bytes = DeltaMemory<Cols>::numbers(rule.keys) * static_cast<int>(sizeof(float));
-  cuda_allow_shared(kernel, bytes, "delta_forward");
-  const Index tiles = delta_tiles(rule), blocks = y.replicas * rule.examples * rule.heads * tiles;
-  kernel<<<static_cast<unsigned>(blocks), kDeltaThreads, bytes, call.stream>>>(rule, tiles, y);
-  cuda_check_launch("delta_forward");
-}
-
 template <Product P>
 void launch(const CudaCall& call, const DeltaRuleCuda& rule, const Batched<float>& y) {
-  delta_columns(rule) == 32 ? launch<P, 32>(call, rule, y) : launch<P, 64>(call, rule, y);
+  delta_with_shape(rule, [&](auto shape) {
+    using Shape = decltype(shape);
+    const auto kernel = delta_forward < P, P == Product::fp32 ? P : Product::split, Shape > ;
+    const int bytes = Memory<Shape>::numbers(rule.keys) * static_cast<int>(sizeof(float));
+    cuda_allow_shared(kernel, bytes, "delta_forward");
+    const Index tiles = delta_tiles(rule), blocks = y.replicas * rule.examples * rule.heads * tiles;
+    kernel<<<static_cast<unsigned>(blocks), Shape::kThreads, bytes, call.stream>>>(rule, tiles, y);
+    cuda_check_launch("delta_forward");
+  });
 }
 
 }  // namespace

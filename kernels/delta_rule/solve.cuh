@@ -9,15 +9,12 @@
 
 namespace recallbench {
 
-constexpr int kDeltaHalf = kDeltaRows / 2;
-constexpr int kDeltaSecondBlock = kDeltaHalf * (kDeltaTileStride + 1);  ///< of the diagonal
-
 /// X of the diagonal blocks, by one warp.
-template <int Cols>
-__device__ inline void delta_invert(const DeltaMemory<Cols>& m) {
+template <class Shape>
+__device__ inline void delta_invert(const DeltaMemory<Shape>& m) {
   const int lane = static_cast<int>(threadIdx.x) % 32, c = lane % kDeltaHalf;
-  const int block = lane / kDeltaHalf * kDeltaSecondBlock;
-  const float *n = m.overlaps + block, *beta = m.beta + lane / kDeltaHalf * kDeltaHalf;
+  const float *n = m.overlaps + lane / kDeltaHalf * kDeltaSecondBlock,
+              *beta = m.beta + lane / kDeltaHalf * kDeltaHalf;
   float x[kDeltaHalf], scaled[kDeltaHalf];
 #pragma unroll
   for (int i = 0; i < kDeltaHalf; ++i) {
@@ -33,16 +30,17 @@ __device__ inline void delta_invert(const DeltaMemory<Cols>& m) {
     scaled[i] = beta[i] * x[i];
   }
   __syncwarp();
+  float* const to = (lane < kDeltaHalf ? m.first : m.second) + c;
 #pragma unroll
   for (int i = 0; i < kDeltaHalf; ++i)
-    m.inverse[block + i * kDeltaTileStride + c] = x[i];
+    to[i * kDeltaTileStride] = x[i];
 }
 
-/// Half of a system's right sides in eight columns of [32, Cols], as fragments.
-template <int Cols>
+/// Half of a system's right sides in eight columns of [32, kCols], as fragments.
+template <class Shape>
 class DeltaSide {
  public:
-  __device__ DeltaSide(const DeltaMemory<Cols>& m, float* at, int row, int column)
+  __device__ DeltaSide(const DeltaMemory<Shape>& m, float* at, int row, int column)
       : place_(at + row * m.kStride + column), beta_(m.beta + row) {
     delta_fragments<1>(0, 0,
                        [&](int n, int e, int i, int j) { c[n][e] = place_[i * m.kStride + j]; });
@@ -50,19 +48,19 @@ class DeltaSide {
   /// β c in the place that c came from, which other lanes then may read.
   __device__ void put_scaled() const {
     const int i = lane_row();
-    float* const to = place_ + i * DeltaMemory<Cols>::kStride + 2 * lane_column();
+    float* const to = place_ + i * Shape::kStride + 2 * lane_column();
     *reinterpret_cast<float2*>(to) = make_float2(beta_[i] * c[0][0], beta_[i] * c[0][1]);
-    *reinterpret_cast<float2*>(to + 8 * DeltaMemory<Cols>::kStride) =
+    *reinterpret_cast<float2*>(to + 8 * Shape::kStride) =
         make_float2(beta_[i + 8] * c[0][2], beta_[i + 8] * c[0][3]);
   }
   /// c += a (scaled side), and the same with aᵀ.
   template <Product P>
   __device__ void add(const float* a, const DeltaSide& side) {
-    delta_product<P>(c, a, kDeltaTileStride, side.place_, DeltaMemory<Cols>::kStride, kDeltaHalf);
+    delta_product<P>(c, a, kDeltaTileStride, side.place_, Shape::kStride, kDeltaHalf);
   }
   template <Product P>
   __device__ void add_transposed(const float* a, const DeltaSide& side) {
-    columns_product<P>(c, a, kDeltaTileStride, side.place_, DeltaMemory<Cols>::kStride, kDeltaHalf);
+    columns_product<P>(c, a, kDeltaTileStride, side.place_, Shape::kStride, kDeltaHalf);
   }
 
   float c[1][4];
@@ -73,21 +71,21 @@ class DeltaSide {
 };
 
 /// E from its right sides in `updates`, which becomes U = β E: eight columns a warp.
-template <Product P, int Cols>
-__device__ inline void delta_solve(const DeltaMemory<Cols>& m) {
+template <Product P, class Shape>
+__device__ inline void delta_solve(const DeltaMemory<Shape>& m) {
   const int column = 8 * delta_warp();
-  if (column >= Cols) return;
-  DeltaSide<Cols> upper(m, m.updates, 0, column), lower(m, m.updates, kDeltaHalf, column);
+  if (column >= Shape::kCols) return;
+  DeltaSide<Shape> upper(m, m.updates, 0, column), lower(m, m.updates, kDeltaHalf, column);
   upper.put_scaled();
   __syncwarp();
-  upper.template add<P>(m.inverse, upper);
+  upper.template add<P>(m.first, upper);
   __syncwarp();
   upper.put_scaled();
   __syncwarp();
   lower.template add<P>(m.overlaps + kDeltaHalf * kDeltaTileStride, upper);
   lower.put_scaled();
   __syncwarp();
-  lower.template add<P>(m.inverse + kDeltaSecondBlock, lower);
+  lower.template add<P>(m.second, lower);
   __syncwarp();
   lower.put_scaled();
 }

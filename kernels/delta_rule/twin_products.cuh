@@ -50,6 +50,7 @@ __device__ inline void delta_twin_right(float (&c)[N][4], const float* b, float 
     delta_product<P>(c, a, a_stride, b, b_stride, inner);
     delta_product<P>(d, a, a_stride, b2, b_stride, inner);
   } else {
+#pragma unroll 4
     for (int k = 0; k < inner; k += 16) {
       const LeftFactor<P> left = delta_left<P>(a + k, a_stride);
       add_columns(c, left, b + k * b_stride, b_stride, N);
@@ -107,6 +108,24 @@ __device__ inline void delta_twin_rows(float (&c)[N][4], const float* a, float (
       }
     }
   }
+}
+
+/// c += a bᵀ as rows_product has it, as two sums of half of `inner` each, a multiple of 32:
+/// products on tensor cores that add to one sum wait for one another.
+template <Product P>
+__device__ inline void delta_rows_by_halves(float (&c)[1][4], const float* a, int a_stride,
+                                            const float* b, int b_stride, int inner) {
+  const int half = inner / 2;
+  float d[1][4];
+  clear(d);
+#pragma unroll 2
+  for (int k = 0; k < half; k += 16) {
+    rows_product<P>(c, a + k, a_stride, b + k, b_stride, 16);
+    rows_product<P>(d, a + half + k, a_stride, b + half + k, b_stride, 16);
+  }
+#pragma unroll
+  for (int e = 0; e < 4; ++e)
+    c[0][e] += d[0][e];
 }
 
 /// columns_product with row k of a times scale · factors[k].
