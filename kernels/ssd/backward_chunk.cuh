@@ -17,15 +17,9 @@ struct SsdBackward {
   SsdAligned aligned;
   Index parts;
   SsdViews<float> in;
-  Batched<float> dy;
+  Batched<float> dy, kept;  // kept: states before chunks
   SsdGradients<float> out;
   SsdShares shares;
-
-  /// The block's state before a chunk, in scratch: [N, kSsdChannels].
-  template <int N>
-  __device__ float* state_of(Index chunk) const {
-    return shares.states + (blockIdx.x * ssd_chunks(s) + chunk) * (N * kSsdChannels);
-  }
 };
 
 /// Gradients of the scores' transpose: rows s, columns t >= s, in blocks of 16 rows, each as long
@@ -85,7 +79,7 @@ __device__ inline float ssd_row_sums(const float (&c)[2][4]) {
 /// The 16 tokens of a warp in chunk k, from 16 block on.
 template <Precision P, int N>
 struct SsdWarpTokens {
-  static constexpr Product kProduct = product_of(P);
+  static constexpr Product kProduct = ssd_product(P);
   static constexpr int kStates = N + kSsdPad;  // numbers between rows of b and c
 
   const SsdBackward& f;
@@ -108,7 +102,7 @@ struct SsdWarpTokens {
     clear(dx);
     clear(db);
     float products[2] = {};
-    const SsdRows<kProduct> x(chunk.x[first()], kSsdStride);
+    const SsdRows<kProduct, kSsdChannels> x(chunk.x[first()], kSsdStride);
     if (later) {
       ssd_mixed_product<kProduct>(dx, b()[first()], kStates, chunk.dstate[0], kSsdStride, N);
       x.add_product(db, chunk.dstate[0], kSsdStride);
@@ -126,8 +120,8 @@ struct SsdWarpTokens {
   __device__ void outputs_back(float (&dc)[N / 8][4]) const {
     float logs[2] = {};
     if (k > 0) {
-      rows_product<kProduct>(dc, chunk.dy[first()], kSsdStride, chunk.state[0], kSsdStride,
-                             kSsdChannels);
+      const SsdRows<kProduct, kSsdChannels> dy(chunk.dy[first()], kSsdStride);
+      dy.add_product(dc, chunk.state[0], kSsdStride);
       scale_rows(dc, steps().since_start);
       dot_rows(dc, chunk.c, logs);
     }
@@ -177,19 +171,20 @@ struct SsdWarpTokens {
   }
 
  private:
-  __device__ void pairs_back(const SsdRows<kProduct>& x, float (&dx)[kSsdChannels / 8][4],
-                             float (&db)[N / 8][4]) const {
+  __device__ void pairs_back(const SsdRows<kProduct, kSsdChannels>& x,
+                             float (&dx)[kSsdChannels / 8][4], float (&db)[N / 8][4]) const {
     const SsdSteps& st = steps();
     const int g = lane_row(), column = 2 * lane_column();
     const float high[2] = {st.high[row(0)], st.high[row(2)]};
     const float low[2] = {st.low[row(0)], st.low[row(2)]};
     const float delta[2] = {st.delta[row(0)], st.delta[row(2)]};
     float column_log[2] = {}, column_delta[2] = {};
+    const SsdRows<kProduct, N> rows(b()[first()], kStates);
     for (int seeing = first(); seeing < kSsdChunk; seeing += 16) {
       float w[2][4], ds[2][4], change[2][4];
       clear(w);
       clear(ds);
-      rows_product<kProduct>(w, b()[first()], kStates, chunk.c[seeing], kStates, N);
+      rows.add_product(w, chunk.c[seeing], kStates);
       x.add_product(ds, chunk.dy[seeing], kSsdStride);
       float* const pairs = chunk.dscores.column(block, seeing + column);
 #pragma unroll
