@@ -242,6 +242,7 @@ struct SsdSteps {
   float high[kSsdChunk], low[kSsdChunk];  // log2 a_0 ... a_t
   float since_start[kSsdChunk];           // a_0 ... a_t
   float entering[kSsdChunk];              // Δ_t a_{t+1} ... a_end
+  float leaving[kSsdChunk];               // a_{t+1} ... to the last of t's 16 tokens
 
   /// By a whole warp; the others see it after a barrier.
   __device__ void load(const SsdSize& s, const SsdViews<float>& in, const SsdPlace& at, Index t,
@@ -271,6 +272,7 @@ struct SsdSteps {
     sum[0] += lane > 0 ? before : 0.0;
     sum[1] = total;
     const double all = __shfl_sync(0xffffffffu, total, 31);
+    const double block = __shfl_sync(0xffffffffu, total, lane | 7);
 #pragma unroll
     for (int k = 0; k < 2; ++k) {
       const int i = 2 * lane + k;
@@ -279,14 +281,19 @@ struct SsdSteps {
       low[i] = static_cast<float>(sum[k] - high[i]);
       since_start[i] = ssd_power(high[i]);
       entering[i] = ssd_power(static_cast<float>(all - sum[k])) * step[k];
+      leaving[i] = ssd_power(static_cast<float>(block - sum[k]));
     }
   }
   __device__ float over_chunk() const {
     return since_start[kSsdChunk - 1];
   }
+  /// a_{s+1} ... a_t, s <= t.
+  __device__ float between(int s, int t) const {
+    return ssd_power(high[t] - high[s] + (low[t] - low[s]));
+  }
   /// a_{t+1} ... a_end.
   __device__ float to_end(int t) const {
-    return ssd_power(high[kSsdChunk - 1] - high[t] + (low[kSsdChunk - 1] - low[t]));
+    return between(t, kSsdChunk - 1);
   }
 };
 

@@ -53,15 +53,26 @@ __device__ void write_outputs(const Forward& f, const SsdPlace& at, const Chunk<
     float w[2][4];  // scores ⊙ decays Δ_s for s <= t, else 0
     clear(w);
     c.add_product(w, chunk.b[first], kStride);
+    if (first < own) {  // by way of the last of the 16 seen
+      const float upper = steps.between(first + 15, row),
+                  lower = steps.between(first + 15, row + 8);
 #pragma unroll
-    for (int n = 0; n < 2; ++n)
+      for (int n = 0; n < 2; ++n)
 #pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        const int t = row + e / 2 * 8, s = first + 8 * n + column + e % 2;
-        const float decay =
-            ssd_power(steps.high[t] - steps.high[s] + (steps.low[t] - steps.low[s]));
-        w[n][e] = s <= t ? w[n][e] * decay * steps.delta[s] : 0.0f;
-      }
+        for (int e = 0; e < 4; ++e) {
+          const int s = first + 8 * n + column + e % 2;
+          w[n][e] *= (e < 2 ? upper : lower) * (steps.leaving[s] * steps.delta[s]);
+        }
+    } else {
+#pragma unroll
+      for (int n = 0; n < 2; ++n)
+#pragma unroll
+        for (int e = 0; e < 4; ++e) {
+          const int t = row + e / 2 * 8, s = first + 8 * n + column + e % 2;
+          const float decayed = w[n][e] * steps.between(s, t) * steps.delta[s];
+          w[n][e] = s <= t ? decayed : 0.0f;
+        }
+    }
     fragment_product<kProduct>(y, w[0], w[1], x[first], kSsdStride);
   }
   const bool first_states = f.states.first == 0;
