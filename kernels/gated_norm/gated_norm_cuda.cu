@@ -23,12 +23,12 @@ struct Gate {
   }
 };
 
-/// Blocks that a multiprocessor holds at least: what a lane has of a group decides.
-template <class Tile>
-constexpr int kBlocks = Tile::kItems* Tile::kVec <= 8 ? 2 : 1;
+/// Blocks that a multiprocessor holds at least: two if a lane has at most kMost numbers of a group.
+template <class Tile, int kMost>
+constexpr int kBlocks = Tile::kLanes <= 32 && Tile::kItems* Tile::kVec <= kMost ? 2 : 1;
 
 template <class Tile>
-__global__ void __launch_bounds__(kNormThreads, kBlocks<Tile>)
+__global__ void __launch_bounds__(kNormThreads, kBlocks<Tile, 16>)
     gated_forward(GatedNormCuda norm, std::uint32_t count, std::uint32_t groups, Batched<float> y) {
   __shared__ float sums[kNormThreads / 32];
   constexpr int kItems = Tile::kItems, kVec = Tile::kVec;
@@ -72,7 +72,7 @@ __global__ void __launch_bounds__(kNormThreads, kBlocks<Tile>)
 /// du = inverse (g ⊙ weight - n mean(g ⊙ weight ⊙ n)). A block is a chunk of `chunk` groups and
 /// leaves their Σ g ⊙ n in parts [R, chunks, D], unless null.
 template <class Tile>
-__global__ void __launch_bounds__(kNormThreads, kBlocks<Tile>)
+__global__ void __launch_bounds__(kNormThreads, kBlocks<Tile, 8>)
     gated_backward(GatedNormCuda norm, std::uint32_t count, std::uint32_t groups,
                    std::uint32_t chunk, Batched<float> dy, Gradient<float> dx,
                    Gradient<float> dgate, float* parts) {

@@ -218,13 +218,13 @@ __device__ inline void ssd_copy_tokens(const Batched<float>& from, const SsdSize
 /// Asks for the lines of a chunk's rows from t on, `width` numbers each, into the L2 cache.
 __device__ inline void ssd_prefetch(const Batched<float>& from, const SsdSize& s,
                                     const SsdPlace& at, Index t, Index column, int width) {
-  constexpr int kLine = 32;  // numbers
-  const int lines = (width + kLine - 1) / kLine;
-  const int rows = ssd_rows(s, t);
-#pragma unroll 1
-  for (int e = static_cast<int>(threadIdx.x); e < rows * lines; e += kSsdThreads)
-    asm volatile("prefetch.global.L2 [%0];" ::"l"(
-        ssd_row(from, at.replica, at.row + t + e / lines) + column + e % lines * kLine));
+  constexpr int kLine = 32, kLines = kSsdChannels / kLine;  // numbers of one, lines of a row
+  static_assert(kSsdThreads == kSsdChunk * kLines && kSsdMostStates <= kSsdChannels);
+  const int row = static_cast<int>(threadIdx.x) / kLines;
+  const int first = static_cast<int>(threadIdx.x) % kLines * kLine;
+  if (row < ssd_rows(s, t) && first < width)
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(ssd_row(from, at.replica, at.row + t + row) +
+                                                  column + first));
 }
 
 /// A decay of this logarithm to base 2; below 1e-30 it is 0, and a NaN stays.
