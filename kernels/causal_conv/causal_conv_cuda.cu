@@ -113,33 +113,34 @@ __global__ void __launch_bounds__(kConvLanes* kConvRows, 2)
   // Of the tokens t - H to t + N: x, d, and where it is another dy.
   ChannelPack<V> x[H + N], d[H + N] = {}, plain[kGated ? H + N : 1] = {};
   xs.template load<H>(at.first - H, x);
-#pragma unroll 1
-  for (int t = at.first; t < end + H; t += N) {
+  // M tokens from t on; the last H, beyond the walk, only for dx of those before.
+  const auto step = [&](auto tokens, auto beyond, int t) {
+    constexpr int M = decltype(tokens)::value;
     t = start_again(t);
-    xs.template load<N>(t, x, H);
-    dys.template load<N>(t, d, H);
+    xs.template load<M>(t, x, H);
+    dys.template load<M>(t, d, H);
     t = start_again(t);
     if constexpr (kForm == Form::silu) {
 #pragma unroll
-      for (int i = 0; i < N; ++i)
+      for (int i = 0; i < M; ++i)
         d[H + i] = product(d[H + i], silu_slope(convolve_at(taps.bias, taps.weights, x, i)));
     }
     if constexpr (kGated) {
-      ChannelPack<V> gate[N], dgate[N];
-      ConvColumn<V>(in.gate, at).template load<N>(t, gate);
+      ChannelPack<V> gate[M], dgate[M];
+      ConvColumn<V>(in.gate, at).template load<M>(t, gate);
 #pragma unroll
-      for (int i = 0; i < N; ++i) {
-        dgate[i] = product(d[H + i], convolve_at(taps.bias, taps.weights, x, i));
+      for (int i = 0; i < M; ++i) {
+        if constexpr (!beyond)
+          dgate[i] = product(d[H + i], convolve_at(taps.bias, taps.weights, x, i));
         plain[H + i] = d[H + i];
         d[H + i] = product(d[H + i], gate[i]);
       }
-      ConvColumn<V> dgates(out.gate.view, at);
-      dgates.restrict_to(at.first, end);
-      if (out.gate.wanted) dgates.store(t, dgate, out.gate.accumulate);
+      if constexpr (!beyond)
+        if (out.gate.wanted) ConvColumn<V>(out.gate.view, at).store(t, dgate, out.gate.accumulate);
     }
-    if (t < end) {
+    if constexpr (!beyond) {
 #pragma unroll
-      for (int i = 0; i < N; ++i) {
+      for (int i = 0; i < M; ++i) {
 #pragma unroll
         for (int j = 0; j < K; ++j)
           add_product(x[i + j], d[H + i], sums[j]);
@@ -150,9 +151,9 @@ __global__ void __launch_bounds__(kConvLanes* kConvRows, 2)
     }
     if (out.x.wanted) {
       t = start_again(t);
-      ChannelPack<V> dx[N] = {};
+      ChannelPack<V> dx[M] = {};
 #pragma unroll
-      for (int i = 0; i < N; ++i) {
+      for (int i = 0; i < M; ++i) {
         if constexpr (kGated) dx[i] = plain[i];
 #pragma unroll
         for (int j = 0; j < K; ++j)
@@ -162,11 +163,15 @@ __global__ void __launch_bounds__(kConvLanes* kConvRows, 2)
     }
 #pragma unroll
     for (int h = 0; h < H; ++h) {
-      x[h] = x[N + h];
-      d[h] = d[N + h];
-      if constexpr (kGated) plain[h] = plain[N + h];
+      x[h] = x[M + h];
+      d[h] = d[M + h];
+      if constexpr (kGated) plain[h] = plain[M + h];
     }
-  }
+  };
+#pragma unroll 1
+  for (int t = at.first; t < end; t += N)
+    step(std::integral_constant<int, N>{}, std::false_type{}, t);
+  if constexpr (H > 0) step(std::integral_constant<int, H>{}, std::true_type{}, end);
   write_parts<V>(parts, sums, blockIdx.y, dy.cols, 0, K);
 }
 

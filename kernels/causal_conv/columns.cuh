@@ -180,12 +180,17 @@ __device__ inline void write_parts(const ConvParts& parts, const ChannelPack<V> 
   }
 }
 
-/// Threads that lie side by side: as many as the channels take, if fewer than kConvLanes.
+/// Threads that lie side by side: of the numbers that leave the fewest without a channel the
+/// largest; with more channels than they take, the threads of a row read at least 128 bytes.
 template <int V>
 inline dim3 conv_threads(Index channels) {
+  const auto taken = [&](unsigned lanes) {
+    const Index of_block = Index{lanes} * V;
+    return (channels + of_block - 1) / of_block * of_block;
+  };
   unsigned lanes = kConvLanes;
-  while (lanes > 4 && (lanes / 2) * V >= channels)
-    lanes /= 2;
+  for (unsigned fewer = lanes / 2; fewer >= 4; fewer /= 2)
+    if (taken(fewer) < taken(lanes) && (fewer * V >= 32 || fewer * V >= channels)) lanes = fewer;
   return dim3(lanes, kConvRows);
 }
 template <int V>

@@ -58,7 +58,8 @@ void append_gated_norm_cases(std::vector<OpCase>& cases) {
     for (const GateActivation activation : {GateActivation::silu, GateActivation::sigmoid})
       for (const Size& s :
            {Size{1, 1, 1}, Size{5, 1, 16}, Size{9, 3, 5}, Size{1030, 2, 3}, Size{40, 2, 32},
-            Size{5, 1, 130}, Size{3, 1, 600}, Size{16384, 2, 32, true}})
+            Size{5, 1, 130}, Size{70, 1, 256}, Size{6, 2, 136}, Size{35, 1, 512}, Size{3, 1, 600},
+            Size{16384, 2, 32, true}, Size{65536, 1, 256, true}})
         cases.push_back(make_case(s, {order, activation, 1e-2}));
 }
 

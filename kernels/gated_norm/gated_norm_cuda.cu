@@ -1,7 +1,7 @@
 // Floor: forward reads x and the gate and writes y, backward reads both and dy and writes two
 // gradients, once each (B = 256, L = 256, 128 columns: 101 and 168 MB, 24 and 40 us). A group stays
-// in the registers of a few lanes between its sum and its output; backward gathers the weight's
-// gradient of a chunk of groups on the way.
+// in the registers of a few lanes between its sum and its output, and all that a lane reads of it
+// is under way at once; backward gathers the weight's gradient of a chunk of groups on the way.
 #include "kernels/gated_norm/gated_norm_cuda.h"
 
 #include "kernels/cuda/partial_sums.h"
@@ -10,17 +10,25 @@
 namespace recallbench {
 namespace {
 
+/// The gate of z: fast forms of e^x and of division, errors of a few 1e-7 (1 + |z|) of it.
 struct Gate {
-  float value, slope;
-  __device__ Gate(bool silu, float z) {
-    const float sigmoid = 1.0f / (1.0f + expf(-z));
-    value = silu ? z * sigmoid : sigmoid;
-    slope = silu ? sigmoid * (1 + z * (1 - sigmoid)) : sigmoid * (1 - sigmoid);
+  float z, sigmoid;
+
+  __device__ explicit Gate(float z) : z(z) { sigmoid = __fdividef(1.0f, 1.0f + __expf(-z)); }
+  __device__ Gate(float z, float sigmoid) : z(z), sigmoid(sigmoid) {}
+
+  __device__ float value(bool silu) const { return silu ? z * sigmoid : sigmoid; }
+  __device__ float slope(bool silu) const {
+    return silu ? sigmoid * (1 + z * (1 - sigmoid)) : sigmoid * (1 - sigmoid);
   }
 };
 
+/// Blocks that a multiprocessor holds at least: two if a lane has at most kMost numbers of a group.
+template <class Tile, int kMost>
+constexpr int kBlocks = Tile::kLanes <= 32 && Tile::kItems* Tile::kVec <= kMost ? 2 : 1;
+
 template <class Tile>
-__global__ void __launch_bounds__(kNormThreads)
+__global__ void __launch_bounds__(kNormThreads, kBlocks<Tile, 16>)
     gated_forward(GatedNormCuda norm, std::uint32_t count, std::uint32_t groups, Batched<float> y) {
   __shared__ float sums[kNormThreads / 32];
   constexpr int kItems = Tile::kItems, kVec = Tile::kVec;
@@ -28,23 +36,24 @@ __global__ void __launch_bounds__(kNormThreads)
   const std::uint32_t index = blockIdx.x * Tile::kGroups + Tile::group();
   const bool inside = index < count;  // all lanes stay for the sum
   const RowGroup at(index, groups, width);
-  float u[kItems][kVec] = {}, after[kItems][kVec], squares = 0;
+  LaneNumbers<Tile> u, z, after = {};
+  load_group<Tile>(norm.x, at, width, inside, u);
+  load_group<Tile>(norm.gate, at, width, inside, z);
 #pragma unroll
-  for (int item = 0; item < kItems; ++item) {
-    const Index j = Tile::column(item);
-    if (!inside || j >= width) continue;
-    float z[kVec];
-    load_numbers(at.at(norm.x, j), u[item]);
-    load_numbers(at.at(norm.gate, j), z);
-    load_numbers(norm.weight.data + at.replica * norm.weight.replica_stride + j, after[item]);
+  for (int item = 0; item < kItems; ++item)
+    if (Tile::column(item) < width)
+      load_numbers(norm.weight.data + at.replica * norm.weight.replica_stride + Tile::column(item),
+                   after[item]);
+  float squares = 0;
+#pragma unroll
+  for (int item = 0; item < kItems; ++item)
 #pragma unroll
     for (int k = 0; k < kVec; ++k) {
-      const float gate = Gate(norm.silu, z[k]).value;
+      const float gate = Gate(z[item][k]).value(norm.silu);
       after[item][k] *= norm.after_norm ? gate : 1.0f;
       u[item][k] *= norm.after_norm ? 1.0f : gate;
       squares += u[item][k] * u[item][k];
     }
-  }
   squares = row_sum<Tile>(squares, sums);
   if (!inside) return;
   const float inverse = 1.0f / sqrtf(squares / static_cast<float>(width) + norm.eps);
@@ -59,63 +68,43 @@ __global__ void __launch_bounds__(kNormThreads)
   }
 }
 
-/// What a lane has of a group on its way back: first the inputs, then the gradients in place of
-/// them.
-template <class Tile>
-struct Numbers {
-  float x[Tile::kItems][Tile::kVec], z[Tile::kItems][Tile::kVec], d[Tile::kItems][Tile::kVec];
-
-  __device__ void read(const GatedNormCuda& norm, const Batched<float>& dy, const RowGroup& at,
-                       bool inside) {
-#pragma unroll
-    for (int item = 0; item < Tile::kItems; ++item) {
-      const Index j = Tile::column(item);
-#pragma unroll
-      for (int k = 0; k < Tile::kVec; ++k)
-        x[item][k] = 0, z[item][k] = 0, d[item][k] = 0;  // adds nothing to any sum
-      if (!inside || j >= norm.weight.cols) continue;
-      load_numbers(at.at(norm.x, j), x[item]);
-      load_numbers(at.at(norm.gate, j), z[item]);
-      load_numbers(at.at(dy, j), d[item]);
-    }
-  }
-};
-
 /// With u = x or x ⊙ a, n = u · inverse and g the gradient of n ⊙ weight:
 /// du = inverse (g ⊙ weight - n mean(g ⊙ weight ⊙ n)). A block is a chunk of `chunk` groups and
 /// leaves their Σ g ⊙ n in parts [R, chunks, D], unless null.
 template <class Tile>
-__global__ void __launch_bounds__(kNormThreads)
+__global__ void __launch_bounds__(kNormThreads, kBlocks<Tile, 8>)
     gated_backward(GatedNormCuda norm, std::uint32_t count, std::uint32_t groups,
                    std::uint32_t chunk, Batched<float> dy, Gradient<float> dx,
                    Gradient<float> dgate, float* parts) {
   __shared__ float sums[kNormThreads / 32];
   constexpr int kItems = Tile::kItems, kVec = Tile::kVec;
   const Index replica = blockIdx.y, width = norm.weight.cols;
+  const float* const weight = norm.weight.data + replica * norm.weight.replica_stride;
   const std::uint32_t first = blockIdx.x * chunk, last = min(first + chunk, count);
-  float w[kItems][kVec] = {}, dw[kItems][kVec] = {};
-#pragma unroll
-  for (int item = 0; item < kItems; ++item)
-    if (Tile::column(item) < width)
-      load_numbers(norm.weight.data + replica * norm.weight.replica_stride + Tile::column(item),
-                   w[item]);
+  LaneNumbers<Tile> dw = {};
   for (std::uint32_t begin = first; begin < last; begin += Tile::kGroups) {
     const std::uint32_t index = begin + Tile::group();
     const bool inside = index < last;
     const RowGroup at(index, groups, width);
-    Numbers<Tile> n;
-    n.read(norm, dy, at, inside);
+    LaneNumbers<Tile> x, z, d, sigmoid;  // zeros add nothing to any sum
+    load_group<Tile>(norm.x, at, width, inside, x);
+    load_group<Tile>(norm.gate, at, width, inside, z);
+    load_group<Tile>(dy, at, width, inside, d);
     const float inverse = inside ? *at.number(norm.saved) : 0.0f;
     float sum = 0;
 #pragma unroll
     for (int item = 0; item < kItems; ++item) {
+      float w[kVec] = {};  // from the L1 cache: registers are short
+      if (Tile::column(item) < width) load_numbers(weight + Tile::column(item), w);
 #pragma unroll
       for (int k = 0; k < kVec; ++k) {
-        const float a = Gate(norm.silu, n.z[item][k]).value;
-        const float normed = n.x[item][k] * inverse * (norm.after_norm ? 1.0f : a);
-        const float g = n.d[item][k] * (norm.after_norm ? a : 1.0f);
+        const Gate gate(z[item][k]);
+        sigmoid[item][k] = gate.sigmoid;
+        const float a = gate.value(norm.silu);
+        const float normed = x[item][k] * inverse * (norm.after_norm ? 1.0f : a);
+        const float g = d[item][k] * (norm.after_norm ? a : 1.0f);
         dw[item][k] += g * normed;
-        sum += g * w[item][k] * normed;
+        sum += g * w[k] * normed;
       }
     }
     const float mean = row_sum<Tile>(sum, sums) / static_cast<float>(width);
@@ -123,17 +112,19 @@ __global__ void __launch_bounds__(kNormThreads)
     for (int item = 0; item < kItems; ++item) {
       const Index j = Tile::column(item);
       if (!inside || j >= width) continue;
+      float w[kVec];
+      load_numbers(weight + j, w);
 #pragma unroll
       for (int k = 0; k < kVec; ++k) {
-        const Gate gate(norm.silu, n.z[item][k]);
-        const float x = n.x[item][k], d = n.d[item][k], a = gate.value;
-        const float normed = x * inverse * (norm.after_norm ? 1.0f : a);
-        const float du = inverse * (d * w[item][k] * (norm.after_norm ? a : 1.0f) - normed * mean);
-        n.x[item][k] = norm.after_norm ? du : du * a;
-        n.z[item][k] = gate.slope * (norm.after_norm ? d * normed * w[item][k] : du * x);
+        const Gate gate(z[item][k], sigmoid[item][k]);
+        const float a = gate.value(norm.silu), dn = d[item][k] * w[k];
+        const float normed = x[item][k] * inverse * (norm.after_norm ? 1.0f : a);
+        const float du = inverse * (dn * (norm.after_norm ? a : 1.0f) - normed * mean);
+        z[item][k] = gate.slope(norm.silu) * (norm.after_norm ? dn * normed : du * x[item][k]);
+        x[item][k] = norm.after_norm ? du : du * a;
       }
-      write_group(dx, at, j, n.x[item]);
-      write_group(dgate, at, j, n.z[item]);
+      write_group(dx, at, j, x[item]);
+      write_group(dgate, at, j, z[item]);
     }
   }
   if (parts != nullptr)

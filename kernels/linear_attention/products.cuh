@@ -14,8 +14,9 @@
 namespace recallbench {
 
 /// How a product is taken: as a Precision says, or `split`: each factor as the sum of two tf32
-/// numbers, three products on tensor cores, errors of about 2^-21.
-enum class Product { fp32, tf32, bf16, split };
+/// numbers, three products on tensor cores, errors of about 2^-21; `cut`: tf32 where the right
+/// factor's last bits are dropped, as tensor cores do by themselves, for twice its error.
+enum class Product { fp32, tf32, bf16, split, cut };
 
 constexpr Product product_of(Precision p) {
   return p == Precision::fp32   ? Product::fp32
@@ -46,6 +47,7 @@ __device__ inline void clear(float (&c)[N][4]) {
 template <Product P>
 class LeftFactor {
  public:
+  LeftFactor() = default;
   __device__ LeftFactor(const float (&upper)[4], const float (&lower)[4]) {
     if constexpr (P == Product::bf16) {
 #pragma unroll
@@ -70,8 +72,13 @@ class LeftFactor {
 #pragma unroll
       for (int h = 0; h < 2; ++h) {
         std::uint32_t high[2], low[2];
-        split(b[2 * h], high[0], low[0]);
-        split(b[2 * h + 1], high[1], low[1]);
+        if constexpr (P == Product::cut) {
+          high[0] = __float_as_uint(b[2 * h]);
+          high[1] = __float_as_uint(b[2 * h + 1]);
+        } else {
+          split(b[2 * h], high[0], low[0]);
+          split(b[2 * h + 1], high[1], low[1]);
+        }
         if constexpr (P == Product::split) {
           mma_tf32(c, low_[h], high);
           mma_tf32(c, high_[h], low);

@@ -36,6 +36,7 @@ template <class Body>
 void with_row_tile(Index cols, bool quads, const Body& body) {
   if (quads && cols <= 64) return body(RowTile<16, 1, 4>{});
   if (quads && cols <= 128) return body(RowTile<32, 1, 4>{});
+  if (quads && cols <= 256) return body(RowTile<32, 2, 4>{});
   if (quads && cols <= 512) return body(RowTile<32, 4, 4>{});
   if (cols <= 128) return body(RowTile<32, 4, 1>{});
   check(cols <= kNormThreads * 16, "norm", "rows of more than 8192 numbers on a GPU");

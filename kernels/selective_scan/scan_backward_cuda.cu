@@ -8,6 +8,7 @@
 // with a channel's sums write its dx and ddt; blocks of 64 channels leave shares of db and dc.
 #include <algorithm>
 
+#include "kernels/cuda/elements.cuh"
 #include "kernels/cuda/partial_sums.h"
 #include "kernels/cuda/shared_memory.h"
 #include "kernels/selective_scan/scan_back.cuh"
@@ -135,9 +136,9 @@ __global__ void __launch_bounds__(ScanTile<P>::kThreads, blocks_at_once<P>())
 }
 
 /// db and dc: the shares of the blocks of channels, in order; V numbers a thread, which are of one
-/// row of one of the two.
+/// row of one of the two, and where `together` are written as one piece.
 template <int V>
-__global__ void scan_token_gradients(ScanStates states, int blocks, Index count,
+__global__ void scan_token_gradients(ScanStates states, int blocks, Index count, bool together,
                                      const float* tokens, Gradient<float> db, Gradient<float> dc) {
   const Index i = (blockIdx.x * Index{blockDim.x} + threadIdx.x) * V, replica = blockIdx.y;
   if (i >= count) return;
@@ -156,6 +157,7 @@ __global__ void scan_token_gradients(ScanStates states, int blocks, Index count,
   const Gradient<float>& to = part % 2 == 0 ? db : dc;
   if (!to.wanted) return;
   float* place = scan_row(to.view, replica, part / 2) + states.first + (i - part * width);
+  if (together) return write_numbers(sums, to.accumulate, place);
 #pragma unroll
   for (int m = 0; m < V; ++m)
     place[m] = to.accumulate ? place[m] + sums[m] : sums[m];
@@ -166,12 +168,13 @@ void token_gradients(const CudaCall& call, const ScanSize& s, const ScanStates& 
   if (!out.b.wanted && !out.c.wanted) return;
   constexpr Index kThreads = 256;
   const Index count = s.examples * s.length * 2 * states.width;
+  const bool together = in_quads(out.b.view) && in_quads(out.c.view);
   const auto run = [&](auto v) {
     const Index block = kThreads * v;
     const dim3 grid(static_cast<unsigned>((count + block - 1) / block),
                     static_cast<unsigned>(replicas));
     scan_token_gradients<v()><<<grid, kThreads, 0, call.stream>>>(
-        states, static_cast<int>(scan_blocks(s)), count, tokens, out.b, out.c);
+        states, static_cast<int>(scan_blocks(s)), count, together, tokens, out.b, out.c);
     cuda_check_launch("scan_token_gradients");
   };
   if (states.width % 4 == 0)

@@ -17,15 +17,9 @@ struct SsdBackward {
   SsdAligned aligned;
   Index parts;
   SsdViews<float> in;
-  Batched<float> dy;
+  Batched<float> dy, kept;  // kept: states before chunks
   SsdGradients<float> out;
   SsdShares shares;
-
-  /// The block's state before a chunk, in scratch: [N, kSsdChannels].
-  template <int N>
-  __device__ float* state_of(Index chunk) const {
-    return shares.states + (blockIdx.x * ssd_chunks(s) + chunk) * (N * kSsdChannels);
-  }
 };
 
 /// Gradients of the scores' transpose: rows s, columns t >= s, in blocks of 16 rows, each as long
@@ -85,7 +79,7 @@ __device__ inline float ssd_row_sums(const float (&c)[2][4]) {
 /// The 16 tokens of a warp in chunk k, from 16 block on.
 template <Precision P, int N>
 struct SsdWarpTokens {
-  static constexpr Product kProduct = product_of(P);
+  static constexpr Product kProduct = ssd_product(P);
   static constexpr int kStates = N + kSsdPad;  // numbers between rows of b and c
 
   const SsdBackward& f;
@@ -108,7 +102,7 @@ struct SsdWarpTokens {
     clear(dx);
     clear(db);
     float products[2] = {};
-    const SsdRows<kProduct> x(chunk.x[first()], kSsdStride);
+    const SsdRows<kProduct, kSsdChannels> x(chunk.x[first()], kSsdStride);
     if (later) {
       ssd_mixed_product<kProduct>(dx, b()[first()], kStates, chunk.dstate[0], kSsdStride, N);
       x.add_product(db, chunk.dstate[0], kSsdStride);
@@ -126,8 +120,8 @@ struct SsdWarpTokens {
   __device__ void outputs_back(float (&dc)[N / 8][4]) const {
     float logs[2] = {};
     if (k > 0) {
-      rows_product<kProduct>(dc, chunk.dy[first()], kSsdStride, chunk.state[0], kSsdStride,
-                             kSsdChannels);
+      const SsdRows<kProduct, kSsdChannels> dy(chunk.dy[first()], kSsdStride);
+      dy.add_product(dc, chunk.state[0], kSsdStride);
       scale_rows(dc, steps().since_start);
       dot_rows(dc, chunk.c, logs);
     }
@@ -177,38 +171,50 @@ struct SsdWarpTokens {
   }
 
  private:
-  __device__ void pairs_back(const SsdRows<kProduct>& x, float (&dx)[kSsdChannels / 8][4],
-                             float (&db)[N / 8][4]) const {
+  __device__ void pairs_back(const SsdRows<kProduct, kSsdChannels>& x,
+                             float (&dx)[kSsdChannels / 8][4], float (&db)[N / 8][4]) const {
     const SsdSteps& st = steps();
-    const int g = lane_row(), column = 2 * lane_column();
-    const float high[2] = {st.high[row(0)], st.high[row(2)]};
-    const float low[2] = {st.low[row(0)], st.low[row(2)]};
+    const int g = lane_row(), column = 2 * lane_column(), end = first() + 15;
+    float column_log[2] = {}, column_delta[2] = {}, later[2] = {};
+    const SsdRows<kProduct, N> rows(b()[first()], kStates);
     const float delta[2] = {st.delta[row(0)], st.delta[row(2)]};
-    float column_log[2] = {}, column_delta[2] = {};
-    for (int seeing = first(); seeing < kSsdChunk; seeing += 16) {
+    // Of later blocks: decays by way of the last token of these 16.
+    const float leaving[2] = {st.leaving[row(0)], st.leaving[row(2)]};
+    const float leaving_delta[2] = {leaving[0] * delta[0], leaving[1] * delta[1]};
+    const auto add_pairs = [&](auto diagonal, int seeing) {
       float w[2][4], ds[2][4], change[2][4];
       clear(w);
       clear(ds);
-      rows_product<kProduct>(w, b()[first()], kStates, chunk.c[seeing], kStates, N);
+      rows.add_product(w, chunk.c[seeing], kStates);
       x.add_product(ds, chunk.dy[seeing], kSsdStride);
       float* const pairs = chunk.dscores.column(block, seeing + column);
 #pragma unroll
       for (int n = 0; n < 2; ++n) {
         const int t = seeing + 8 * n + column;
-        const float2 t_high = *reinterpret_cast<const float2*>(st.high + t);
-        const float2 t_low = *reinterpret_cast<const float2*>(st.low + t);
+        if constexpr (diagonal) {
 #pragma unroll
-        for (int e = 0; e < 4; ++e) {
-          const int r = e / 2, distance = t + e % 2 - row(e);
-          const float power = ssd_power((e % 2 == 0 ? t_high.x : t_high.y) - high[r] +
-                                        ((e % 2 == 0 ? t_low.x : t_low.y) - low[r]));
-          const float decay = distance >= 0 ? power : 0.0f, through = ds[n][e] * decay;
-          column_delta[r] += through * w[n][e];
-          // The diagonal has no decay: what it would add and take away cancels.
-          change[n][e] = distance > 0 ? through * w[n][e] * delta[r] : 0.0f;
-          column_log[r] -= change[n][e];
-          w[n][e] *= decay * delta[r];
-          ds[n][e] = through * delta[r];
+          for (int e = 0; e < 4; ++e) {
+            const int r = e / 2, distance = t + e % 2 - row(e);
+            const float power = st.between(row(e), t + e % 2);
+            const float decay = distance >= 0 ? power : 0.0f, through = ds[n][e] * decay;
+            column_delta[r] += through * w[n][e];
+            // The diagonal has no decay: what it would add and take away cancels.
+            change[n][e] = distance > 0 ? through * w[n][e] * delta[r] : 0.0f;
+            column_log[r] -= change[n][e];
+            w[n][e] *= decay * delta[r];
+            ds[n][e] = through * delta[r];
+          }
+        } else {
+          const float since[2] = {st.between(end, t), st.between(end, t + 1)};
+#pragma unroll
+          for (int e = 0; e < 4; ++e) {
+            const int r = e / 2;
+            const float through = ds[n][e] * since[e % 2], both = through * w[n][e];
+            later[r] += both;
+            change[n][e] = both * leaving_delta[r];
+            w[n][e] *= since[e % 2] * leaving_delta[r];
+            ds[n][e] = through * leaving_delta[r];
+          }
         }
 #pragma unroll
         for (int e = 0; e < 4; e += 2)
@@ -219,6 +225,14 @@ struct SsdWarpTokens {
       if (g % 2 == 0) chunk.row_log[block][seeing + g / 4 * 8 + column + g / 2 % 2] = sum;
       fragment_product<kProduct>(dx, w[0], w[1], chunk.dy[seeing], kSsdStride);
       fragment_product<kProduct>(db, ds[0], ds[1], chunk.c[seeing], kStates);
+    };
+    add_pairs(std::true_type{}, first());
+#pragma unroll 1
+    for (int seeing = first() + 16; seeing < kSsdChunk; seeing += 16)
+      add_pairs(std::false_type{}, seeing);
+    for (int r = 0; r < 2; ++r) {
+      column_delta[r] += leaving[r] * later[r];
+      column_log[r] -= leaving_delta[r] * later[r];
     }
     for (int r = 0; r < 2; ++r) {
       column_log[r] = warp_sum<4>(column_log[r]);

@@ -118,10 +118,27 @@ __device__ inline float* ssd_row(const Batched<float>& m, Index replica, Index r
   return m.data + replica * m.replica_stride + row * m.stride;
 }
 
+/// The block's state before a chunk after the first, [N, kSsdChannels], among those kept for the
+/// way back: launch after launch, then block after block.
+template <int N>
+__device__ float* ssd_kept_state(const Batched<float>& kept, const SsdSize& s, const SsdPlace& at,
+                                 const SsdStates& states, Index chunk) {
+  const Index later = ssd_chunks(s) - 1, blocks = s.examples * s.heads * at.parts;
+  const Index block = (at.example * s.heads + at.head) * at.parts + at.part;
+  return kept.data + at.replica * kept.replica_stride +
+         (states.first * blocks * later + (block * later + chunk - 1) * N) * kSsdChannels;
+}
+
 /// d of channel p of the block.
 __device__ inline float ssd_skip(const SsdSize& s, const Batched<float>& d, const SsdPlace& at,
                                  int p) {
   return ssd_row(d, at.replica, 0)[s.skips == s.heads ? at.head : at.channel + p];
+}
+
+/// Tokens of the chunk that begins at t.
+__device__ inline int ssd_rows(const SsdSize& s, Index t) {
+  const Index left = s.length - t;
+  return static_cast<int>(left < kSsdChunk ? left : Index{kSsdChunk});
 }
 
 /// Numbers on their way to shared memory: to[i][j] = from[i stride + j] for i < kRows, zeros from
@@ -158,23 +175,56 @@ __device__ inline void ssd_copy_async(const float* from, Index stride, int rows,
   }
 }
 
+/// Rounds the numbers that the thread copied by ssd_copy_async, of the same arguments, once they
+/// are there.
+template <int kRows, int kWidth>
+__device__ inline void ssd_round_copied(int rows, bool quads, float* to) {
+  constexpr int kTo = kWidth + kSsdPad, kAcross = kWidth / 4, kDown = kSsdThreads / kAcross;
+  const int thread = static_cast<int>(threadIdx.x);
+  const auto round = [](float x) { return __uint_as_float(tf32_bits(x)); };
+  if (quads && rows >= kRows) {
+    float* const place = to + thread / kAcross * kTo + thread % kAcross * 4;
+#pragma unroll
+    for (int i = 0; i < kRows; i += kDown) {
+      float4& four = *reinterpret_cast<float4*>(place + i * kTo);
+      four = make_float4(round(four.x), round(four.y), round(four.z), round(four.w));
+    }
+  } else {
+#pragma unroll 1
+    for (int e = thread; e < kRows * kWidth; e += kSsdThreads) {
+      float& one = to[e / kWidth * kTo + e % kWidth];
+      one = round(one);
+    }
+  }
+}
+
 /// Tokens from t on, of b or c.
 template <int N>
 __device__ void ssd_copy_states(const Batched<float>& from, const SsdSize& s, const SsdPlace& at,
                                 const SsdStates& states, Index t, bool quads, SsdStateRows<N>& to) {
-  const Index left = s.length - t;
   ssd_copy_async<kSsdChunk, N>(
       ssd_row(from, at.replica, at.row + t) + at.group * s.states + states.first, from.stride,
-      static_cast<int>(left < kSsdChunk ? left : Index{kSsdChunk}), states.width, quads, &to[0][0]);
+      ssd_rows(s, t), states.width, quads, &to[0][0]);
 }
 
 /// Tokens from t on, of x or the gradient of y.
 __device__ inline void ssd_copy_tokens(const Batched<float>& from, const SsdSize& s,
                                        const SsdPlace& at, Index t, bool quads, SsdTokens& to) {
-  const Index left = s.length - t;
-  ssd_copy_async<kSsdChunk, kSsdChannels>(
-      ssd_row(from, at.replica, at.row + t) + at.channel, from.stride,
-      static_cast<int>(left < kSsdChunk ? left : Index{kSsdChunk}), at.channels, quads, &to[0][0]);
+  ssd_copy_async<kSsdChunk, kSsdChannels>(ssd_row(from, at.replica, at.row + t) + at.channel,
+                                          from.stride, ssd_rows(s, t), at.channels, quads,
+                                          &to[0][0]);
+}
+
+/// Asks for the lines of a chunk's rows from t on, `width` numbers each, into the L2 cache.
+__device__ inline void ssd_prefetch(const Batched<float>& from, const SsdSize& s,
+                                    const SsdPlace& at, Index t, Index column, int width) {
+  constexpr int kLine = 32, kLines = kSsdChannels / kLine;  // numbers of one, lines of a row
+  static_assert(kSsdThreads == kSsdChunk * kLines && kSsdMostStates <= kSsdChannels);
+  const int row = static_cast<int>(threadIdx.x) / kLines;
+  const int first = static_cast<int>(threadIdx.x) % kLines * kLine;
+  if (row < ssd_rows(s, t) && first < width)
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(ssd_row(from, at.replica, at.row + t + row) +
+                                                  column + first));
 }
 
 /// A decay of this logarithm to base 2; below 1e-30 it is 0, and a NaN stays.
@@ -192,6 +242,7 @@ struct SsdSteps {
   float high[kSsdChunk], low[kSsdChunk];  // log2 a_0 ... a_t
   float since_start[kSsdChunk];           // a_0 ... a_t
   float entering[kSsdChunk];              // Δ_t a_{t+1} ... a_end
+  float leaving[kSsdChunk];               // a_{t+1} ... to the last of t's 16 tokens
 
   /// By a whole warp; the others see it after a barrier.
   __device__ void load(const SsdSize& s, const SsdViews<float>& in, const SsdPlace& at, Index t,
@@ -221,6 +272,7 @@ struct SsdSteps {
     sum[0] += lane > 0 ? before : 0.0;
     sum[1] = total;
     const double all = __shfl_sync(0xffffffffu, total, 31);
+    const double block = __shfl_sync(0xffffffffu, total, lane | 7);
 #pragma unroll
     for (int k = 0; k < 2; ++k) {
       const int i = 2 * lane + k;
@@ -229,14 +281,19 @@ struct SsdSteps {
       low[i] = static_cast<float>(sum[k] - high[i]);
       since_start[i] = ssd_power(high[i]);
       entering[i] = ssd_power(static_cast<float>(all - sum[k])) * step[k];
+      leaving[i] = ssd_power(static_cast<float>(block - sum[k]));
     }
   }
   __device__ float over_chunk() const {
     return since_start[kSsdChunk - 1];
   }
+  /// a_{s+1} ... a_t, s <= t.
+  __device__ float between(int s, int t) const {
+    return ssd_power(high[t] - high[s] + (low[t] - low[s]));
+  }
   /// a_{t+1} ... a_end.
   __device__ float to_end(int t) const {
-    return ssd_power(high[kSsdChunk - 1] - high[t] + (low[kSsdChunk - 1] - low[t]));
+    return between(t, kSsdChunk - 1);
   }
 };
 
@@ -257,28 +314,40 @@ struct SsdOutput {
     const bool by_head = s.skips == s.heads;
     const float* const ds = ssd_row(d, at.replica, 0) + (by_head ? at.head : at.channel + column);
     const float of_head = skip && by_head ? ds[0] : 0.0f;
-    const bool whole = pairs && left >= kSsdChunk && at.channels == kSsdChannels;
+    if (pairs && !add && left >= kSsdChunk && at.channels == kSsdChannels) {
 #pragma unroll
-    for (int n = 0; n < kSsdChannels / 8; ++n) {
-      const bool first = column + 8 * n < at.channels, second = column + 8 * n + 1 < at.channels;
-      float2 own_d = make_float2(of_head, of_head);
-      if (skip && !by_head)
-        own_d = make_float2(first ? ds[8 * n] : 0.0f, second ? ds[8 * n + 1] : 0.0f);
+      for (int n = 0; n < kSsdChannels / 8; ++n) {
+        float2 own_d = make_float2(of_head, of_head);
+        if (skip && !by_head) own_d = make_float2(ds[8 * n], ds[8 * n + 1]);
 #pragma unroll
-      for (int e = 0; e < 4; e += 2) {
-        const float2 x = *reinterpret_cast<const float2*>(&from[row + 4 * e][column + 8 * n]);
-        const float2 value =
-            make_float2(sums[n][e] + own_d.x * x.x, sums[n][e + 1] + own_d.y * x.y);
-        float* const place = rows[e / 2] + 8 * n;
-        if (whole) {
-          const float2 old = add ? *reinterpret_cast<const float2*>(place) : make_float2(0, 0);
-          *reinterpret_cast<float2*>(place) = make_float2(old.x + value.x, old.y + value.y);
-        } else if (row + 4 * e < left) {
-          if (first) place[0] = add ? place[0] + value.x : value.x;
-          if (second) place[1] = add ? place[1] + value.y : value.y;
-        }
+        for (int e = 0; e < 4; e += 2)
+          *reinterpret_cast<float2*>(rows[e / 2] + 8 * n) =
+              value(own_d, &from[row + 4 * e][column + 8 * n], sums[n][e], sums[n][e + 1]);
+      }
+      return;
+    }
+#pragma unroll 1
+    for (int r = 0; r < 2; ++r) {
+      if (row + 8 * r >= left) continue;
+      float* const places = r == 0 ? rows[0] : rows[1];
+#pragma unroll
+      for (int n = 0; n < kSsdChannels / 8; ++n) {
+        const bool first = column + 8 * n < at.channels, second = column + 8 * n + 1 < at.channels;
+        float2 own_d = make_float2(of_head, of_head);
+        if (skip && !by_head)
+          own_d = make_float2(first ? ds[8 * n] : 0.0f, second ? ds[8 * n + 1] : 0.0f);
+        const float2 v = value(own_d, &from[row + 8 * r][column + 8 * n],
+                               r == 0 ? sums[n][0] : sums[n][2], r == 0 ? sums[n][1] : sums[n][3]);
+        float* const place = places + 8 * n;
+        if (first) place[0] = add ? place[0] + v.x : v.x;
+        if (second) place[1] = add ? place[1] + v.y : v.y;
       }
     }
+  }
+
+  static __device__ float2 value(float2 d, const float* from, float first, float second) {
+    const float2 x = *reinterpret_cast<const float2*>(from);
+    return make_float2(first + d.x * x.x, second + d.y * x.y);
   }
 };
 

@@ -12,44 +12,78 @@ namespace recallbench {
 template <int N>
 using SsdStateFragments = float[N / 16][2][4];
 
-/// 16 rows of kSsdChannels numbers as left factors of several products of a warp, in registers.
-template <Product P>
+/// How products of a precision are taken: reading a right factor costs a load and nothing more.
+/// What is in shared memory may have been rounded there, once.
+constexpr Product ssd_product(Precision p) {
+  return p == Precision::tf32 ? Product::cut : product_of(p);
+}
+
+/// The lane's number (g, t) of each of four tiles of 8 rows of 4 numbers; lane 8 j + i says where
+/// row i of tile j lies in shared memory, at a multiple of 16 bytes (PTX: ldmatrix, for which a
+/// number is two of 16 bits).
+__device__ inline void ssd_load_tiles(const float* from, float (&to)[4]) {
+  std::uint32_t bits[4];
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(bits[0]), "=r"(bits[1]), "=r"(bits[2]), "=r"(bits[3])
+               : "r"(static_cast<std::uint32_t>(__cvta_generic_to_shared(from)))
+               : "memory");
+#pragma unroll
+  for (int j = 0; j < 4; ++j)
+    to[j] = __uint_as_float(bits[j]);
+}
+
+/// 16 rows of K numbers as left factors of several products of a warp, in registers.
+template <Product P, int K>
 class SsdRows {
  public:
-  __device__ SsdRows(const float* rows, int stride)
-      : parts_{part(rows, stride), part(rows + 16, stride), part(rows + 32, stride),
-               part(rows + 48, stride)} {}
+  __device__ SsdRows(const float* rows, int stride) {
+#pragma unroll
+    for (int k = 0; k < K / 16; ++k) {
+      const int lane = static_cast<int>(threadIdx.x) % 32;
+      const float* const from = rows + lane % 16 * stride + lane / 16 * 4 + 16 * k;
+      float first[4], second[4];  // of 8 of the 16 numbers: two above, below each other
+      ssd_load_tiles(from, first);
+      ssd_load_tiles(from + 8, second);
+      parts_[k] = LeftFactor<P>({first[0], first[2], second[0], second[2]},
+                                {first[1], first[3], second[1], second[3]});
+    }
+  }
 
-  /// c += rows · bᵀ, b[column][k].
+  /// c += rows · bᵀ, b[column][k]. Sums of even and odd k / 16 are apart at first: of few products
+  /// that wait for each other, half as many in a row.
   template <int M>
   __device__ void add_product(float (&c)[M][4], const float* b, int b_stride) const {
-    const float* const b0 = b + lane_row() * b_stride + lane_column();
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+    const float* const from = b + lane % 8 * b_stride + lane / 8 * 4;
+    float odd[M][4];
+    clear(odd);
 #pragma unroll
-    for (int k = 0; k < 4; ++k)
+    for (int k = 0; k < K / 16; ++k)
 #pragma unroll
       for (int n = 0; n < M; ++n) {
-        const float* const from = b0 + 8 * n * b_stride + 16 * k;
-        parts_[k].add_to(c[n], {from[0], from[4], from[8], from[12]});
+        float right[4];
+        ssd_load_tiles(from + 8 * n * b_stride + 16 * k, right);
+        parts_[k].add_to(k % 2 == 0 ? c[n] : odd[n], right);
       }
+    if constexpr (K > 16)
+#pragma unroll
+      for (int n = 0; n < M; ++n)
+#pragma unroll
+        for (int e = 0; e < 4; ++e)
+          c[n][e] += odd[n][e];
   }
 
  private:
-  static __device__ LeftFactor<P> part(const float* a, int stride) {
-    const float *a0 = a + lane_row() * stride + lane_column(), *a1 = a0 + 8 * stride;
-    return LeftFactor<P>({a0[0], a0[4], a0[8], a0[12]}, {a1[0], a1[4], a1[8], a1[12]});
-  }
-
-  LeftFactor<P> parts_[4];
+  LeftFactor<P> parts_[K / 16];
 };
-static_assert(kSsdChannels == 4 * 16);
 
-template <>
-class SsdRows<Product::fp32> {
+template <int K>
+class SsdRows<Product::fp32, K> {
  public:
   __device__ SsdRows(const float* rows, int stride) : rows_(rows), stride_(stride) {}
   template <int M>
   __device__ void add_product(float (&c)[M][4], const float* b, int b_stride) const {
-    rows_product<Product::fp32>(c, rows_, stride_, b, b_stride, kSsdChannels);
+    rows_product<Product::fp32>(c, rows_, stride_, b, b_stride, K);
   }
 
  private:
@@ -132,12 +166,14 @@ __device__ inline void ssd_for_state(const Body& body) {
         body(m, j, e, 16 * m + lane_row() + 4 * e, channel + 8 * j);
 }
 
-/// The warp's part of a state to rows that are `stride` apart.
-template <int N>
+/// The warp's part of a state to rows that are `stride` apart, or that rounded to tf32.
+template <int N, bool kRounded = false>
 __device__ inline void ssd_store_state(const SsdStateFragments<N>& state, float* to, int stride) {
   ssd_for_state<N>([&](int m, int j, int e, int n, int p) {
-    *reinterpret_cast<float2*>(to + n * stride + p) =
-        make_float2(state[m][j][e], state[m][j][e + 1]);
+    float2 two = make_float2(state[m][j][e], state[m][j][e + 1]);
+    if constexpr (kRounded)
+      two = make_float2(__uint_as_float(tf32_bits(two.x)), __uint_as_float(tf32_bits(two.y)));
+    *reinterpret_cast<float2*>(to + n * stride + p) = two;
   });
 }
 

@@ -7,21 +7,18 @@
 
 namespace recallbench {
 
-/// states [blocks, chunks, N, channels], tokens [R, heads parts, B L, 2, share()], steps [R, parts,
-/// B L, H] (only where there are several parts), rates [R, B parts, 2, H], skips [R, B, H P] or
-/// [R, B parts, H].
+/// tokens [R, heads parts, B L, 2, share()], steps [R, parts, B L, H] (only where there are several
+/// parts), rates [R, B parts, 2, H], skips [R, B, H P] or [R, B parts, H].
 struct SsdShares {
-  float *states, *tokens, *steps, *rates, *skips;
+  float *tokens, *steps, *rates, *skips;
 };
 
 /// Numbers of the shares; those that are read in quads come first.
 struct SsdShareSizes {
-  Index states, tokens, steps, rates, skips;
+  Index tokens, steps, rates, skips;
 
   SsdShareSizes(Index replicas, const SsdSize& s) {
     const Index parts = ssd_parts(s), rows = replicas * s.examples * s.length;
-    const Index most = s.states <= 16 ? 16 : kSsdMostStates;
-    states = replicas * s.examples * s.heads * parts * ssd_chunks(s) * most * kSsdChannels;
     tokens = rows * s.heads * parts * 2 * ssd_states(s, 0).share();
     steps = parts == 1 ? 0 : rows * s.heads * parts;
     rates = replicas * s.examples * parts * 2 * s.heads;

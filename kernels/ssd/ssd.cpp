@@ -9,13 +9,19 @@ namespace {
 
 class Ssd : public TypedOperation<Ssd> {
  public:
-  Ssd(const SsdInputs& in, const SsdSize& size, Device device) : size_(size) {
+  Ssd(const SsdInputs& in, const SsdSize& size, [[maybe_unused]] bool training, Device device)
+      : size_(size) {
     for (const Tensor& tensor : {in.x, in.dt, in.dt_bias, in.a_log, in.b, in.c, in.d})
       reads(tensor, InBackward::read);
     writes(in.x.shape, InBackward::unused);
     needs_scratch(ssd_scratch(size_, false), ssd_scratch(size_, true));
     if constexpr (kCudaBuild)
-      if (device == Device::cuda) needs_scratch(0, ssd_cuda_scratch(in.x.shape.replicas(), size_));
+      if (device == Device::cuda) {
+        const Index replicas = in.x.shape.replicas(), kept = ssd_kept_states(size_);
+        needs_scratch(0, ssd_cuda_scratch(replicas, size_));
+        keeps_states_ = training && kept > 0;
+        if (keeps_states_) saves(Shape{replicas, size_.examples, kept, ssd_kept_numbers(size_)});
+      }
   }
   std::string_view name() const override { return "ssd"; }
 
@@ -29,14 +35,17 @@ class Ssd : public TypedOperation<Ssd> {
   }
 
   void forward_cuda(Execution& e) {
-    ssd_forward_cuda(e.cuda(), size_, views<float>(e), e.output<float>(0));
+    ssd_forward_cuda(e.cuda(), size_, views<float>(e), e.output<float>(0), kept(e));
   }
   void backward_cuda(Execution& e) {
-    ssd_backward_cuda(e.cuda(), size_, views<float>(e), e.output_gradient<float>(0),
+    ssd_backward_cuda(e.cuda(), size_, views<float>(e), kept(e), e.output_gradient<float>(0),
                       gradients<float>(e), e.scratch<float>());
   }
 
  private:
+  Batched<float> kept(Execution& e) const {
+    return keeps_states_ ? e.output<float>(1) : Batched<float>{};
+  }
   template <class T>
   SsdGradients<T> gradients(Execution& e) const {
     return {e.input_gradient<T>(0), e.input_gradient<T>(1), e.input_gradient<T>(2),
@@ -50,6 +59,7 @@ class Ssd : public TypedOperation<Ssd> {
   }
 
   SsdSize size_;
+  bool keeps_states_ = false;
 };
 
 }  // namespace
@@ -74,7 +84,7 @@ Tensor ssd(Graph& graph, const SsdInputs& in, Index groups) {
         "expected d [R, 1, {}] or [R, 1, {}], got {}", heads, in.x.cols(), in.d.shape.text());
   const SsdSize size{in.x.shape[1], in.x.shape[2],        heads,      in.x.cols() / heads,
                      groups,        in.b.cols() / groups, in.d.cols()};
-  return graph.add(std::make_unique<Ssd>(in, size, graph.device()))[0];
+  return graph.add(std::make_unique<Ssd>(in, size, graph.training(), graph.device()))[0];
 }
 
 }  // namespace recallbench

@@ -1,10 +1,9 @@
-// Floor: reads x twice (the second time from L2), dy once and writes dx, 0.2 GB, 48 us at B = 256,
-// L = 256, H P = 256 (d_model 128), N = 16 and 4.2 TB/s, and 34 MB of shares of the gradients of b
-// and c, one a head, that another kernel adds, 8 us. Products: 2.3 times those of forward (see
-// there); their factors are some 370 KB of shared memory a chunk and head, 51 us of all
-// multiprocessors. First the states before all chunks go to scratch, then the chunks backward: the
-// first pass has two sets of buffers; in the second the loads for the next chunk run beside what is
-// left when all warps have used this one's, and three blocks share a multiprocessor.
+// Floor: reads x and dy once and writes dx, 0.2 GB, 48 us at B = 256, L = 256, H P = 256 (d_model
+// 128), N = 16 and 4.2 TB/s, and 34 MB of shares of the gradients of b and c, one a head, that
+// another kernel adds, 8 us. Products: 2.3 times those of forward (see there); their factors are
+// some 370 KB of shared memory a chunk and head, 51 us of all multiprocessors. The states before
+// chunks are those that forward kept. The loads for the next chunk run beside what is left when all
+// warps have used this one's, from the L2 cache; three blocks share a multiprocessor.
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/shared_memory.h"
 #include "kernels/ssd/backward_chunk.cuh"
@@ -12,35 +11,6 @@
 
 namespace recallbench {
 namespace {
-
-/// The states before the chunks after the first, to scratch, and the steps of the last chunk. x
-/// lies in x and dy by turns.
-template <Precision P, int N>
-__device__ void make_states(const SsdBackward& f, const SsdPlace& at, float rate,
-                            SsdBackwardChunk<N>& chunk) {
-  const Index last = ssd_chunks(f.s) - 1;
-  SsdStateFragments<N> state = {};
-  for (Index next = 0; next <= last; ++next) {
-    const Index t = next * kSsdChunk;
-    if (next > 0) {
-      copies_wait<0>();
-      __syncthreads();
-    }
-    if (next < last) {
-      ssd_copy_tokens(f.in.x, f.s, at, t, f.aligned.x, next % 2 == 0 ? chunk.x : chunk.dy);
-      ssd_copy_states<N>(f.in.b, f.s, at, f.states, t, f.aligned.b, chunk.b[next % 2]);
-      copies_end_group();
-    }
-    if (threadIdx.x / 32 == next % kSsdWarps) chunk.steps[next % 2].load(f.s, f.in, at, t, rate);
-    if (next == 0) continue;
-    const Index k = next - 1;
-    const SsdSteps& steps = chunk.steps[k % 2];
-    ssd_advance<product_of(P), N>(steps.over_chunk(), steps.entering, chunk.b[k % 2],
-                                  k % 2 == 0 ? chunk.x : chunk.dy, state);
-    ssd_store_state<N>(state, f.state_of<N>(next), kSsdChannels);
-  }
-  __syncthreads();  // all have used the buffers, and their states are seen
-}
 
 /// What chunk k reads, on its way; of its steps, none.
 template <int N>
@@ -52,20 +22,28 @@ __device__ void begin_chunk(const SsdBackward& f, const SsdPlace& at, Index k,
   ssd_copy_states<N>(f.in.b, f.s, at, f.states, t, f.aligned.b, chunk.b[k % 2]);
   ssd_copy_states<N>(f.in.c, f.s, at, f.states, t, f.aligned.c, chunk.c);
   if (k > 0)
-    ssd_copy_async<N, kSsdChannels>(f.state_of<N>(k), kSsdChannels, N, kSsdChannels, true,
-                                    chunk.state[0]);
+    ssd_copy_async<N, kSsdChannels>(ssd_kept_state<N>(f.kept, f.s, at, f.states, k), kSsdChannels,
+                                    N, kSsdChannels, true, chunk.state[0]);
   copies_end_group();
+}
+
+/// What chunk k reads of tensors, into the L2 cache.
+__device__ void prefetch_chunk(const SsdBackward& f, const SsdPlace& at, Index k) {
+  const Index t = k * kSsdChunk, states = at.group * f.s.states + f.states.first;
+  ssd_prefetch(f.in.x, f.s, at, t, at.channel, at.channels);
+  ssd_prefetch(f.dy, f.s, at, t, at.channel, at.channels);
+  ssd_prefetch(f.in.b, f.s, at, t, states, f.states.width);
+  ssd_prefetch(f.in.c, f.s, at, t, states, f.states.width);
 }
 
 template <Precision P, int N>
 __global__ void __launch_bounds__(kSsdThreads, N <= 16 ? 3 : 2) ssd_backward(SsdBackward f) {
   extern __shared__ __align__(16) float memory[];
   SsdBackwardChunk<N>& chunk = *reinterpret_cast<SsdBackwardChunk<N>*>(memory);
-  constexpr Product kProduct = product_of(P);
+  constexpr Product kProduct = ssd_product(P);
   const SsdPlace at(f.s, f.parts);
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   const float rate = expf(ssd_row(f.in.a_log, at.replica, 0)[at.head]);
-  make_states<P, N>(f, at, rate, chunk);
   const Index last = ssd_chunks(f.s) - 1;
   SsdStateFragments<N> dstate = {};
   float dd[kSsdChannels / 8][2] = {}, da_log = 0, dbias = 0;
@@ -76,6 +54,7 @@ __global__ void __launch_bounds__(kSsdThreads, N <= 16 ? 3 : 2) ssd_backward(Ssd
     if (k <= last) {
       copies_wait<0>();
       __syncthreads();
+      if (k > 0) prefetch_chunk(f, at, k - 1);
       own.inputs_back(k < last, dd);
       own.outputs_back(dc);
       if (lane == 0) chunk.dots[warp] = 0;
@@ -90,7 +69,10 @@ __global__ void __launch_bounds__(kSsdThreads, N <= 16 ? 3 : 2) ssd_backward(Ssd
       __syncthreads();  // all have used all but b, and the scores' gradients are there
     }
     if (k > 0) begin_chunk<N>(f, at, k - 1, chunk);
-    if (k > last) continue;
+    if (k > last) {
+      if (warp == 0) chunk.steps[last % 2].load(f.s, f.in, at, last * kSsdChunk, rate);
+      continue;
+    }
     own.scores_back(dc);
     if (k > 0) ssd_store_state<N>(dstate, chunk.dstate[0], kSsdStride);
     if (own.block == 0) own.steps_back(rate, da_log, dbias);
@@ -103,22 +85,30 @@ __global__ void __launch_bounds__(kSsdThreads, N <= 16 ? 3 : 2) ssd_backward(Ssd
 
 Index ssd_cuda_scratch(Index replicas, const SsdSize& s) {
   const SsdShareSizes sizes(replicas, s);
-  return sizes.states + sizes.tokens + sizes.steps + sizes.rates + sizes.skips;
+  return sizes.tokens + sizes.steps + sizes.rates + sizes.skips;
+}
+
+Index ssd_kept_states(const SsdSize& s) {
+  return ssd_chunks(s) - 1;
+}
+Index ssd_kept_numbers(const SsdSize& s) {
+  return s.heads * ssd_parts(s) * ((s.states + 15) / 16 * 16) * kSsdChannels;
 }
 
 void ssd_backward_cuda(const CudaCall& call, const SsdSize& s, const SsdViews<float>& in,
-                       const Batched<float>& dy, const SsdGradients<float>& out, float* scratch) {
+                       const Batched<float>& kept, const Batched<float>& dy,
+                       const SsdGradients<float>& out, float* scratch) {
   const SsdShareSizes sizes(dy.replicas, s);
   SsdShares shares{};
-  shares.states = scratch;
-  shares.tokens = shares.states + sizes.states;
+  shares.tokens = scratch;
   shares.steps = shares.tokens + sizes.tokens;
   shares.rates = shares.steps + sizes.steps;
   shares.skips = shares.rates + sizes.rates;
   const Index parts = ssd_parts(s), blocks = dy.replicas * s.examples * s.heads * parts;
   for (Index first = 0; first < s.states; first += kSsdMostStates) {
     const SsdBackward f{
-        s, ssd_states(s, first), SsdAligned(s, in, dy, out.x.view), parts, in, dy, out, shares};
+        s,     ssd_states(s, first), SsdAligned(s, in, dy, out.x.view), parts, in, dy, kept, out,
+        shares};
     ssd_dispatch(call.precision, f.states.width, [&](auto p, auto n) {
       constexpr Precision kPrecision = p();
       constexpr int kStates = n();
