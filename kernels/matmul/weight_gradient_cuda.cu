@@ -151,7 +151,6 @@ __global__ void __launch_bounds__(T::kThreads, T::kResident) multiply_slices(Wei
   for (int stage = 0; stage < count; ++stage) {
     copies_wait<kStages - 2>();
     __syncthreads();  // the stage has come, and the one before it is used up
-    fetch(stage + kStages - 1);
     const float* tall = shared + stage % kStages * T::kStage;
     const float* narrow = tall + kRows * T::kTallStride;
     if (sums) {
@@ -160,16 +159,12 @@ __global__ void __launch_bounds__(T::kThreads, T::kResident) multiply_slices(Wei
       else
         ColumnSums<T::kThreads, T::kTall>::add_stage(tall, sum);
     }
-    if (!busy) continue;
     const int first = place.rows * T::kSteps * T::kStep;
     tall += first * T::kTallStride + place.tall;
     narrow += first * T::kNarrowStride + place.narrow;
-#pragma unroll
-    for (int k = 0; k < T::kSteps; ++k) {
-      Step<T> step;
-      step.load(tall + k * T::kStep * T::kTallStride, narrow + k * T::kStep * T::kNarrowStride);
-      step.multiply(product);
-    }
+    if (busy) multiply_steps<T, 0, T::kFetchStep>(tall, narrow, product);
+    fetch(stage + kStages - 1);
+    if (busy) multiply_steps<T, T::kFetchStep, T::kSteps>(tall, narrow, product);
   }
   copies_wait<0>();
   store_part<T>(w, range, product, sums, sum, shared);

@@ -37,9 +37,12 @@ struct Tile {
   static constexpr int kStep = kBf16 ? 16 : 8;  // rows of a product
   static constexpr int kReads = kStep / 4;      // of them that a lane has
   static constexpr int kSteps = kRows / kRowWarps / kStep;
+  /// Products before which the next stage's copies begin: a lone warp of a row would have its
+  /// tensor cores wait while it numbers them.
+  static constexpr int kFetchStep = kRowWarps == 1 ? 1 : 0;
   static constexpr int kNumbers = kSixteens * kEights * 4;  // of the tile that a lane has
   static_assert(kTall % (16 * kTallWarps) == 0 && kNarrow % (8 * kNarrowWarps) == 0);
-  static_assert(kSteps * kStep * kRowWarps == kRows && kRowWarps <= 2);
+  static_assert(kSteps * kStep * kRowWarps == kRows && kRowWarps <= 2 && kFetchStep < kSteps);
   static_assert(kTallStride % 16 == 8 && kNarrowStride % 16 == 8);
 };
 
@@ -64,8 +67,9 @@ constexpr int power_of_two_from(int n) {
 }
 
 /// Begins the copies of kRows rows of kColumns columns, kVec at a time; `from` is the first of
-/// them. Of these `rows` and `columns` are there, zeros are put in place of the others.
-template <int kThreads, int kColumns, int kVec>
+/// them. Of these `rows` and `columns` are there, all of them if kWhole; zeros are put in place of
+/// the others.
+template <int kThreads, int kColumns, int kVec, bool kWhole>
 __device__ void copy_rows(const float* from, Index stride, int rows, int columns, float* to) {
   constexpr int kLanes = power_of_two_from(kColumns / kVec);  // threads of a row
   constexpr int kAtOnce = kThreads / kLanes;                  // rows
@@ -77,8 +81,13 @@ __device__ void copy_rows(const float* from, Index stride, int rows, int columns
   to += row * (kColumns + 8) + column;
 #pragma unroll
   for (int r = 0; r < kRows; r += kAtOnce) {
-    const bool inside = row + r < rows && column < columns;
-    copy_async_or_zero<kVec * 4>(to + r * (kColumns + 8), inside ? at : from, inside);
+    float* const place = to + r * (kColumns + 8);
+    if constexpr (kWhole) {
+      copy_async<kVec * 4>(place, at);
+    } else {
+      const bool inside = row + r < rows && column < columns;
+      copy_async_or_zero<kVec * 4>(place, inside ? at : from, inside);
+    }
     at += kAtOnce * stride;
   }
 }
@@ -86,10 +95,12 @@ __device__ void copy_rows(const float* from, Index stride, int rows, int columns
 template <int kThreads, int kColumns>
 __device__ void copy_rows(bool quads, const float* from, Index stride, int rows, int columns,
                           float* to) {
-  if (quads)
-    copy_rows<kThreads, kColumns, 4>(from, stride, rows, columns, to);
+  if (!quads)
+    copy_rows<kThreads, kColumns, 1, false>(from, stride, rows, columns, to);
+  else if (rows < kRows || columns < kColumns)
+    copy_rows<kThreads, kColumns, 4, false>(from, stride, rows, columns, to);
   else
-    copy_rows<kThreads, kColumns, 1>(from, stride, rows, columns, to);
+    copy_rows<kThreads, kColumns, 4, true>(from, stride, rows, columns, to);
 }
 
 /// What a lane has of kStep rows.
@@ -143,6 +154,18 @@ struct Step {
     }
   }
 };
+
+/// Steps kFirst ... kLast - 1 of the warp's rows of a stage.
+template <class T, int kFirst, int kLast>
+__device__ void multiply_steps(const float* tall, const float* narrow,
+                               float (&product)[T::kSixteens][T::kEights][4]) {
+#pragma unroll
+  for (int k = kFirst; k < kLast; ++k) {
+    Step<T> step;
+    step.load(tall + k * T::kStep * T::kTallStride, narrow + k * T::kStep * T::kNarrowStride);
+    step.multiply(product);
+  }
+}
 
 /// The products of warps that share rows are added up in those of the first. `shared` holds a tile.
 template <class T>
