@@ -19,6 +19,20 @@ __device__ inline void copy_async(float* shared, const float* global) {
                  : "memory");
 }
 
+/// The same where `inside`; elsewhere zeros are written and nothing is read.
+template <int Bytes>
+__device__ inline void copy_async_or_zero(float* shared, const float* global, bool inside) {
+  const auto to = static_cast<std::uint32_t>(__cvta_generic_to_shared(shared));
+  const int read = inside ? Bytes : 0;
+  if constexpr (Bytes == 16)
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(global), "r"(read)
+                 : "memory");
+  else
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(to), "l"(global), "n"(Bytes),
+                 "r"(read)
+                 : "memory");
+}
+
 /// Ends a group of this thread's copies.
 __device__ inline void copies_end_group() {
   asm volatile("cp.async.commit_group;" ::: "memory");

@@ -2,6 +2,34 @@
 #include "kernels/matmul/reference.h"
 
 namespace recallbench {
+namespace {
+
+HostTensor columns_of(const HostTensor& x, Index first, Index count) {
+  HostTensor columns{{x.shape[0], count}, {}};
+  for (Index i = 0; i < x.shape[0]; ++i) {
+    const auto row = x.data.begin() + i * x.shape[1] + first;
+    columns.data.insert(columns.data.end(), row, row + count);
+  }
+  return columns;
+}
+
+/// Two column slices of one tensor times one weight: slices lie as they lie, gradients add up.
+OpCase sliced_case(Index rows, Index in, Index out, Index first) {
+  OpCase c;
+  c.name = fmt::format("linear/sliced/rows={},in={},out={},first={}", rows, in, out, first);
+  c.inputs = {{rows, in + first + 4}, {out, in}};
+  c.build = [in, first](Graph& g, const std::vector<Tensor>& t) {
+    return std::vector<Tensor>{linear(g, t[0].columns(first, in), t[1]),
+                               linear(g, t[0].columns(4, in), t[1])};
+  };
+  c.reference = [in, first](const std::vector<HostTensor>& t, const HostBatch&) {
+    return std::vector<HostTensor>{linear_reference({columns_of(t[0], first, in), t[1]})[0],
+                                   linear_reference({columns_of(t[0], 4, in), t[1]})[0]};
+  };
+  return c;
+}
+
+}  // namespace
 
 void append_matmul_cases(std::vector<OpCase>& cases) {
   const auto add = [&](Index rows, Index in, Index out, bool bias, bool tested, bool timed) {
@@ -30,6 +58,21 @@ void append_matmul_cases(std::vector<OpCase>& cases) {
   add(70, 100, 64, false, true, false);  // sizes around the tiles of weight gradients on a GPU
   add(129, 260, 200, true, true, false);
   add(515, 128, 384, true, true, false);
+  for (const auto& [in, out] : {std::pair<Index, Index>{128, 2},
+                                {64, 16},
+                                {24, 64},
+                                {16, 100},
+                                {100, 30},
+                                {256, 40},
+                                {64, 128},
+                                {128, 256},
+                                {513, 130},
+                                {65, 66}})
+    add(97, in, out, true, true, false);
+  add(300, 64, 2, false, true, false);
+  cases.push_back(sliced_case(70, 12, 20, 1));
+  cases.push_back(sliced_case(40, 130, 6, 8));
+  cases.push_back(sliced_case(100, 66, 70, 3));
   add(16384, 64, 64, true, false, true);
   add(16384, 128, 384, true, false, true);
 }
