@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+
 #include "kernels/cuda/elements.cuh"
 #include "kernels/cuda/tensor_cores.cuh"
 #include "kernels/matmul/streamed_product_cuda.h"
@@ -25,7 +27,8 @@ struct Launch {
   unsigned slices;  // of `out`
   int pairs;        // of tiles in a slice
   unsigned blocks;  // of one slice of one replica
-  bool quads;       // rows of c can be written in pieces of four numbers
+  bool weight_quads;
+  bool quads;  // rows of c can be written in pieces of four numbers
 };
 
 /// How a lane's four numbers of a chunk are rounded: four words in tf32, two in bf16.
@@ -89,45 +92,53 @@ __device__ inline void load_quad(const float* from, int left, float (&to)[4]) {
   }
 }
 
-/// Columns `first` ... of the weight, rounded, in fragments: `to` holds for chunk c and tile j, at
-/// (c · chunk_step + j · tile_step) · 32 · kWords, a lane's words side by side; zeros past the
-/// matrix. After them the bias of these columns, zeros where there is none. All threads.
-template <Precision kPrecision>
-__device__ void keep_weight(const Launch& l, Index replica, Index first, int chunk_step,
-                            int tile_step, std::uint32_t* to) {
+/// A slice of the weight, rounded, in fragments, the bias behind it. Fragment f is that of chunk
+/// f / kTiles and tile f mod kTiles, or, with kTiles = 0, of tile f / kChunks and chunk f mod
+/// kChunks; in it a lane's words lie side by side. Zeros past the matrix. All threads.
+template <Precision kPrecision, int kTiles, int kChunks>
+__device__ void keep_weight(const Launch& l, Index replica, Index first, std::uint32_t* to) {
   using R = Rounded<kPrecision>;
-  constexpr int kAtOnce = 8;  // loads of a thread under way: quads
+  constexpr int kAtOnce = 8;  // fragments of a warp under way
   const StreamedProduct& p = l.p;
+  const int lane = static_cast<int>(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
   const float* weight = p.weight.data + replica * p.weight.replica_stride;
-  const Index along = p.transposed ? p.weight.stride : 1;   // from k to k + 1
-  const Index across = p.transposed ? 1 : p.weight.stride;  // from column to column
-  const int tiles = 2 * l.pairs, count = l.chunks * tiles * 32;
-  for (int begin = threadIdx.x; begin < count; begin += kAtOnce * kThreads) {
+  const int stride = static_cast<int>(p.weight.stride), left = l.out - static_cast<int>(first);
+  const int fragments = 2 * l.pairs * l.chunks;
+  for (int begin = threadIdx.x / 32; begin < fragments; begin += kAtOnce * kWarps) {
     float quads[kAtOnce][4];
 #pragma unroll
     for (int n = 0; n < kAtOnce; ++n) {
-      const int i = begin + n * kThreads;
-      const int lane = i % 32, g = lane / 4, tile = i / 32 % tiles;
-      const Index k = i / 32 / tiles * kChunk + lane % 4 * 4;
-      const Index column = first + tile / 2 * kPair + g / 2 * 4 + tile % 2 * 2 + g % 2;
-      const bool inside = i < count && column < l.out;
+      const int f = begin + n * kWarps;
+      const int chunk = kTiles > 0 ? f / std::max(kTiles, 1) : f % std::max(kChunks, 1);
+      const int tile = kTiles > 0 ? f % std::max(kTiles, 1) : f / std::max(kChunks, 1);
+      const int k = chunk * kChunk + 4 * t;
+      const int column = tile / 2 * kPair + tile % 2 * 2 + g / 2 * 4 + g % 2;
+      const int there = f < fragments && column < left ? l.in - k : 0;
+      if (p.transposed) {
+        const float* from = weight + k * stride + static_cast<int>(first) + column;
 #pragma unroll
-      for (int m = 0; m < 4; ++m)
-        quads[n][m] = inside && k + m < l.in ? weight[(k + m) * along + column * across] : 0;
+        for (int m = 0; m < 4; ++m)
+          quads[n][m] = m < there ? from[m * stride] : 0;
+      } else {
+        const float* from = weight + (static_cast<int>(first) + column) * stride + k;
+        if (l.weight_quads)
+          load_quad<true>(from, there, quads[n]);
+        else
+          load_quad<false>(from, there, quads[n]);
+      }
     }
 #pragma unroll
     for (int n = 0; n < kAtOnce; ++n) {
-      const int i = begin + n * kThreads;
-      if (i >= count) break;
-      const int chunk = i / 32 / tiles, tile = i / 32 % tiles;
+      const int f = begin + n * kWarps;
+      if (f >= fragments) break;
       std::uint32_t words[R::kWords];
       R::round(quads[n], words);
-      R::store(words, to + ((chunk * chunk_step + tile * tile_step) * 32 + i % 32) * R::kWords);
+      R::store(words, to + (f * 32 + lane) * R::kWords);
     }
   }
-  float* const bias = reinterpret_cast<float*>(to + count * R::kWords);
+  float* const bias = reinterpret_cast<float*>(to + fragments * 32 * R::kWords);
   for (int i = threadIdx.x; i < l.pairs * kPair; i += kThreads)
-    bias[i] = p.bias.data != nullptr && first + i < l.out
+    bias[i] = p.bias.data != nullptr && i < left
                   ? p.bias.data[replica * p.bias.replica_stride + first + i]
                   : 0;
   __syncthreads();

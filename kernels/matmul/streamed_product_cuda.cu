@@ -87,7 +87,7 @@ __global__ void __launch_bounds__(kThreads, kPairs <= 2 ? 2 : 1) stream_inner(La
   extern __shared__ uint4 kept[];
   std::uint32_t* const fragments = reinterpret_cast<std::uint32_t*>(kept);
   Place at(l);
-  keep_weight<kPrecision>(l, at.replica(), at.first(l), kTiles, 1, fragments);
+  keep_weight<kPrecision, kTiles, 0>(l, at.replica(), at.first(l), fragments);
   const float* bias =
       reinterpret_cast<const float*>(fragments + l.chunks * kTiles * 32 * R::kWords);
   const int tiles = static_cast<int>((l.p.c.rows + kRows - 1) / kRows);
@@ -132,7 +132,7 @@ __global__ void __launch_bounds__(kThreads, kChunks <= 4 ? 2 : 1) stream_columns
   extern __shared__ uint4 kept[];
   std::uint32_t* const fragments = reinterpret_cast<std::uint32_t*>(kept);
   Place at(l);
-  keep_weight<kPrecision>(l, at.replica(), at.first(l), 1, kChunks, fragments);
+  keep_weight<kPrecision, 0, kChunks>(l, at.replica(), at.first(l), fragments);
   const float* bias =
       reinterpret_cast<const float*>(fragments + kChunks * 2 * l.pairs * 32 * R::kWords);
   const int tiles = static_cast<int>((l.p.c.rows + kRows - 1) / kRows);
@@ -187,6 +187,7 @@ Launch plan(const StreamedProduct& p) {
   const std::size_t most = std::min(kMostBytes, cuda_shared_limit());
   Launch l{.p = p, .in = static_cast<int>(p.a.cols), .out = static_cast<int>(p.c.cols)};
   l.quads = in_quads(p.c);
+  l.weight_quads = in_quads(p.weight);
   l.chunks = pieces(l.in, kChunk);
   const int pairs = pieces(l.out, kPair);
   if (pairs <= kMostPairs) {
@@ -206,7 +207,8 @@ Launch plan(const StreamedProduct& p) {
 template <Precision kPrecision, class Kernel>
 void launch(const CudaCall& call, Launch l, int blocks_each, Kernel* kernel) {
   const std::size_t bytes = kept_bytes<kPrecision>(l.chunks, l.pairs);
-  if (2 * bytes > kMostBytes) blocks_each = 1;
+  constexpr std::size_t kReserved = 1024;  // of every block, by the GPU
+  if (2 * (bytes + kReserved) > cuda_shared_limit() + kReserved) blocks_each = 1;
   const Index room = Index{cuda_multiprocessors()} * blocks_each / (l.p.c.replicas * l.slices);
   l.blocks = static_cast<unsigned>(std::clamp<Index>(room, 1, pieces(l.p.c.rows, kRows)));
   cuda_allow_shared(kernel, bytes, "linear");
