@@ -23,6 +23,7 @@ constexpr int kPair = 16;   // columns of two tiles
 struct Launch {
   StreamedProduct p;
   int in, out;
+  bool by_columns;  // stream_columns, not stream_inner
   int chunks;       // of `in`
   unsigned slices;  // of `out`
   int pairs;        // of tiles in a slice

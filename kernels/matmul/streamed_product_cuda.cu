@@ -81,7 +81,7 @@ __device__ void round_rows(const float (&from)[4][4],
 
 /// Of `kPairs` pairs of tiles all the inner sum. blockIdx: block and slice, replica.
 template <Precision kPrecision, int kPairs, bool kQuads>
-__global__ void __launch_bounds__(kThreads, kPairs <= 2 ? 2 : 1) stream_inner(Launch l) {
+__global__ void __launch_bounds__(kThreads, kPairs == 1 ? 2 : 1) stream_inner(Launch l) {
   using R = Rounded<kPrecision>;
   constexpr int kTiles = 2 * kPairs;
   extern __shared__ uint4 kept[];
@@ -110,6 +110,7 @@ __global__ void __launch_bounds__(kThreads, kPairs <= 2 ? 2 : 1) stream_inner(La
         std::uint32_t a[4][R::kWords];
         round_rows<kPrecision>(ring[u], a);
         rows.load<kQuads>(l, ahead + u, ring[u]);
+        __syncwarp();  // else they would be moved to where they are needed
         const std::uint32_t* from = lane + (chunk + u) * (kTiles * 32 * R::kWords);
 #pragma unroll
         for (int j = 0; j < kTiles; ++j) {
@@ -190,7 +191,8 @@ Launch plan(const StreamedProduct& p) {
   l.weight_quads = in_quads(p.weight);
   l.chunks = pieces(l.in, kChunk);
   const int pairs = pieces(l.out, kPair);
-  if (pairs <= kMostPairs) {
+  l.by_columns = pairs > kMostPairs || (pairs > 2 && l.chunks <= 2);
+  if (!l.by_columns) {
     l.chunks = pieces(l.chunks, kDepth) * kDepth;
     l.pairs = to_power(pairs);
     l.slices = kept_bytes<kPrecision>(l.chunks, l.pairs) <= most ? 1 : 0;
@@ -219,7 +221,7 @@ void launch(const CudaCall& call, Launch l, int blocks_each, Kernel* kernel) {
 
 template <Precision kPrecision, bool kQuads>
 void launch(const CudaCall& call, const Launch& l) {
-  if (pieces(l.out, kPair) > kMostPairs) {
+  if (l.by_columns) {
     switch (l.chunks) {
       case 1:
         return launch<kPrecision>(call, l, 2, stream_columns<kPrecision, 1, kQuads>);
@@ -235,7 +237,7 @@ void launch(const CudaCall& call, const Launch& l) {
     case 1:
       return launch<kPrecision>(call, l, 2, stream_inner<kPrecision, 1, kQuads>);
     case 2:
-      return launch<kPrecision>(call, l, 2, stream_inner<kPrecision, 2, kQuads>);
+      return launch<kPrecision>(call, l, 1, stream_inner<kPrecision, 2, kQuads>);
     case 4:
       return launch<kPrecision>(call, l, 1, stream_inner<kPrecision, 4, kQuads>);
     default:
