@@ -6,7 +6,7 @@
 // each of its warps walks tiles of 32 rows by itself: no barriers, so that some warps load while
 // others multiply. Rows go from memory to the registers they are multiplied from. Two forms:
 // - few columns (stream_inner): all sums of a tile are in registers, the inner numbers stream past,
-//   a ring of chunks ahead, on into the next tile. Eight warps have 64 KB under way.
+//   a ring of chunks ahead, on into the next tile. Eight warps have 48 to 64 KB under way.
 // - few inner numbers (stream_columns): a tile's rows are in registers, rounded once, and the
 //   columns pass by in groups of 32. A multiprocessor's other warps load meanwhile. Where the
 //   weight is cut in slices the later ones find the rows in L2.
@@ -79,7 +79,7 @@ __device__ void round_rows(const float (&from)[4][4],
     Rounded<kPrecision>::round(from[i], to[i]);
 }
 
-/// Of `kPairs` pairs of tiles all the inner sum. blockIdx: block and slice, replica.
+/// Of a slice of `kPairs` pairs of tiles all the inner sum. blockIdx: block and slice, replica.
 template <Precision kPrecision, int kPairs, bool kQuads>
 __global__ void __launch_bounds__(kThreads, kPairs == 1 ? 2 : 1) stream_inner(Launch l) {
   using R = Rounded<kPrecision>;
@@ -182,7 +182,9 @@ int to_power(int size) {
   return power;
 }
 
-/// Chunks, slices and pairs of a product; no slices where none fits.
+/// The form of a product, its chunks, slices and pairs; no slices where cuBLAS does better. Each
+/// slice reads the rows again, through L2, so there may be few. Larger products are bound by the
+/// tensor cores, for which cuBLAS has the faster instructions.
 template <Precision kPrecision>
 Launch plan(const StreamedProduct& p) {
   const std::size_t most = std::min(kMostBytes, cuda_shared_limit());
@@ -191,17 +193,19 @@ Launch plan(const StreamedProduct& p) {
   l.weight_quads = in_quads(p.weight);
   l.chunks = pieces(l.in, kChunk);
   const int pairs = pieces(l.out, kPair);
-  l.by_columns = pairs > kMostPairs || (pairs > 2 && l.chunks <= 2);
+  l.by_columns = l.chunks <= kMostChunks && (pairs > kMostPairs || (pairs > 2 && l.chunks <= 2));
   if (!l.by_columns) {
     l.chunks = pieces(l.chunks, kDepth) * kDepth;
-    l.pairs = to_power(pairs);
-    l.slices = kept_bytes<kPrecision>(l.chunks, l.pairs) <= most ? 1 : 0;
-  } else if (l.chunks <= kMostChunks) {
+    l.pairs = to_power(std::min(pairs, kMostPairs));
+    l.slices = static_cast<unsigned>(pieces(pairs, l.pairs));
+    if (l.slices > 2 || kept_bytes<kPrecision>(l.chunks, l.pairs) > most) l.slices = 0;
+  } else {
     l.chunks = to_power(l.chunks);
     for (l.slices = 1;; ++l.slices) {
       l.pairs = pieces(pairs, 2 * l.slices) * 2;
       if (kept_bytes<kPrecision>(l.chunks, l.pairs) <= most) break;
     }
+    if (l.slices > 4) l.slices = 0;
   }
   return l;
 }
