@@ -73,6 +73,15 @@ void append_matmul_cases(std::vector<OpCase>& cases) {
   cases.push_back(sliced_case(70, 12, 20, 1));
   cases.push_back(sliced_case(40, 130, 6, 8));
   cases.push_back(sliced_case(100, 66, 70, 3));
+  cases.push_back(sliced_case(75, 9, 30, 1));
+  cases.push_back(sliced_case(75, 44, 20, 4));
+  add(70, 8, 256, true, true, false);  // forms and slices of streamed products
+  add(67, 40, 300, false, true, false);
+  add(35, 128, 648, true, true, false);
+  add(300, 256, 40, false, true, false);
+  add(45, 388, 72, true, true, false);
+  add(130, 64, 16, false, true, false);
+  add(61, 127, 129, true, true, false);  // a number of rows and columns past every tile
   add(16384, 64, 64, true, false, true);
   add(16384, 128, 384, true, false, true);
 }

@@ -4,6 +4,7 @@
 
 #include "kernels/cuda/column_sums.h"
 #include "kernels/matmul/gemm_cuda.h"
+#include "kernels/matmul/streamed_product_cuda.h"
 #include "kernels/matmul/weight_gradient_cuda.h"
 
 namespace recallbench {
@@ -36,6 +37,8 @@ Index linear_cuda_scratch(Index replicas, Index rows, Index out, Index in) {
 void linear_forward_cuda(const CudaCall& call, const Batched<float>& x,
                          const Batched<float>& weight, const Batched<float>& bias,
                          const Batched<float>& y) {
+  const StreamedProduct streamed{.a = x, .weight = weight, .bias = bias, .c = y};
+  if (streamed_product_fits(call, streamed)) return streamed_product_cuda(call, streamed);
   gemm_cuda(call, {.tb = Transpose::yes,
                    .a = gemm_operand(x),
                    .b = gemm_operand(weight),
@@ -47,18 +50,30 @@ void linear_forward_cuda(const CudaCall& call, const Batched<float>& x,
                    .bias_batch_stride = bias.replica_stride});
 }
 
+namespace {
+
+/// dx = dy · weight, or += that.
+void input_gradient(const CudaCall& call, const Batched<float>& weight, const Batched<float>& dy,
+                    const Gradient<float>& dx) {
+  const StreamedProduct streamed{
+      .a = dy, .weight = weight, .transposed = true, .c = dx.view, .accumulate = dx.accumulate};
+  if (streamed_product_fits(call, streamed)) return streamed_product_cuda(call, streamed);
+  gemm_cuda(call, {.a = gemm_operand(dy),
+                   .b = gemm_operand(weight),
+                   .accumulate = dx.accumulate,
+                   .c = dx.view.data,
+                   .c_stride = dx.view.stride,
+                   .c_batch_stride = dx.view.replica_stride,
+                   .batch = dy.replicas});
+}
+
+}  // namespace
+
 void linear_backward_cuda(const CudaCall& call, const Batched<float>& x,
                           const Batched<float>& weight, const Batched<float>& dy,
                           const Gradient<float>& dx, const Gradient<float>& dweight,
                           const Gradient<float>& dbias, float* scratch) {
-  if (dx.wanted)
-    gemm_cuda(call, {.a = gemm_operand(dy),
-                     .b = gemm_operand(weight),
-                     .accumulate = dx.accumulate,
-                     .c = dx.view.data,
-                     .c_stride = dx.view.stride,
-                     .c_batch_stride = dx.view.replica_stride,
-                     .batch = dy.replicas});
+  if (dx.wanted) input_gradient(call, weight, dy, dx);
   if (dweight.wanted && weight_gradient_fits(call, x, dy))
     return weight_gradient_cuda(call, x, dy, dweight, dbias, scratch);
   if (dweight.wanted) {
