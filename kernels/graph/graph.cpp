@@ -195,8 +195,18 @@ void Graph::join_beside() const {
   if constexpr (kCudaBuild) cuda_join({cuda_stream(), precision_, nullptr, nullptr}, Branch::pass);
 }
 
-void Graph::sum_late_partials() {
-  if constexpr (kCudaBuild)
+/// Adds up what has waited so far, and runs the last operation beside that.
+void Graph::end_backward(Node& last) {
+  if (late_sums_.empty()) {
+    run(last, true);
+  } else if constexpr (kCudaBuild) {
+    const CudaCall line{cuda_stream(), precision_, nullptr, nullptr};
+    sum_late_partials_cuda(cuda_fork(line, Branch::operation), late_sums_);
+    late_sums_.clear();
+    run(last, true);
+    cuda_join(line, Branch::operation);
+  }
+  if constexpr (kCudaBuild)  // those of the last
     sum_late_partials_cuda({cuda_stream(), precision_, nullptr, nullptr}, late_sums_);
   late_sums_.clear();
 }
@@ -241,9 +251,13 @@ void Graph::forward(const Batch& batch) {
 void Graph::backward() {
   check(training_ && !roots_.empty(), "Graph::backward", "expected a training graph with a root");
   late_sums_.clear();
-  for (auto node = nodes_.rbegin(); node != nodes_.rend(); ++node)
-    if (node->backward && !node->operation->gradients_in_forward()) run(*node, true);
-  sum_late_partials();
+  const auto goes_back = [](const Node& node) {
+    return node.backward && !node.operation->gradients_in_forward();
+  };
+  const auto last = std::find_if(nodes_.begin(), nodes_.end(), goes_back);
+  for (auto node = nodes_.end(); node != nodes_.begin();)
+    if (--node != last && goes_back(*node)) run(*node, true);
+  if (last != nodes_.end()) end_backward(*last);
   join_beside();
 }
 

@@ -157,7 +157,7 @@ class Graph {
   void poison(const Node& node, bool backward);
   void run(Node& node, bool backward);
   void join_beside() const;
-  void sum_late_partials();
+  void end_backward(Node& last);
 
   Parameters& parameters_;
   bool training_;
