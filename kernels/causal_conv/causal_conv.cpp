@@ -21,8 +21,8 @@ class CausalConv : public TypedOperation<CausalConv> {
                   causal_conv_scratch(x.shape[1], length_, x.cols(), weight.cols(), activation));
     if constexpr (kCudaBuild)
       if (device == Device::cuda)
-        needs_scratch(0, causal_conv_cuda_scratch(x.shape.replicas(), x.shape[1], length_, x.cols(),
-                                                  weight.cols(), silu()));
+        needs_partial_sums(causal_conv_cuda_scratch(x.shape.replicas(), x.shape[1], length_,
+                                                    x.cols(), weight.cols(), silu()));
   }
   std::string_view name() const override { return "causal_conv"; }
 

@@ -18,7 +18,8 @@ CapturedWork::CapturedWork(const std::function<void()>& enqueue) {
     throw;
   }
   cuda_check(cudaStreamEndCapture(cuda_stream(), &graph), "cudaStreamEndCapture");
-  const cudaError_t code = cudaGraphInstantiate(&work_, graph, 0);
+  const cudaError_t code =
+      cudaGraphInstantiate(&work_, graph, cudaGraphInstantiateFlagUseNodePriority);
   cudaGraphDestroy(graph);
   cuda_check(code, "cudaGraphInstantiate");
 }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <span>
+
 #include "kernels/cuda/call.h"
 #include "kernels/tensor/matrix.h"
 
@@ -13,10 +15,17 @@ struct PartialSums {
   Gradient<float> first, second;
 };
 
-/// first and second = Σ over the slices, or += that, in one kernel and in an order that the numbers
-/// of columns and slices fix: the warps of a block share the slices, and their sums are then added
-/// in order. Where both are gradients of one tensor, a kernel each, `first` first: the one adds to
-/// what the other wrote.
+/// first and second = Σ over the slices, or += that, in an order that the numbers of columns and
+/// slices fix: shares of the slices, and these are then added in order. Where both are gradients of
+/// one tensor, `first` first: the one adds to what the other wrote. Where `call.late_sums` is given
+/// and both gradients may be late, they wait there for sum_late_partials_cuda.
 void sum_partials_cuda(const CudaCall& call, Index replicas, const PartialSums& sums);
+
+/// The sums that have waited, two dozen of them a kernel; each has the bits that it would have had
+/// alone.
+void sum_late_partials_cuda(const CudaCall& call, std::span<const PartialSums> sums);
+
+/// Whether both are wanted and lie in the same memory: an operation has read one tensor twice.
+bool gradients_meet(const Gradient<float>& a, const Gradient<float>& b);
 
 }  // namespace recallbench

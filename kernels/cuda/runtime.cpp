@@ -63,7 +63,11 @@ int cuda_multiprocessors() {
 CudaStream cuda_stream() {
   static const CudaStream stream = [] {
     CudaStream made = nullptr;
-    cuda_check(cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking), "cudaStreamCreate");
+    int least = 0, greatest = 0;
+    cuda_check(cudaDeviceGetStreamPriorityRange(&least, &greatest),
+               "cudaDeviceGetStreamPriorityRange");
+    cuda_check(cudaStreamCreateWithPriority(&made, cudaStreamNonBlocking, greatest),
+               "cudaStreamCreate");
     return made;
   }();
   return stream;

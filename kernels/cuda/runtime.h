@@ -13,7 +13,7 @@ namespace recallbench {
 
 /// The GPU of this process behind plain C++: no CUDA header is needed to use it, and .cu files, in
 /// which nvcc cannot compile fmt, find here what they need. Everything runs
-/// in one stream, in order.
+/// in one stream, in order, but for what leaves the line by a branch (branch.h).
 using CudaStream = CUstream_st*;
 
 /// Throws Error(internal) with CUDA's words unless `code` (a cudaError_t) is success.
@@ -42,7 +42,7 @@ void cuda_keep_open(int index);
 std::string cuda_device_name();
 int cuda_multiprocessors();
 
-/// The process' one stream.
+/// The process' one stream: the line. It goes before what runs beside it.
 CudaStream cuda_stream();
 /// Waits for all that was enqueued.
 void cuda_synchronize();

@@ -37,7 +37,7 @@ class DoubleResidualNorm : public TypedOperation<DoubleResidualNorm> {
     const Index dense = replicas * dense_replica_stride(rows, cols);
     needs_scratch(dense, 2 * dense + residual_norm_scratch(replicas, rows, cols));
     if constexpr (kCudaBuild)
-      if (device == Device::cuda) needs_scratch(0, 2 * norm_cuda_scratch(replicas, rows, cols));
+      if (device == Device::cuda) needs_partial_sums(2 * norm_cuda_scratch(replicas, rows, cols));
   }
   std::string_view name() const override { return "double_residual_norm"; }
 

@@ -17,9 +17,12 @@ class Embedding : public TypedOperation<Embedding> {
     reads(table, InBackward::unused);
     writes(Shape{table.shape[0], examples, length, table.cols()}, InBackward::unused);
     if constexpr (kCudaBuild)
-      if (device == Device::cuda)
-        needs_scratch(0, embedding_cuda_scratch(table.shape[0], examples * length, table.rows(),
-                                                table.cols()));
+      if (device == Device::cuda) {
+        const Index replicas = table.shape[0], rows = examples * length;
+        needs_scratch(token_sort_cuda_numbers(replicas, rows, table.rows()),
+                      embedding_cuda_scratch(replicas, rows, table.cols()));
+        works_beside({}, {});
+      }
   }
   std::string_view name() const override { return "embedding"; }
 
@@ -35,10 +38,13 @@ class Embedding : public TypedOperation<Embedding> {
 
   void forward_cuda(Execution& e) {
     check_tokens("embedding", e.batch(), e.output<float>(0).rows);
+    if (e.input_gradient<float>(0).wanted)
+      sort_tokens_cuda(e.beside(), e.batch().tokens, e.replicas(), e.output<float>(0).rows,
+                       e.input<float>(0).rows, e.scratch<float>());
     embedding_cuda(e.cuda(), e.batch().tokens, e.input<float>(0), e.output<float>(0));
   }
   void backward_cuda(Execution& e) {
-    embedding_backward_cuda(e.cuda(), e.batch().tokens, e.output_gradient<float>(0),
+    embedding_backward_cuda(e.cuda(), e.forward_scratch<float>(), e.output_gradient<float>(0),
                             e.input_gradient<float>(0), e.scratch<float>());
   }
 };

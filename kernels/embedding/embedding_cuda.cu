@@ -277,54 +277,61 @@ void embedding_cuda(const CudaCall& call, const std::int32_t* tokens, const Batc
   cuda_check_launch("embedding");
 }
 
-Index embedding_cuda_scratch(Index replicas, Index rows, Index vocab, Index cols) {
+Index token_sort_cuda_numbers(Index replicas, Index rows, Index vocab) {
   const Index count = replicas * rows;
   const auto sort = static_cast<Index>(sort_bytes(count, token_bits(replicas, vocab)));
-  return 2 * rounded(2 * count) + rounded(sort / 4 + 1) +
-         replicas * ((rows + kChunk - 1) / kChunk) * 2 * cols;
+  return 2 * rounded(2 * count) + rounded(sort / 4 + 1);
 }
 
-void embedding_backward_cuda(const CudaCall& call, const std::int32_t* tokens,
-                             const Batched<float>& dy, const Gradient<float>& dtable,
-                             float* scratch) {
+void sort_tokens_cuda(const CudaCall& call, const std::int32_t* tokens, Index replicas, Index rows,
+                      Index vocab, float* memory) {
+  const Index count = replicas * rows;
+  check(count < Index{1} << 31 && replicas * vocab < Index{1} << 31, "embedding",
+        "more tokens than a GPU kernel counts");
+  Key* keys = reinterpret_cast<Key*>(memory);  // sorted
+  Key* unsorted = reinterpret_cast<Key*>(memory + rounded(2 * count));
+  float* sort_memory = memory + 2 * rounded(2 * count);
+  const int bits = token_bits(replicas, vocab);
+  std::size_t bytes = sort_bytes(count, bits);
+  make_keys<<<dim3(pieces(rows, kThreads), static_cast<unsigned>(replicas)), kThreads, 0,
+              call.stream>>>(tokens, rows, vocab, unsorted);
+  cuda_check_launch("embedding_keys");
+  cuda_check(
+      cub::DeviceRadixSort::SortKeys(sort_memory, bytes, unsorted, keys, static_cast<int>(count),
+                                     kTokenBit, kTokenBit + bits, call.stream),
+      "cub::DeviceRadixSort");
+}
+
+Index embedding_cuda_scratch(Index replicas, Index rows, Index cols) {
+  return replicas * pieces(rows, kChunk) * 2 * cols;
+}
+
+void embedding_backward_cuda(const CudaCall& call, const float* sorted, const Batched<float>& dy,
+                             const Gradient<float>& dtable, float* scratch) {
   if (!dtable.wanted) return;
   const Batched<float>& to = dtable.view;
-  const Index rows = dy.rows, vocab = to.rows, count = dy.replicas * rows;
-  check(count < Index{1} << 31 && dy.replicas * vocab < Index{1} << 31, "embedding",
-        "more tokens than a GPU kernel counts");
+  const Index rows = dy.rows, vocab = to.rows;
   const auto replicas = static_cast<unsigned>(dy.replicas);
   if (!dtable.accumulate)
     for (Index r = 0; r < to.replicas; ++r)
       cuda_zero_rows(to.replica(r).data, static_cast<std::size_t>(to.stride) * sizeof(float),
                      static_cast<std::size_t>(to.cols) * sizeof(float),
                      static_cast<std::size_t>(to.rows));
-  Key* unsorted = reinterpret_cast<Key*>(scratch);
-  Key* keys = reinterpret_cast<Key*>(scratch + rounded(2 * count));
-  float* sort_memory = scratch + 2 * rounded(2 * count);
-  const int bits = token_bits(dy.replicas, vocab);
-  std::size_t bytes = sort_bytes(count, bits);
-  float* parts = sort_memory + rounded(static_cast<Index>(bytes) / 4 + 1);
-  make_keys<<<dim3(pieces(rows, kThreads), replicas), kThreads, 0, call.stream>>>(tokens, rows,
-                                                                                  vocab, unsorted);
-  cuda_check_launch("embedding_keys");
-  cuda_check(
-      cub::DeviceRadixSort::SortKeys(sort_memory, bytes, unsorted, keys, static_cast<int>(count),
-                                     kTokenBit, kTokenBit + bits, call.stream),
-      "cub::DeviceRadixSort");
-  const Index chunks = (rows + kChunk - 1) / kChunk;
+  const Key* keys = reinterpret_cast<const Key*>(sorted);
+  const Index chunks = pieces(rows, kChunk);
   const auto add = [&](auto kernel, auto sums, int vec) {
     kernel<<<dim3(pieces(chunks, kWarps), replicas, pieces(dy.cols, 32 * vec)), kThreads, 0,
              call.stream>>>(keys, rows, vocab, dy, sums);
   };
   if (!in_quads(dy) || !in_quads(to))
-    add(add_runs<1>, Sums<1>{dtable, parts, chunks}, 1);
+    add(add_runs<1>, Sums<1>{dtable, scratch, chunks}, 1);
   else if (dy.cols <= 64)
-    add(add_runs<2>, Sums<2>{dtable, parts, chunks}, 2);
+    add(add_runs<2>, Sums<2>{dtable, scratch, chunks}, 2);
   else
-    add(add_runs<4>, Sums<4>{dtable, parts, chunks}, 4);
+    add(add_runs<4>, Sums<4>{dtable, scratch, chunks}, 4);
   cuda_check_launch("embedding_backward");
   add_long_runs<<<dim3(pieces(chunks, 32), replicas, pieces(dy.cols, 32)), dim3(32, kLanes), 0,
-                  call.stream>>>(keys, rows, vocab, Sums<1>{dtable, parts, chunks});
+                  call.stream>>>(keys, rows, vocab, Sums<1>{dtable, scratch, chunks});
   cuda_check_launch("embedding_long_runs");
 }
 

@@ -1,7 +1,5 @@
 #include "kernels/embedding_norm/embedding_norm.h"
 
-#include <algorithm>
-
 #include "kernels/embedding/embedding_cpu.h"
 #include "kernels/embedding/embedding_cuda.h"
 #include "kernels/embedding_norm/embedding_norm_cuda.h"
@@ -32,10 +30,13 @@ class EmbeddingNorm : public TypedOperation<EmbeddingNorm> {
     const Index gradient = replicas * dense_replica_stride(rows, cols);
     needs_scratch(0, gradient + residual_norm_scratch(replicas, rows, cols));
     if constexpr (kCudaBuild)
-      if (device == Device::cuda)  // one after the other, so in the same place
-        needs_scratch(
-            0, gradient + std::max(norm_cuda_scratch(replicas, rows, cols),
-                                   embedding_cuda_scratch(replicas, rows, table.rows(), cols)));
+      if (device == Device::cuda) {
+        const Index sums = norm_cuda_scratch(replicas, rows, cols);
+        needs_scratch(token_sort_cuda_numbers(replicas, rows, table.rows()),
+                      gradient + sums + embedding_cuda_scratch(replicas, rows, cols));
+        leaves_partial_sums(sums);
+        works_beside({}, {});
+      }
   }
   std::string_view name() const override { return "embedding_norm"; }
 
@@ -59,10 +60,14 @@ class EmbeddingNorm : public TypedOperation<EmbeddingNorm> {
   }
 
   void forward_cuda(Execution& e) {
-    check_tokens("embedding_norm", e.batch(), e.output<float>(0).rows);
+    const Batched<float> stream = e.output<float>(0);
+    check_tokens("embedding_norm", e.batch(), stream.rows);
+    if (e.input_gradient<float>(0).wanted)
+      sort_tokens_cuda(e.beside(), e.batch().tokens, e.replicas(), stream.rows,
+                       e.input<float>(0).rows, e.scratch<float>());
     embedding_norm_forward_cuda(e.cuda(), random_id_, p_, e.batch().tokens, e.input<float>(0),
-                                e.input<float>(1), bias<float>(e), eps_, e.output<float>(0),
-                                e.output<float>(1), e.output<float>(2));
+                                e.input<float>(1), bias<float>(e), eps_, stream, e.output<float>(1),
+                                e.output<float>(2));
   }
 
   void backward_cuda(Execution& e) {
@@ -71,8 +76,10 @@ class EmbeddingNorm : public TypedOperation<EmbeddingNorm> {
         e.cuda(), random_id_, p_, e.output<float>(0), e.input<float>(1), e.output<float>(2),
         e.output_gradient<float>(0), e.output_gradient<float>(1), centred_, Gradient<float>{},
         embedded, e.input_gradient<float>(1), dbias<float>(e), rest_of_scratch(e, embedded));
-    embedding_backward_cuda(e.cuda(), e.batch().tokens, embedded.view, e.input_gradient<float>(0),
-                            rest_of_scratch(e, embedded));
+    const Index sums =
+        norm_cuda_scratch(embedded.view.replicas, embedded.view.rows, embedded.view.cols);
+    embedding_backward_cuda(e.cuda(), e.forward_scratch<float>(), embedded.view,
+                            e.input_gradient<float>(0), rest_of_scratch(e, embedded) + sums);
   }
 
  private:

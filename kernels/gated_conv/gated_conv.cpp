@@ -21,8 +21,8 @@ class GatedConv : public TypedOperation<GatedConv> {
                   gated_conv_scratch(replicas, examples, length_, u.cols(), taps, true));
     if constexpr (kCudaBuild)
       if (device == Device::cuda)
-        needs_scratch(0,
-                      causal_conv_cuda_scratch(replicas, examples, length_, u.cols(), taps, false));
+        needs_partial_sums(
+            causal_conv_cuda_scratch(replicas, examples, length_, u.cols(), taps, false));
   }
   std::string_view name() const override { return "gated_conv"; }
 

@@ -20,9 +20,8 @@ class GatedNorm : public TypedOperation<GatedNorm> {
                   gated_norm_backward_scratch(x.rows(), weight.cols()));
     if constexpr (kCudaBuild)
       if (device == Device::cuda)
-        needs_scratch(
-            0, gated_norm_cuda_scratch(x.shape.replicas(), x.rows() * (x.cols() / weight.cols()),
-                                       weight.cols()));
+        needs_partial_sums(gated_norm_cuda_scratch(
+            x.shape.replicas(), x.rows() * (x.cols() / weight.cols()), weight.cols()));
   }
   std::string_view name() const override { return "gated_norm"; }
 

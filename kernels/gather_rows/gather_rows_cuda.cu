@@ -1,10 +1,10 @@
 // Floor: forward reads and writes the labelled rows alone. Backward writes all of dx once (B = 256,
 // L = 256, D = 128: 34 MB, 8 us), or reads and writes the labelled rows where it adds.
 //
-// Where dx is overwritten a warp owns kRows rows of it, finds the labels that name it by ballots
-// over the example's positions (in L1), and sums their rows in order. Where dx is added to a warp
-// owns a label, and the first that names a row adds all of them in order. No atomics, and no pass
-// that zeroes dx first.
+// Where dx is overwritten a warp owns kRows rows of it and zeroes them; one look at the example's
+// positions (in L1) says which of them labels name, and of those, few, it sums the labels' rows in
+// order, found by ballots. Where dx is added to a warp owns a label, and the first that names a row
+// adds all of them in order. No atomics, and no pass that zeroes dx first.
 #include "kernels/cuda/elements.cuh"
 #include "kernels/gather_rows/gather_rows_cuda.h"
 
@@ -53,23 +53,43 @@ __device__ bool sum_labels(const std::int32_t* positions, Index from, Index labe
   return named;
 }
 
-/// dx = the sums, zero where no label is; kRows rows a warp.
+/// dx = the sums, zero where no label is: a warp zeroes its kRows rows, and then writes those that
+/// a label names.
 template <int kVec>
 __global__ void scatter(const std::int32_t* positions, Index length, Index labels,
                         Batched<float> dy, Batched<float> dx) {
   const Index replica = blockIdx.y, begin = (blockIdx.x * Index{kWarps} + threadIdx.y) * kRows;
-  const Index end = min(begin + kRows, dx.rows);
-  Index example = begin / length, t = begin % length;
-  for (Index row = begin; row < end; ++row) {  // a whole warp
+  if (begin >= dx.rows) return;  // a whole warp
+  const Index end = min(begin + kRows, dx.rows), mine = threadIdx.x * kVec;
+  float* const data = dx.data + replica * dx.replica_stride;
+  const bool flat = dx.stride == dx.cols;
+  const Index rows = flat ? 1 : end - begin, cols = flat ? (end - begin) * dx.cols : dx.cols;
+  const float zeros[kVec] = {};
+  for (Index row = begin; row < begin + rows; ++row)
+    for (Index j = mine; j < cols; j += 32 * kVec)
+      store_numbers(zeros, data + row * dx.stride + j);
+  __syncwarp();
+  for (Index row = begin; row < end;) {  // of one example at a time
+    const Index example = row / length, t = row % length, count = min(end - row, length - t);
+    const std::int32_t* of_example = positions + replica * dy.rows + example * labels;
     const float* from = dy.data + replica * dy.replica_stride + example * labels * dy.stride;
-    float* to = dx.data + replica * dx.replica_stride + row * dx.stride;
-    for (Index j = threadIdx.x * kVec; j - threadIdx.x * kVec < dx.cols; j += 32 * kVec) {
-      float sum[kVec] = {};
-      sum_labels<kVec>(positions + replica * dy.rows + example * labels, 0, labels,
-                       static_cast<int>(t), from + j, dy.stride, j < dx.cols, sum);
-      if (j < dx.cols) store_numbers(sum, to + j);
+    unsigned named = 0;  // rows, from `row` on
+    for (Index label = threadIdx.x; label < labels; label += 32) {
+      const Index place = of_example[label] - t;
+      if (place >= 0 && place < count) named |= 1u << place;
     }
-    if (++t == length) ++example, t = 0;
+    named = __reduce_or_sync(0xffffffffu, named);
+    for (; named != 0; named &= named - 1) {
+      const int place = __ffs(static_cast<int>(named)) - 1;
+      float* to = data + (row + place) * dx.stride;
+      for (Index j = mine; j - mine < dx.cols; j += 32 * kVec) {
+        float sum[kVec] = {};
+        sum_labels<kVec>(of_example, 0, labels, static_cast<int>(t) + place, from + j, dy.stride,
+                         j < dx.cols, sum);
+        if (j < dx.cols) store_numbers(sum, to + j);
+      }
+    }
+    row += count;
   }
 }
 

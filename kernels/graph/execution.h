@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kernels/cuda/call.h"
+#include "kernels/cuda/branch.h"
 #include "kernels/graph/graph.h"
 
 namespace recallbench {
@@ -33,15 +33,27 @@ class Execution {
   Gradient<T> input_gradient(int k) const {
     const Graph::GradientWrite& write = node_.writes[static_cast<std::size_t>(k)];
     if (!write.wanted) return {};
-    return {graph_.gradient<T>(use(k)), true, write.accumulate};
+    return {graph_.gradient<T>(use(k)), true, write.accumulate, write.late};
   }
   /// What every CUDA kernel is given besides its tensors.
   CudaCall cuda() const {
-    return {cuda_stream(), graph_.precision(), batch().device_step, batch().device_seeds};
+    return {cuda_stream(), graph_.precision(), batch().device_step, batch().device_seeds,
+            backward_ && node_.late_sums ? &graph_.late_sums_ : nullptr};
+  }
+  /// The same for work that comes after all so far and runs beside all that follows: see
+  /// Operation::works_beside.
+  CudaCall beside() const {
+    graph_.beside_ = true;
+    return cuda_fork(cuda(), Branch::pass);
   }
   template <class T>
   T* scratch() const {
     return reinterpret_cast<T*>(node_.scratch[backward_ ? 1 : 0]);
+  }
+  /// That of forward, in backward: of an operation that works beside.
+  template <class T>
+  T* forward_scratch() const {
+    return reinterpret_cast<T*>(node_.scratch[0]);
   }
 
  private:

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <utility>
 
+#include "kernels/cuda/branch.h"
 #include "kernels/cuda/runtime.h"
 #include "kernels/graph/execution.h"
 #include "kernels/tensor/device_copy.h"
@@ -188,9 +190,33 @@ void Graph::poison(const Node& node, bool backward) {
     fill(scratch, kNan, static_cast<std::size_t>(op.scratch_elements(backward)) * size_of(type()));
 }
 
+void Graph::join_beside() const {
+  if (!std::exchange(beside_, false)) return;
+  if constexpr (kCudaBuild) cuda_join({cuda_stream(), precision_, nullptr, nullptr}, Branch::pass);
+}
+
+/// Adds up what has waited so far, and runs the last operation beside that.
+void Graph::end_backward(Node& last) {
+  if (late_sums_.empty()) {
+    run(last, true);
+  } else if constexpr (kCudaBuild) {
+    const CudaCall line{cuda_stream(), precision_, nullptr, nullptr};
+    sum_late_partials_cuda(cuda_fork(line, Branch::operation), late_sums_);
+    late_sums_.clear();
+    run(last, true);
+    cuda_join(line, Branch::operation);
+  }
+  if constexpr (kCudaBuild)  // those of the last
+    sum_late_partials_cuda({cuda_stream(), precision_, nullptr, nullptr}, late_sums_);
+  late_sums_.clear();
+}
+
 void Graph::run(Node& node, bool backward) {
+  const bool writes_gradients =
+      backward || (node.backward && node.operation->gradients_in_forward());
+  if (node.join_before[backward ? 1 : 0]) join_beside();
   poison(node, backward);
-  if (backward || (node.backward && node.operation->gradients_in_forward())) {
+  if (writes_gradients) {
     for (const int value : node.zero_before)
       zero_gradient(values_[at(value)]);
   }
@@ -213,20 +239,30 @@ void Graph::run(Node& node, bool backward) {
 
 void Graph::forward(const Batch& batch) {
   check(finished_, "Graph::forward", "finish() comes first");
+  join_beside();  // of a pass without backward
   resolve_pointers();
   batch_ = batch;
   for (Node& node : nodes_)
     run(node, false);
   if (training_) start_at_roots();
+  if (!training_ || roots_.empty()) join_beside();
 }
 
 void Graph::backward() {
   check(training_ && !roots_.empty(), "Graph::backward", "expected a training graph with a root");
-  for (auto node = nodes_.rbegin(); node != nodes_.rend(); ++node)
-    if (node->backward && !node->operation->gradients_in_forward()) run(*node, true);
+  late_sums_.clear();
+  const auto goes_back = [](const Node& node) {
+    return node.backward && !node.operation->gradients_in_forward();
+  };
+  const auto last = std::find_if(nodes_.begin(), nodes_.end(), goes_back);
+  for (auto node = nodes_.end(); node != nodes_.begin();)
+    if (--node != last && goes_back(*node)) run(*node, true);
+  if (last != nodes_.end()) end_backward(*last);
+  join_beside();
 }
 
 std::vector<double> Graph::read_memory(const Tensor& tensor, Index replica, std::byte* data) const {
+  join_beside();
   return type() == DType::f32 ? read_matrix(device(), view<float>(tensor, data).replica(replica))
                               : read_matrix(device(), view<double>(tensor, data).replica(replica));
 }
@@ -236,6 +272,7 @@ void Graph::write_memory(const Tensor& tensor, Index replica, std::byte* data,
   check(static_cast<Index>(numbers.size()) == tensor.shape.per_replica(), "Graph::write",
         "expected {} numbers for {}, got {}", tensor.shape.per_replica(), tensor.shape.text(),
         numbers.size());
+  join_beside();
   type() == DType::f32
       ? write_matrix(device(), numbers, view<float>(tensor, data).replica(replica))
       : write_matrix(device(), numbers, view<double>(tensor, data).replica(replica));

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/cuda/partial_sums.h"
 #include "kernels/graph/batch.h"
 #include "kernels/graph/operation.h"
 #include "kernels/graph/parameters.h"
@@ -52,13 +53,14 @@ class Graph {
   /// The value, and for roots and inputs the gradient, may be read after a replay.
   void keep(const Tensor& tensor);
   /// Backward begins here, with the gradient that the caller writes (`write_gradient`) after
-  /// `forward`, one at first. There may be several roots, all different and read by no operation.
+  /// `forward`, one at first; that of a loss that writes its gradients in forward is always one.
+  /// There may be several roots, all different and read by no operation.
   void set_root(const Tensor& tensor);
   /// Ends recording: plans the memory in `arena` and reserves it. Throws NoCudaCode.
   void finish(Arena& arena);
 
   // -- replay ---------------------------------------------------------------------------------
-  // On a GPU both only enqueue, and can be captured (kernels/cuda/capture.h).
+  // On a GPU both only enqueue, and can be captured together (kernels/cuda/captured.h).
   void forward(const Batch& batch);
   /// After `forward` of a training graph with a root: gradients of all parameters in use.
   void backward();
@@ -108,15 +110,17 @@ class Graph {
     std::byte* gradient = nullptr;
   };
   struct GradientWrite {
-    bool wanted = false, accumulate = false;
+    bool wanted = false, accumulate = false, late = false;
   };
   struct Node {
     std::unique_ptr<Operation> operation;
     std::vector<Tensor> outputs;
-    bool backward = false;              // has a backward step in this graph
-    std::vector<GradientWrite> writes;  // one an input
-    std::vector<int> zero_before;       // values whose gradient is zeroed before backward
-    int scratch_piece[2] = {-1, -1};    // forward, backward
+    bool backward = false;                 // has a backward step in this graph
+    std::vector<GradientWrite> writes;     // one an input
+    std::vector<int> zero_before;          // values whose gradient is zeroed before backward
+    bool join_before[2] = {false, false};  // forward, backward: waits for what runs beside
+    bool late_sums = false;                // its partial sums stay until the end of backward
+    int scratch_piece[2] = {-1, -1};       // forward, backward
     std::byte* scratch[2] = {nullptr, nullptr};
     double seconds[2] = {0, 0};
   };
@@ -136,9 +140,12 @@ class Graph {
   int node_count() const { return static_cast<int>(nodes_.size()); }
   /// When a node's gradients are written: forward steps are 0 .. n-1, backward n .. 2n-1.
   int gradient_time(int node) const;
+  /// When an operation is done with what it keeps for backward.
+  int backward_time(int node) const;
   bool is_root(int value) const;
   void find_backward_nodes();
   void plan_gradient_writes();
+  void plan_joins();
   void plan_value_memory(struct PlanBuilder& builder);
   void resolve_pointers();
   std::vector<double> read_memory(const Tensor& tensor, Index replica, std::byte* data) const;
@@ -149,6 +156,8 @@ class Graph {
   void start_at_roots();
   void poison(const Node& node, bool backward);
   void run(Node& node, bool backward);
+  void join_beside() const;
+  void end_backward(Node& last);
 
   Parameters& parameters_;
   bool training_;
@@ -164,6 +173,8 @@ class Graph {
   Batch batch_;
   std::uint32_t random_ids_ = 0;
   std::size_t arena_bytes_ = 0;
+  std::vector<PartialSums> late_sums_;
+  mutable bool beside_ = false;  // work runs beside, on a GPU; whoever reads its results joins it
   Arena* arena_ = nullptr;
   std::byte* resolved_for_ = nullptr;
   std::vector<std::size_t> offsets_;  // of the plan's pieces

@@ -12,6 +12,10 @@ std::size_t at(int i) {
   return static_cast<std::size_t>(i);
 }
 
+/// Bytes of partial sums up to which an operation's may wait: beyond, a launch saved is worth less
+/// than sums that are read while they are in the L2.
+constexpr Index kMostLateBytes = Index{16} << 20;
+
 /// One write to a value's gradient: when, by whom, and to which rectangle of it.
 struct Write {
   int time, node, input;
@@ -76,6 +80,10 @@ int Graph::gradient_time(int node) const {
   return nodes_[at(node)].operation->gradients_in_forward() ? node : 2 * node_count() - 1 - node;
 }
 
+int Graph::backward_time(int node) const {
+  return nodes_[at(node)].operation->works_beside() ? 2 * node_count() : gradient_time(node);
+}
+
 void Graph::find_backward_nodes() {
   std::vector<bool> receives(values_.size(), false);
   for (const Tensor& root : roots_)
@@ -111,6 +119,8 @@ void Graph::plan_gradient_writes() {
     std::stable_sort(of_value.begin(), of_value.end(),
                      [](const Write& a, const Write& b) { return a.time < b.time; });
     if (of_value.empty()) continue;
+    if (of_value.size() == 1)
+      nodes_[at(of_value[0].node)].writes[at(of_value[0].input)].late = values_[at(v)].external;
     const bool overwrite = tiles(of_value, values_[at(v)].shape.per_replica());
     if (!overwrite) nodes_[at(of_value[0].node)].zero_before.push_back(v);
     for (std::size_t i = 0; i < of_value.size(); ++i) {
@@ -130,12 +140,43 @@ void Graph::plan_gradient_writes() {
   }
 }
 
+/// Who waits for what runs beside, and whose partial sums wait.
+void Graph::plan_joins() {
+  std::vector<bool> gradients(values_.size(), false), outputs(values_.size(), false);
+  for (Node& node : nodes_) {  // forward: what is beside by then
+    const Operation& op = *node.operation;
+    for (std::size_t k = 0; k < node.writes.size(); ++k) {
+      const auto value = at(op.inputs()[k].tensor.value);
+      const bool writes = op.gradients_in_forward() && node.writes[k].wanted;
+      if (outputs[value] || (writes && gradients[value])) node.join_before[0] = true;
+    }
+    if (!node.backward) continue;
+    for (const int k : op.gradients_beside())
+      gradients[at(op.inputs()[at(k)].tensor.value)] = true;
+    for (const int k : op.outputs_beside())
+      outputs[at(node.outputs[at(k)].value)] = true;
+  }
+  for (Node& node : nodes_) {
+    const Operation& op = *node.operation;
+    node.late_sums = op.partial_sums() > 0 &&
+                     op.partial_sums() * static_cast<Index>(size_of(type())) <= kMostLateBytes;
+    bool& joins = node.join_before[1];
+    joins = op.works_beside();
+    for (std::size_t k = 0; k < node.writes.size(); ++k) {
+      const auto value = at(op.inputs()[k].tensor.value);
+      joins = joins || outputs[value] || (node.writes[k].wanted && gradients[value]);
+    }
+    for (const Tensor& output : node.outputs)
+      joins = joins || gradients[at(output.value)];
+  }
+}
+
 void Graph::plan_value_memory(PlanBuilder& builder) {
   const int end = 2 * node_count();
   std::vector<int> last_read(values_.size(), -1);
   for (int i = 0; i < node_count(); ++i) {
     const Node& node = nodes_[at(i)];
-    const int backward_step = node.backward ? gradient_time(i) : i;
+    const int backward_step = node.backward ? backward_time(i) : i;
     for (const Operation::Use& use : node.operation->inputs()) {
       int& last = last_read[at(use.tensor.value)];
       last = std::max(last, use.in_backward == InBackward::read ? backward_step : i);
@@ -150,7 +191,10 @@ void Graph::plan_value_memory(PlanBuilder& builder) {
     const Node& node = nodes_[at(i)];
     for (std::size_t k = 0; k < node.outputs.size(); ++k) {
       Value& value = values_[at(node.outputs[k].value)];
-      const int last = value.kept ? end : last_read[at(node.outputs[k].value)];
+      const auto& beside = node.operation->outputs_beside();
+      const bool written_beside = node.backward && std::find(beside.begin(), beside.end(),
+                                                             static_cast<int>(k)) != beside.end();
+      const int last = value.kept || written_beside ? end : last_read[at(node.outputs[k].value)];
       const int reused = k == 0 ? node.operation->reused_input() : -1;
       if (reused >= 0) {
         const Tensor& input = node.operation->inputs()[at(reused)].tensor;
@@ -179,6 +223,7 @@ void Graph::finish(Arena& arena) {
   finished_ = true;
   find_backward_nodes();
   plan_gradient_writes();
+  plan_joins();
   PlanBuilder builder;
   plan_value_memory(builder);
   std::vector<int> producer(values_.size(), -1);
@@ -204,12 +249,16 @@ void Graph::finish(Arena& arena) {
       const Index elements = node.operation->scratch_elements(backward);
       if (elements == 0 || (backward && !node.backward)) continue;
       const int time = backward ? gradient_time(i) : i;
+      const bool stays =
+          backward ? node.late_sums : node.backward && node.operation->works_beside();
       node.scratch_piece[backward ? 1 : 0] =
-          builder.add(static_cast<std::size_t>(elements) * size_of(type()), time, time);
+          builder.add(static_cast<std::size_t>(elements) * size_of(type()), time,
+                      stays ? 2 * node_count() : time);
     }
   }
   for (const Tensor& root : roots_) {
     if (!training_ || values_[at(root.value)].external) continue;
+    if (nodes_[at(producer[at(root.value)])].operation->gradients_in_forward()) continue;
     touch_gradient(root.value, node_count() - 1);
     builder.extend(values_[at(root.value)].gradient_piece, 2 * node_count());
   }

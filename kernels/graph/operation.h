@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "kernels/graph/tensor.h"
@@ -48,6 +49,11 @@ class Operation {
   Index scratch_elements(bool backward) const {
     return backward ? scratch_backward_ : scratch_forward_;
   }
+  /// See the functions of these names below.
+  bool works_beside() const { return works_beside_; }
+  const std::vector<int>& gradients_beside() const { return gradients_beside_; }
+  const std::vector<int>& outputs_beside() const { return outputs_beside_; }
+  Index partial_sums() const { return partial_sums_; }
   /// Output whose memory may be that of the same-sized input, where that dies here; -1 for none.
   int reused_input() const { return reused_input_; }
 
@@ -65,13 +71,32 @@ class Operation {
     scratch_forward_ = forward;
     scratch_backward_ = backward;
   }
+  /// On a GPU, forward may leave work beside what follows (Execution::beside). It uses the batch,
+  /// parameters, what backward reads, and forward's scratch, all of which stay until the end of the
+  /// backward walk. It writes the gradients of these inputs and these outputs at most; whatever
+  /// touches them waits for it, and so does the operation's own backward.
+  void works_beside(std::vector<int> gradients, std::vector<int> outputs) {
+    works_beside_ = true;
+    gradients_beside_ = std::move(gradients);
+    outputs_beside_ = std::move(outputs);
+  }
+  /// On a GPU, what backward hands to sum_partials_cuda is `numbers` of its scratch, each written
+  /// once: small sums may then wait for the end of the backward walk, where one kernel takes many.
+  void leaves_partial_sums(Index numbers) { partial_sums_ = numbers; }
+  /// The same where backward needs no other scratch, and forward none.
+  void needs_partial_sums(Index numbers) {
+    needs_scratch(0, numbers);
+    leaves_partial_sums(numbers);
+  }
   /// forward computes output 0 element by element from input `k`, so the two may share memory.
   void may_reuse_input(int k) { reused_input_ = k; }
 
  private:
   std::vector<Use> inputs_;
   std::vector<Output> outputs_;
-  Index scratch_forward_ = 0, scratch_backward_ = 0;
+  Index scratch_forward_ = 0, scratch_backward_ = 0, partial_sums_ = 0;
+  bool works_beside_ = false;
+  std::vector<int> gradients_beside_, outputs_beside_;
   int reused_input_ = -1;
 };
 

@@ -13,9 +13,9 @@
 // (statistics, dh, dtable: 5 products) is spared, for the first takes dh along by a running
 // softmax. The floor is three products at cuBLAS's rate in bf16, 0.28 ms for M = 16,384, D = 128.
 //
-// Launches: (magnitudes under tf32,) convert, row_pass, merge_rows, table_pass, merge_table,
-// mean_loss. Bytes: h and table once, their 16-bit copies (6 MB, in the L2 throughout), and
-// about 16 MB of partial results for each pass, written once and read once.
+// Launches: (magnitudes under tf32,) convert, row_pass, merge_rows; table_pass, merge_table. Bytes:
+// h and table once, their 16-bit copies (6 MB, in the L2 throughout), and about 16 MB of partial
+// results for each pass, written once and read once.
 
 #include <cmath>
 #include <cstdint>
@@ -26,7 +26,6 @@
 #include "kernels/label_cross_entropy/block_total.cuh"
 #include "kernels/label_cross_entropy/fused_head_cuda.h"
 #include "kernels/label_cross_entropy/fused_head_passes.cuh"
-#include "kernels/label_cross_entropy/softmax_rows_cuda.h"
 
 namespace recallbench {
 namespace fused_head {
@@ -225,7 +224,7 @@ unsigned small_blocks(Index threads) {
 }
 
 template <class E, int kDim>
-void run(const CudaCall& call, const Fused& f) {
+void run_rows(const CudaCall& call, const Fused& f) {
   const Plan& plan = f.plan;
   const Index replicas = f.a.h.replicas;
   if constexpr (std::is_same_v<E, __half>) {
@@ -242,14 +241,38 @@ void run(const CudaCall& call, const Fused& f) {
   merge_rows<E, kDim>
       <<<small_blocks(replicas * plan.padded_rows * 32), kSmallThreads, 0, call.stream>>>(f);
   cuda_check_launch("merge_rows");
-  if (f.a.dtable.wanted) {
-    const Index table_blocks = replicas * (plan.padded_vocab / kOwnRows) * plan.row_parts;
-    launch(call, table_pass<E, kDim>, table_blocks, Shared<kDim>::kSize, f, "table_pass");
-    merge_table<kDim>
-        <<<small_blocks(replicas * plan.padded_vocab * kDim), kSmallThreads, 0, call.stream>>>(f);
-    cuda_check_launch("merge_table");
-  }
-  mean_loss_cuda(call, f.a.weights, f.a.row_loss, f.a.loss);
+}
+
+template <class E, int kDim>
+void run_table(const CudaCall& call, const Fused& f) {
+  const Plan& plan = f.plan;
+  const Index replicas = f.a.h.replicas;
+  const Index table_blocks = replicas * (plan.padded_vocab / kOwnRows) * plan.row_parts;
+  launch(call, table_pass<E, kDim>, table_blocks, Shared<kDim>::kSize, f, "table_pass");
+  merge_table<kDim>
+      <<<small_blocks(replicas * plan.padded_vocab * kDim), kSmallThreads, 0, call.stream>>>(f);
+  cuda_check_launch("merge_table");
+}
+
+/// Calls body(element type, width) with those that serve such a call.
+template <class Body>
+void with_operands(const CudaCall& call, const Fused& f, const Body& body) {
+  check(fused_head_fits(call.precision, f.a.h.cols), "fused_head_cuda",
+        "expected a 16-bit precision and at most 128 columns");
+  const auto with_width = [&](auto width) {
+    if (call.precision == Precision::bf16)
+      body(__nv_bfloat16{}, width);
+    else
+      body(__half{}, width);
+  };
+  if (f.plan.dim == kWidest)
+    with_width(std::integral_constant<int, kWidest>{});
+  else
+    with_width(std::integral_constant<int, 64>{});
+}
+
+Fused fused(const LabelCrossEntropyOnDevice& a) {
+  return {a, {a.h.rows, a.table.rows, a.h.cols}};
 }
 
 }  // namespace
@@ -264,16 +287,19 @@ Index fused_head_scratch(Index replicas, Index rows, Index vocab, Index cols) {
   return replicas * fused_head::Plan(rows, vocab, cols).size;
 }
 
-void fused_head_cuda(const CudaCall& call, const LabelCrossEntropyOnDevice& a) {
-  check(fused_head_fits(call.precision, a.h.cols), "fused_head_cuda",
-        "expected a 16-bit precision and at most 128 columns");
-  const fused_head::Fused f{a, {a.h.rows, a.table.rows, a.h.cols}};
-  const bool wide = f.plan.dim == fused_head::kWidest;
-  if (call.precision == Precision::bf16)
-    wide ? fused_head::run<__nv_bfloat16, 128>(call, f)
-         : fused_head::run<__nv_bfloat16, 64>(call, f);
-  else
-    wide ? fused_head::run<__half, 128>(call, f) : fused_head::run<__half, 64>(call, f);
+void fused_head_rows_cuda(const CudaCall& call, const LabelCrossEntropyOnDevice& a) {
+  const fused_head::Fused f = fused_head::fused(a);
+  fused_head::with_operands(call, f, [&](auto element, auto width) {
+    fused_head::run_rows<decltype(element), decltype(width)::value>(call, f);
+  });
+}
+
+void fused_head_table_cuda(const CudaCall& call, const LabelCrossEntropyOnDevice& a) {
+  if (!a.dtable.wanted) return;
+  const fused_head::Fused f = fused_head::fused(a);
+  fused_head::with_operands(call, f, [&](auto element, auto width) {
+    fused_head::run_table<decltype(element), decltype(width)::value>(call, f);
+  });
 }
 
 }  // namespace recallbench

@@ -7,7 +7,10 @@ namespace recallbench {
 /// label_cross_entropy without logits in memory, on tensor cores with 16-bit operands and float32
 /// sums: bfloat16 under Precision::bf16; under tf32 float16, which keeps as many bits as tf32, of
 /// numbers that are brought into its range by a power of two for each of h and the table.
-void fused_head_cuda(const CudaCall& call, const LabelCrossEntropyOnDevice& a);
+/// First row_loss, correct and dh.
+void fused_head_rows_cuda(const CudaCall& call, const LabelCrossEntropyOnDevice& a);
+/// Then dtable, from what the rows left in the scratch; h and the table are not read again.
+void fused_head_table_cuda(const CudaCall& call, const LabelCrossEntropyOnDevice& a);
 
 /// Whether it serves such a call: a row of h must fit in the registers.
 bool fused_head_fits(Precision precision, Index cols);

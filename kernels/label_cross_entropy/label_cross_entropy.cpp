@@ -18,9 +18,11 @@ class LabelCrossEntropyOperation : public TypedOperation<LabelCrossEntropyOperat
     saves(Shape{replicas, h.rows(), 1});
     needs_scratch(label_cross_entropy_scratch(table.rows(), table.cols()), 0);
     if constexpr (kCudaBuild)
-      if (device == Device::cuda)
+      if (device == Device::cuda) {
         needs_scratch(
             label_cross_entropy_cuda_scratch(replicas, h.rows(), table.rows(), table.cols()), 0);
+        works_beside({1}, {0});
+      }
   }
   std::string_view name() const override { return "label_cross_entropy"; }
   bool gradients_in_forward() const override { return true; }
@@ -42,10 +44,13 @@ class LabelCrossEntropyOperation : public TypedOperation<LabelCrossEntropyOperat
 
   void forward_cuda(Execution& e) {
     check_batch(e, e.input<float>(0).rows);
-    label_cross_entropy_cuda(
-        e.cuda(), {e.input<float>(0), e.input<float>(1), e.batch().targets, e.batch().weights,
-                   e.output<float>(0), e.output<float>(1), e.output<float>(2),
-                   e.input_gradient<float>(0), e.input_gradient<float>(1), e.scratch<float>()});
+    const LabelCrossEntropyOnDevice head{e.input<float>(0),          e.input<float>(1),
+                                         e.batch().targets,          e.batch().weights,
+                                         e.output<float>(0),         e.output<float>(1),
+                                         e.output<float>(2),         e.input_gradient<float>(0),
+                                         e.input_gradient<float>(1), e.scratch<float>()};
+    label_cross_entropy_rows_cuda(e.cuda(), head);
+    label_cross_entropy_sums_cuda(head.dtable.wanted ? e.beside() : e.cuda(), head);
   }
   void backward_cuda(Execution&) {}
 

@@ -132,15 +132,19 @@ Index label_cross_entropy_cuda_scratch(Index replicas, Index rows, Index vocab, 
                   fused_head_scratch(replicas, rows, vocab, cols));
 }
 
-void label_cross_entropy_cuda(const CudaCall& call, const LabelCrossEntropyOnDevice& a) {
-  if (fused_head_fits(call.precision, a.h.cols)) return fused_head_cuda(call, a);
+void label_cross_entropy_rows_cuda(const CudaCall& call, const LabelCrossEntropyOnDevice& a) {
+  if (fused_head_fits(call.precision, a.h.cols)) return fused_head_rows_cuda(call, a);
   const Plan plan(a.h.replicas, a.h.rows, a.table.rows, a.h.cols);
   total_weights_cuda(call, a.weights, a.h.replicas, a.h.rows,
                      reinterpret_cast<double*>(a.scratch + plan.totals));
   // Replica by replica, so that the chunk stays in the L2.
   for (Index r = 0; r < a.h.replicas; ++r)
     for (Index first = 0; first < a.h.rows; first += plan.chunk)
-      chunk(call, a, plan, r, first);
+      chunk(call, a, plan, r, first);  // its share of dtable too, while it has the logits
+}
+
+void label_cross_entropy_sums_cuda(const CudaCall& call, const LabelCrossEntropyOnDevice& a) {
+  if (fused_head_fits(call.precision, a.h.cols)) fused_head_table_cuda(call, a);
   mean_loss_cuda(call, a.weights, a.row_loss, a.loss);
 }
 

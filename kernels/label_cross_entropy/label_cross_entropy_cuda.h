@@ -17,8 +17,11 @@ struct LabelCrossEntropyOnDevice {
   float* scratch;                          ///< label_cross_entropy_cuda_scratch(R, M, V, D) numbers
 };
 
-/// A row of weight 0 adds nothing to the loss, to dtable, and has dh = 0.
-void label_cross_entropy_cuda(const CudaCall& call, const LabelCrossEntropyOnDevice& a);
+/// row_loss, correct and dh. A row of weight 0 adds nothing to the loss, to dtable, and has dh = 0.
+void label_cross_entropy_rows_cuda(const CudaCall& call, const LabelCrossEntropyOnDevice& a);
+/// loss and dtable, which nothing on the way back through the model needs. It reads what the rows
+/// left in the scratch.
+void label_cross_entropy_sums_cuda(const CudaCall& call, const LabelCrossEntropyOnDevice& a);
 
 Index label_cross_entropy_cuda_scratch(Index replicas, Index rows, Index vocab, Index cols);
 

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "kernels/cuda/branch.h"
 #include "kernels/cuda/column_sums.h"
+#include "kernels/cuda/partial_sums.h"
 #include "kernels/matmul/gemm_cuda.h"
 #include "kernels/matmul/streamed_product_cuda.h"
 #include "kernels/matmul/weight_gradient_cuda.h"
@@ -73,9 +75,19 @@ void linear_backward_cuda(const CudaCall& call, const Batched<float>& x,
                           const Batched<float>& weight, const Batched<float>& dy,
                           const Gradient<float>& dx, const Gradient<float>& dweight,
                           const Gradient<float>& dbias, float* scratch) {
+  // Both gradients read dy and neither needs the other: side by side, where cuBLAS makes but one.
+  const bool fused = dweight.wanted && weight_gradient_fits(call, x, dy);
+  const bool beside =
+      fused && dx.wanted && !gradients_meet(dx, dweight) && !gradients_meet(dx, dbias);
+  const CudaCall branch = beside ? cuda_fork(call, Branch::operation) : call;
   if (dx.wanted) input_gradient(call, weight, dy, dx);
-  if (dweight.wanted && weight_gradient_fits(call, x, dy))
-    return weight_gradient_cuda(call, x, dy, dweight, dbias, scratch);
+  if (fused) {
+    weight_gradient_cuda(branch, x, dy, dweight, dbias, scratch);
+    if (beside) cuda_join(call, Branch::operation);
+    return;
+  }
+  CudaCall at_once = call;  // the sums' parts lie in one place, one after the other
+  at_once.late_sums = nullptr;
   if (dweight.wanted) {
     const Index out = dy.cols, in = x.cols, slices = slices_of(x.rows, out, in);
     // A batch of R · slices needs one stride: each replica's slices go in a call of their own.
@@ -90,9 +102,9 @@ void linear_backward_cuda(const CudaCall& call, const Batched<float>& x,
                        .c_batch_stride = out * in,
                        .batch = slices});
     }
-    sum_slices_cuda(call, scratch, slices, out * in, dweight);
+    sum_slices_cuda(at_once, scratch, slices, out * in, dweight);
   }
-  column_sums_cuda(call, dy, dbias, scratch);
+  column_sums_cuda(at_once, dy, dbias, scratch);
 }
 
 }  // namespace recallbench

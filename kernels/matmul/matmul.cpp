@@ -18,8 +18,8 @@ class Linear : public TypedOperation<Linear> {
     needs_scratch(0, linear_scratch(x.rows(), weight.rows(), weight.cols()));
     if constexpr (kCudaBuild)
       if (device == Device::cuda)
-        needs_scratch(
-            0, linear_cuda_scratch(x.shape.replicas(), x.rows(), weight.rows(), weight.cols()));
+        needs_partial_sums(
+            linear_cuda_scratch(x.shape.replicas(), x.rows(), weight.rows(), weight.cols()));
   }
   std::string_view name() const override { return "linear"; }
 

@@ -19,7 +19,7 @@ class Norm : public TypedOperation<Norm> {
     needs_scratch(0, norm_scratch(x.rows(), x.cols()));
     if constexpr (kCudaBuild)
       if (device == Device::cuda)
-        needs_scratch(0, norm_cuda_scratch(x.shape.replicas(), x.rows(), x.cols()));
+        needs_partial_sums(norm_cuda_scratch(x.shape.replicas(), x.rows(), x.cols()));
   }
   std::string_view name() const override { return centred_ ? "layer_norm" : "rms_norm"; }
 

@@ -27,7 +27,7 @@ class ResidualNormOperation : public TypedOperation<ResidualNormOperation> {
     needs_scratch(0, residual_norm_scratch(r.shape.replicas(), r.rows(), r.cols()));
     if constexpr (kCudaBuild)
       if (device == Device::cuda)
-        needs_scratch(0, norm_cuda_scratch(r.shape.replicas(), r.rows(), r.cols()));
+        needs_partial_sums(norm_cuda_scratch(r.shape.replicas(), r.rows(), r.cols()));
   }
   std::string_view name() const override { return "residual_norm"; }
 

@@ -25,12 +25,14 @@ struct Batched {
 };
 
 /// Where a gradient goes. `accumulate`: add to what is there; otherwise overwrite it, every
-/// element. Nothing may be touched where it is not `wanted`.
+/// element. Nothing may be touched where it is not `wanted`. `late`: nothing else of the backward
+/// walk writes or reads it, so it may be written as late as at the end.
 template <class T>
 struct Gradient {
   Batched<T> view;
   bool wanted = false;
   bool accumulate = false;
+  bool late = false;
 };
 
 }  // namespace recallbench
