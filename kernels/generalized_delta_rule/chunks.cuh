@@ -5,7 +5,9 @@
 // b = -κ ⊙ a, with G_t the sum of a chunk's log decays up to t and with M that of its first half,
 //   q̂_t = q_t ⊙ e^{G_t - M},  κ̂_t = κ_t ⊙ e^{G_{t-1} - M}           (readers),
 //   k̂_t = k_t ⊙ e^{M - G_t},  b̂_t = b_t ⊙ e^{M - G_t}               (writers),
-// what token j writes and token i reads meet as reader_i · writer_j: products of matrices, in tf32.
+// what token j writes and token i reads meet as reader_i · writer_j: products of matrices, in tf32
+// whether tf32 or bf16 is asked for; at fp32, and where heads are larger, tokens are walked one by
+// one (walk.cuh).
 // So that all factors are numbers of a float, a token's decay is at least e^-8: what it takes as
 // 3.4e-4 is less, which is no more than the products round. Matrices of the state's shape are
 // taken to the middle: S' = e^M ⊙ S before the chunk, e^{G_C - M} ⊙ G after it.
@@ -113,7 +115,7 @@ __device__ __forceinline__ void chunk_add_rows(ChunkSums& sums, const float* a, 
   }
 }
 
-/// Rounded, and 0 where the writer is later than the reader by more than `lag` less than nothing.
+/// Rounded, and 0 but where the writer is at least `lag` tokens before the reader.
 __device__ inline void chunk_put_tile(const ChunkSums& sums, float* tile, int lag) {
 #pragma unroll
   for (int n = 0; n < 2; ++n)
