@@ -55,6 +55,7 @@ void append_double_residual_norm_cases(std::vector<OpCase>& cases) {
   cases.push_back(double_residual_norm_case(2, 16, 0.0));
   cases.push_back(double_residual_norm_case(37, 64, 0.1));
   cases.push_back(double_residual_norm_case(40, 128, 0.0));
+  cases.push_back(double_residual_norm_case(9, 200, 0.1));
   cases.push_back(double_residual_norm_case(9, 300, 0.1));
   cases.push_back(double_residual_norm_case(3, 515, 0.1));
   cases.push_back(double_residual_norm_case(8200, 4, 0.1));  // more than 256 blocks of 32 rows

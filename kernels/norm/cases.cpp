@@ -33,6 +33,7 @@ void append_norm_cases(std::vector<OpCase>& cases) {
                                             {1500, 3, false},
                                             {37, 64, false},
                                             {40, 128, false},
+                                            {9, 200, false},
                                             {9, 300, false},
                                             {3, 515, false},
                                             {8200, 4, false},

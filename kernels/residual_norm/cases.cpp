@@ -51,6 +51,7 @@ void append_residual_norm_cases(std::vector<OpCase>& cases) {
   cases.push_back(residual_norm_case(1, 16, 0.0, true));
   cases.push_back(residual_norm_case(37, 64, 0.1, true));
   cases.push_back(residual_norm_case(40, 128, 0.5, false));
+  cases.push_back(residual_norm_case(9, 200, 0.1, true));
   cases.push_back(residual_norm_case(9, 300, 0.1, true));
   cases.push_back(residual_norm_case(3, 515, 0.1, false));
   cases.push_back(residual_norm_case(8200, 4, 0.1, true));  // more than 256 blocks of 32 rows
