@@ -177,6 +177,7 @@ void launch(const CudaCall& call, WeightGradient w) {
     w.tall_tiles = ceil_div(w.tall.cols, T::kTall);
     const auto kernel = multiply_slices<T>;
     cuda_allow_shared(kernel, T::kBytes, "weight_gradient");
+    cuda_prefer_shared(kernel);
     const dim3 blocks(static_cast<unsigned>(w.tall_tiles * ceil_div(w.narrow.cols, T::kNarrow)),
                       static_cast<unsigned>(w.slices.count),
                       static_cast<unsigned>(w.tall.replicas));
