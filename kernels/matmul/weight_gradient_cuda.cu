@@ -21,8 +21,8 @@ namespace {
 
 constexpr Index kBlocks = 132;        // wanted of a replica: one for each multiprocessor
 constexpr Index kShortestSlice = 64;  // rows
-constexpr Index kLongSlice =
-    6;  // rows, for a column of a square tile, that dwarf the part it writes
+// A slice of kLongSlice · t n / (t + n) rows reads that many times what its t x n part takes.
+constexpr Index kLongSlice = 6;
 
 /// f(the tile that serves sides of so many columns).
 template <Precision kPrecision, class F>
