@@ -21,8 +21,8 @@ namespace {
 
 constexpr Index kBlocks = 132;        // wanted of a replica: one for each multiprocessor
 constexpr Index kShortestSlice = 64;  // rows
-constexpr Index kLongSlice =
-    6;  // rows, for a column of a square tile, that dwarf the part it writes
+// A slice of kLongSlice · t n / (t + n) rows reads that many times what its t x n part takes.
+constexpr Index kLongSlice = 6;
 
 /// f(the tile that serves sides of so many columns).
 template <Precision kPrecision, class F>
@@ -177,6 +177,7 @@ void launch(const CudaCall& call, WeightGradient w) {
     w.tall_tiles = ceil_div(w.tall.cols, T::kTall);
     const auto kernel = multiply_slices<T>;
     cuda_allow_shared(kernel, T::kBytes, "weight_gradient");
+    cuda_prefer_shared(kernel);
     const dim3 blocks(static_cast<unsigned>(w.tall_tiles * ceil_div(w.narrow.cols, T::kNarrow)),
                       static_cast<unsigned>(w.slices.count),
                       static_cast<unsigned>(w.tall.replicas));
