@@ -28,6 +28,21 @@ Index slices_of(Index rows, Index out, Index in) {
   return slices;
 }
 
+/// dx = dy · weight, or += that.
+void input_gradient(const CudaCall& call, const Batched<float>& weight, const Batched<float>& dy,
+                    const Gradient<float>& dx) {
+  const StreamedProduct streamed{
+      .a = dy, .weight = weight, .transposed = true, .c = dx.view, .accumulate = dx.accumulate};
+  if (streamed_product_fits(call, streamed)) return streamed_product_cuda(call, streamed);
+  gemm_cuda(call, {.a = gemm_operand(dy),
+                   .b = gemm_operand(weight),
+                   .accumulate = dx.accumulate,
+                   .c = dx.view.data,
+                   .c_stride = dx.view.stride,
+                   .c_batch_stride = dx.view.replica_stride,
+                   .batch = dy.replicas});
+}
+
 }  // namespace
 
 Index linear_cuda_scratch(Index replicas, Index rows, Index out, Index in) {
@@ -51,25 +66,6 @@ void linear_forward_cuda(const CudaCall& call, const Batched<float>& x,
                    .bias = bias.data,
                    .bias_batch_stride = bias.replica_stride});
 }
-
-namespace {
-
-/// dx = dy · weight, or += that.
-void input_gradient(const CudaCall& call, const Batched<float>& weight, const Batched<float>& dy,
-                    const Gradient<float>& dx) {
-  const StreamedProduct streamed{
-      .a = dy, .weight = weight, .transposed = true, .c = dx.view, .accumulate = dx.accumulate};
-  if (streamed_product_fits(call, streamed)) return streamed_product_cuda(call, streamed);
-  gemm_cuda(call, {.a = gemm_operand(dy),
-                   .b = gemm_operand(weight),
-                   .accumulate = dx.accumulate,
-                   .c = dx.view.data,
-                   .c_stride = dx.view.stride,
-                   .c_batch_stride = dx.view.replica_stride,
-                   .batch = dy.replicas});
-}
-
-}  // namespace
 
 void linear_backward_cuda(const CudaCall& call, const Batched<float>& x,
                           const Batched<float>& weight, const Batched<float>& dy,
