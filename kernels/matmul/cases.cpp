@@ -75,7 +75,7 @@ void append_matmul_cases(std::vector<OpCase>& cases) {
   cases.push_back(sliced_case(100, 66, 70, 3));
   cases.push_back(sliced_case(75, 9, 30, 1));
   cases.push_back(sliced_case(75, 44, 20, 4));
-  add(70, 8, 256, true, true, false);  // forms and slices of streamed products
+  add(70, 8, 256, true, true, false);  // sizes around those of streamed products
   add(67, 40, 300, false, true, false);
   add(35, 128, 648, true, true, false);
   add(300, 256, 40, false, true, false);

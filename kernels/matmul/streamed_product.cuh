@@ -1,7 +1,5 @@
 #pragma once
 
-#include <algorithm>
-
 #include "kernels/cuda/elements.cuh"
 #include "kernels/cuda/tensor_cores.cuh"
 #include "kernels/matmul/streamed_product_cuda.h"
@@ -23,11 +21,9 @@ constexpr int kPair = 16;   // columns of two tiles
 struct Launch {
   StreamedProduct p;
   int in, out;
-  bool by_columns;  // stream_columns, not stream_inner
   int chunks;       // of `in`
-  unsigned slices;  // of `out`
-  int pairs;        // of tiles in a slice
-  unsigned blocks;  // of one slice of one replica
+  int pairs;        // of tiles, of `out`
+  unsigned blocks;  // of one replica
   bool weight_quads;
   bool quads;  // rows of c can be written in pieces of four numbers
 };
@@ -93,35 +89,34 @@ __device__ inline void load_quad(const float* from, int left, float (&to)[4]) {
   }
 }
 
-/// A slice of the weight, rounded, in fragments, the bias behind it. Fragment f is that of chunk
-/// f / kTiles and tile f mod kTiles, or, with kTiles = 0, of tile f / kChunks and chunk f mod
-/// kChunks; in it a lane's words lie side by side. Zeros past the matrix. All threads.
-template <Precision kPrecision, int kTiles, int kChunks>
-__device__ void keep_weight(const Launch& l, Index replica, Index first, std::uint32_t* to) {
+/// The weight, rounded, in fragments, the bias behind it. Fragment f is that of chunk f / kTiles
+/// and tile f mod kTiles; in it a lane's words lie side by side. Zeros past the matrix. All
+/// threads.
+template <Precision kPrecision, int kTiles>
+__device__ void keep_weight(const Launch& l, Index replica, std::uint32_t* to) {
   using R = Rounded<kPrecision>;
   constexpr int kAtOnce = 8;  // fragments of a warp under way
   const StreamedProduct& p = l.p;
   const int lane = static_cast<int>(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
   const float* weight = p.weight.data + replica * p.weight.replica_stride;
-  const int stride = static_cast<int>(p.weight.stride), left = l.out - static_cast<int>(first);
-  const int fragments = 2 * l.pairs * l.chunks;
+  const int stride = static_cast<int>(p.weight.stride);
+  const int fragments = kTiles * l.chunks;
   for (int begin = threadIdx.x / 32; begin < fragments; begin += kAtOnce * kWarps) {
     float quads[kAtOnce][4];
 #pragma unroll
     for (int n = 0; n < kAtOnce; ++n) {
       const int f = begin + n * kWarps;
-      const int chunk = kTiles > 0 ? f / std::max(kTiles, 1) : f % std::max(kChunks, 1);
-      const int tile = kTiles > 0 ? f % std::max(kTiles, 1) : f / std::max(kChunks, 1);
+      const int chunk = f / kTiles, tile = f % kTiles;
       const int k = chunk * kChunk + 4 * t;
       const int column = tile / 2 * kPair + tile % 2 * 2 + g / 2 * 4 + g % 2;
-      const int there = f < fragments && column < left ? l.in - k : 0;
+      const int there = f < fragments && column < l.out ? l.in - k : 0;
       if (p.transposed) {
-        const float* from = weight + k * stride + static_cast<int>(first) + column;
+        const float* from = weight + k * stride + column;
 #pragma unroll
         for (int m = 0; m < 4; ++m)
           quads[n][m] = m < there ? from[m * stride] : 0;
       } else {
-        const float* from = weight + (static_cast<int>(first) + column) * stride + k;
+        const float* from = weight + column * stride + k;
         if (l.weight_quads)
           load_quad<true>(from, there, quads[n]);
         else
@@ -139,9 +134,8 @@ __device__ void keep_weight(const Launch& l, Index replica, Index first, std::ui
   }
   float* const bias = reinterpret_cast<float*>(to + fragments * 32 * R::kWords);
   for (int i = threadIdx.x; i < l.pairs * kPair; i += kThreads)
-    bias[i] = p.bias.data != nullptr && i < left
-                  ? p.bias.data[replica * p.bias.replica_stride + first + i]
-                  : 0;
+    bias[i] =
+        p.bias.data != nullptr && i < l.out ? p.bias.data[replica * p.bias.replica_stride + i] : 0;
   __syncthreads();
 }
 
@@ -151,14 +145,14 @@ constexpr std::size_t kept_bytes(int chunks, int pairs) {
   return (std::size_t{64} * chunks * Rounded<kPrecision>::kWords + kPair) * pairs * 4;
 }
 
-/// The product of a tile of rows with kPairs pairs of tiles. `c` is where its first number goes;
-/// `left` columns of c are there. kQuads: pieces of four numbers, always.
+/// The product of a tile of rows with kPairs pairs of tiles. `c` is where its first number goes.
+/// kQuads: pieces of four numbers, always.
 template <int kPairs, bool kQuads>
 struct Sums {
   float at[2][2 * kPairs][4];  // rows 16i ..., tile
 
   /// The bias; with `accumulate` what c holds, too.
-  __device__ void begin(const Launch& l, const float* bias, const float* c, int rows, int left) {
+  __device__ void begin(const Launch& l, const float* bias, const float* c, int rows) {
     const int t = static_cast<int>(threadIdx.x) % 4;
 #pragma unroll
     for (int pair = 0; pair < kPairs; ++pair) {
@@ -171,7 +165,7 @@ struct Sums {
           number(pair, i, m) = four[m];
     }
     if (!l.p.accumulate) return;
-    each_quad(l, c, rows, left, [&](int pair, int i, const float* from, int there) {
+    each_quad(l, c, rows, [&](int pair, int i, const float* from, int there) {
       float four[4] = {};
       if (kQuads || l.quads) {
         load_numbers(from, four);
@@ -185,8 +179,8 @@ struct Sums {
         number(pair, i, m) += four[m];
     });
   }
-  __device__ void store(const Launch& l, float* c, int rows, int left) {
-    each_quad(l, c, rows, left, [&](int pair, int i, float* to, int there) {
+  __device__ void store(const Launch& l, float* c, int rows) {
+    each_quad(l, c, rows, [&](int pair, int i, float* to, int there) {
       const float four[4] = {number(pair, i, 0), number(pair, i, 1), number(pair, i, 2),
                              number(pair, i, 3)};
       if (kQuads || l.quads) {
@@ -206,7 +200,7 @@ struct Sums {
   }
   /// f(pair, i, place, columns there) for every quad of this lane that begins within c.
   template <class T, class F>
-  __device__ static void each_quad(const Launch& l, T* c, int rows, int left, const F& f) {
+  __device__ static void each_quad(const Launch& l, T* c, int rows, const F& f) {
     const int lane = static_cast<int>(threadIdx.x) % 32, g = lane / 4, t = lane % 4;
     T* at = c + g * l.p.c.stride + 4 * t;
 #pragma unroll
@@ -214,8 +208,8 @@ struct Sums {
       if (g + 8 * i < rows) {
 #pragma unroll
         for (int pair = 0; pair < kPairs; ++pair)
-          if (pair * kPair + 4 * t < left)
-            f(pair, i, at + pair * kPair, left - pair * kPair - 4 * t);
+          if (pair * kPair + 4 * t < l.out)
+            f(pair, i, at + pair * kPair, l.out - pair * kPair - 4 * t);
       }
       at += 8 * l.p.c.stride;
     }

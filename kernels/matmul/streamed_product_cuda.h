@@ -5,9 +5,9 @@
 
 namespace recallbench {
 
-/// c = a · weightᵀ + bias, or c += that, on tensor cores: very many rows, and a weight so small
-/// that blocks keep it, or slices of its columns, in shared memory while rows stream past. c
-/// [R, n, out]. The order of every sum follows from the sizes of one replica.
+/// c = a · weightᵀ + bias, or c += that, on tensor cores: very many rows, few columns, and a weight
+/// so small that blocks keep it in shared memory while rows stream past. c [R, n, out]. The order
+/// of every sum follows from the sizes of one replica.
 struct StreamedProduct {
   Batched<float> a;         ///< [R, n, in]
   Batched<float> weight;    ///< [R, out, in], or [R, in, out] where `transposed`
