@@ -1,6 +1,7 @@
 #include "kernels/cuda/runtime.h"
 
 #include <cuda_runtime_api.h>
+#include <signal.h>
 
 #include <algorithm>
 
@@ -8,6 +9,27 @@
 #include "kernels/tensor/arena.h"
 
 namespace recallbench {
+namespace {
+
+/// While it lives, the driver's own threads are made with every signal blocked: else one of them
+/// may be the one that a signal of the process is delivered to, which then ends it, or is lost.
+class ThreadsWithoutSignals {
+ public:
+  ThreadsWithoutSignals() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~ThreadsWithoutSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  ThreadsWithoutSignals(const ThreadsWithoutSignals&) = delete;
+  ThreadsWithoutSignals& operator=(const ThreadsWithoutSignals&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
+}  // namespace
+
 void cuda_check(int code, const char* what, std::source_location where) {
   if (code == cudaSuccess) return;
   const auto error = static_cast<cudaError_t>(code);
@@ -21,6 +43,7 @@ void cuda_check_launch(const char* kernel, std::source_location where) {
 }
 
 int cuda_visible_devices() {
+  const ThreadsWithoutSignals guard;
   int count = 0;
   return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
 }
@@ -33,10 +56,12 @@ std::string cuda_device_text(int index) {
 }
 
 void cuda_select_device(int index) {
+  const ThreadsWithoutSignals guard;
   cuda_check(cudaSetDevice(index), "cudaSetDevice");
 }
 
 void cuda_keep_open(int index) {
+  const ThreadsWithoutSignals guard;
   cuda_select_device(index);
   cuda_check(cudaFree(nullptr), "cudaFree");  // the first call makes the context
 }

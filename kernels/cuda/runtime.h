@@ -36,7 +36,8 @@ std::string cuda_device_text(int index);
 /// Chooses the GPU of this process, before anything else is called.
 void cuda_select_device(int index);
 /// Keeps the GPU open until this process ends. A driver may shut a GPU down when the last process
-/// leaves it, and the next waits for seconds until it is up again.
+/// leaves it, and the next waits for seconds until it is up again. The driver's threads take no
+/// signals.
 void cuda_keep_open(int index);
 /// The name of the chosen GPU, "NVIDIA H200": what "the same kind of device" means.
 std::string cuda_device_name();

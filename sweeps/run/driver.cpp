@@ -29,6 +29,7 @@ namespace {
 
 constexpr double kRepeatSeconds = 0.5;  // a signal sent to process and group comes twice
 constexpr double kElsewherePeriod = 1;  // s, between looks at runs that others compute
+constexpr double kEndingPeriod = 0.02;  // s, between looks at a child that has closed its messages
 
 /// The state of one call of run_all: every run is in one of waiting_, elsewhere_ and running_, or
 /// counted in outcome_.
@@ -238,6 +239,8 @@ int Driver::poll_timeout() const {
     const double limit =
         running.kill_at > 0 ? running.kill_at : running.started + options_.run_timeout_s;
     if (options_.run_timeout_s > 0) seconds = std::min(seconds, limit - now);
+    // It is ending. SIGCHLD says when, but may be lost to a thread of a library.
+    if (!running.child.messages.is_open()) seconds = std::min(seconds, kEndingPeriod);
   }
   return static_cast<int>(std::ceil(std::clamp(seconds, 0.0, 3600.0) * 1000));
 }

@@ -9,6 +9,7 @@
 //   FAKE_HANG_SEED   the run with this seed sleeps, deaf to SIGTERM
 //   FAKE_NAN_SEED    the run with this seed diverges
 //   FAKE_POPULATION  most runs that train in one process
+//   FAKE_THREADS     so many threads of the sweep's process take signals, as a library's may
 //   FAKE_TRACE       file to which every trained run appends "trained ID", every overlap "overlap
 //   ID"
 #include <fcntl.h>
@@ -21,6 +22,7 @@
 #include <iostream>
 #include <iterator>
 #include <limits>
+#include <thread>
 
 #include "kernels/base/hash.h"
 #include "kernels/base/io/atomic_file.h"
@@ -203,6 +205,8 @@ int sweep(const std::vector<std::string>& arguments) {
       return static_cast<std::int64_t>(most);
     };
   request.driver.worker = {"/proc/self/exe", "worker"};
+  for (std::uint64_t i = 0; i < number_from_environment("FAKE_THREADS"); ++i)
+    std::thread([] { pause(); }).detach();
   Progress progress(choose_progress(false), choose_color("auto"));
   const SweepOutcome outcome = run_sweep(request, progress);
   std::cout << fmt::format("done {} already {} failed {}\n", outcome.counts.done, outcome.already,

@@ -41,9 +41,9 @@ set xtics add ("256 Ki" 262144)
 set xtics add ("" 524288 1)
 set xtics add ("1 Mi" 1048576)
 set xtics add ("" 2097152 1)
-set label 1 "MQAR recall against state size" at graph 0,graph 1 offset 0,2.3 left noenhanced font "DejaVu Sans:Bold"
+set label 1 "recall-memory-tradeoff" at graph 0,graph 1 offset 0,2.3 left noenhanced font "DejaVu Sans:Bold"
 set label 2 "test data: mqar" at graph 0,graph 1 offset 0,1.0 left noenhanced tc rgb "#555555"
-set label 3 "140 runs, 1 seed a point, 0 diverged; learning rate chosen on validation data" at screen 0.012,screen 0 offset 0,0.8 left noenhanced tc rgb "#777777" font ",".(FORMAT eq "svg" ? "10" : FORMAT eq "png" ? "9" : "6.7")
+set label 3 "160 runs, 1 seed a point, 0 diverged; learning rate chosen on validation data" at screen 0.012,screen 0 offset 0,0.8 left noenhanced tc rgb "#777777" font ",".(FORMAT eq "svg" ? "10" : FORMAT eq "png" ? "9" : "6.7")
 set xlabel "State size (bytes, by the published formula)" noenhanced offset 0,0.3
 set ylabel "Test accuracy" noenhanced
 TEXTS = HOVER ? ', DATA index 3 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 4 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 6 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 7 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 9 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 10 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 12 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 13 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 15 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 16 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 18 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 19 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 21 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 22 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 24 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 25 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 27 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 28 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 30 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 31 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 33 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle' : ''
@@ -83,13 +83,13 @@ plot DATA index 0 u 1:2 w steps lw 5 lc rgb "#F0D9A8" t 'Pareto frontier', \
   DATA index 33 u 1:2 w points pt 11 ps PS lc rgb "#009E73" notitle, \
   keyentry w linespoints lw 1.6 dt 1 pt 7 ps PS lc rgb "#000000" t "attention", \
   keyentry w linespoints lw 1.6 dt 1 pt 5 ps PS lc rgb "#0072B2" t "based", \
-  keyentry w linespoints lw 1.6 dt 1 pt 9 ps PS lc rgb "#D55E00" t "sliding\137window", \
-  keyentry w linespoints lw 1.6 dt 1 pt 13 ps PS lc rgb "#009E73" t "delta\137net", \
-  keyentry w linespoints lw 1.6 dt 1 pt 11 ps PS lc rgb "#CC79A7" t "gated\137delta\137net", \
-  keyentry w linespoints lw 1.6 dt 1 pt 15 ps PS lc rgb "#56B4E9" t "gla", \
-  keyentry w linespoints lw 1.6 dt 1 pt 7 ps PS lc rgb "#E69F00" t "h3", \
-  keyentry w linespoints lw 1.6 dt 2 pt 5 ps PS lc rgb "#000000" t "hyena", \
-  keyentry w linespoints lw 1.6 dt 2 pt 9 ps PS lc rgb "#0072B2" t "mamba", \
-  keyentry w linespoints lw 1.6 dt 2 pt 13 ps PS lc rgb "#D55E00" t "mamba2", \
-  keyentry w linespoints lw 1.6 dt 2 pt 11 ps PS lc rgb "#009E73" t "rwkv7", \
+  keyentry w linespoints lw 1.6 dt 1 pt 9 ps PS lc rgb "#D55E00" t "delta\137net", \
+  keyentry w linespoints lw 1.6 dt 1 pt 13 ps PS lc rgb "#009E73" t "gated\137delta\137net", \
+  keyentry w linespoints lw 1.6 dt 1 pt 11 ps PS lc rgb "#CC79A7" t "gla", \
+  keyentry w linespoints lw 1.6 dt 1 pt 15 ps PS lc rgb "#56B4E9" t "h3", \
+  keyentry w linespoints lw 1.6 dt 1 pt 7 ps PS lc rgb "#E69F00" t "hyena", \
+  keyentry w linespoints lw 1.6 dt 2 pt 5 ps PS lc rgb "#000000" t "mamba", \
+  keyentry w linespoints lw 1.6 dt 2 pt 9 ps PS lc rgb "#0072B2" t "mamba2", \
+  keyentry w linespoints lw 1.6 dt 2 pt 13 ps PS lc rgb "#D55E00" t "rwkv7", \
+  keyentry w linespoints lw 1.6 dt 2 pt 11 ps PS lc rgb "#009E73" t "sliding\137window", \
   keyentry w points pt 6 ps PS*1.15 lw 1.2 lc rgb "#777777" t 'hollow: published' @TEXTS
