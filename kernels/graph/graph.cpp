@@ -195,20 +195,22 @@ void Graph::join_beside() const {
   if constexpr (kCudaBuild) cuda_join({cuda_stream(), precision_, nullptr, nullptr}, Branch::pass);
 }
 
-/// Adds up what has waited so far, and runs the last operation beside that.
+/// Runs the last operation; on a GPU beside the sums that have waited so far, and then adds up
+/// those of the last.
 void Graph::end_backward(Node& last) {
-  if (late_sums_.empty()) {
-    run(last, true);
-  } else if constexpr (kCudaBuild) {
+  if (device() == Device::cpu) return run(last, true);
+  if constexpr (kCudaBuild) {
     const CudaCall line{cuda_stream(), precision_, nullptr, nullptr};
-    sum_late_partials_cuda(cuda_fork(line, Branch::operation), late_sums_);
-    late_sums_.clear();
+    const auto add_up = [this](const CudaCall& call) {
+      sum_late_partials_cuda(call, late_sums_);
+      late_sums_.clear();
+    };
+    const bool waiting = !late_sums_.empty();
+    if (waiting) add_up(cuda_fork(line, Branch::operation));
     run(last, true);
-    cuda_join(line, Branch::operation);
+    if (waiting) cuda_join(line, Branch::operation);
+    add_up(line);
   }
-  if constexpr (kCudaBuild)  // those of the last
-    sum_late_partials_cuda({cuda_stream(), precision_, nullptr, nullptr}, late_sums_);
-  late_sums_.clear();
 }
 
 void Graph::run(Node& node, bool backward) {
