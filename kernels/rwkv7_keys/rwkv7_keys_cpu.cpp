@@ -119,12 +119,15 @@ void rwkv7_keys_backward_cpu(Index heads, const Rwkv7KeyViews<T>& in, const Rwkv
   }
 }
 
-#define INSTANTIATE(T)                                                                             \
-  template void rwkv7_keys_forward_cpu(Index, const Rwkv7KeyViews<T>&, const Rwkv7KeyOutputs<T>&); \
-  template void rwkv7_keys_backward_cpu(Index, const Rwkv7KeyViews<T>&, const Rwkv7KeyOutputs<T>&, \
-                                        const Rwkv7KeyGradients<T>&, T*);
-INSTANTIATE(float)
-INSTANTIATE(double)
-#undef INSTANTIATE
+template void rwkv7_keys_forward_cpu(Index, const Rwkv7KeyViews<float>&,
+                                     const Rwkv7KeyOutputs<float>&);
+template void rwkv7_keys_backward_cpu(Index, const Rwkv7KeyViews<float>&,
+                                      const Rwkv7KeyOutputs<float>&,
+                                      const Rwkv7KeyGradients<float>&, float*);
+template void rwkv7_keys_forward_cpu(Index, const Rwkv7KeyViews<double>&,
+                                     const Rwkv7KeyOutputs<double>&);
+template void rwkv7_keys_backward_cpu(Index, const Rwkv7KeyViews<double>&,
+                                      const Rwkv7KeyOutputs<double>&,
+                                      const Rwkv7KeyGradients<double>&, double*);
 
 }  // namespace recallbench
