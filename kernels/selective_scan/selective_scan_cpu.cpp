@@ -6,6 +6,7 @@
 #include <numbers>
 
 #include "kernels/selective_scan/exp2.h"
+#include "kernels/selective_scan/softplus.h"
 #include "kernels/tensor/parallel.h"
 
 namespace recallbench {
@@ -81,24 +82,20 @@ struct Chunk {
     rows = count;
     load_lanes(in.x.replica(r), row, rows, block, x);
     load_lanes(in.dt.replica(r), row, rows, block, dt);
-    using Array = Eigen::Array<T, Eigen::Dynamic, 1>;
     const Index n = rows * kLanes;
-    const Eigen::Map<const Array> before(dt[0], n), xs(x[0], n);
-    Eigen::Map<Array> after(delta[0], n), products(u[0], n);
-    // A NaN compares false, so the exponential gets it, and passes it on.
-    after = (before > T(20)).select(before, (before > T(20)).select(T(20), before).exp().log1p());
-    products = after * xs;
+    softplus(dt[0], delta[0], n);
+    VectorMap<T>(u[0], n) = ConstVectorMap<T>(delta[0], n) * ConstVectorMap<T>(x[0], n);
   }
 
   /// b and c of states [n, n + kGroup).
   void load_group(const ScanViews<T>& in, const ScanSize& s, Index r, Index row, Index n) {
-    const Index count = std::min(kGroup, s.states - n);
-    for (Index t = 0; t < rows; ++t) {
-      std::fill_n(b[t], kGroup, T(0));
-      std::fill_n(c[t], kGroup, T(0));
-      std::copy_n(in.b.replica(r).row(row + t) + n, count, b[t]);
-      std::copy_n(in.c.replica(r).row(row + t) + n, count, c[t]);
-    }
+    const Matrix<T> from_b = in.b.replica(r), from_c = in.c.replica(r);
+    for (Index t = 0; t < rows; ++t)
+      for (Index k = 0; k < kGroup; ++k) {
+        const bool exists = n + k < s.states;
+        b[t][k] = exists ? from_b.row(row + t)[n + k] : T(0);
+        c[t][k] = exists ? from_c.row(row + t)[n + k] : T(0);
+      }
   }
 };
 
@@ -207,12 +204,13 @@ template <class T>
 void finish_chunk(const Chunk<T>& chunk, ChunkGradients<T>& grads, const T* d, const Block& block,
                   Index r, Index row, const ScanGradients<T>& out, T* dd) {
   using Array = Eigen::Array<T, kLanes, 1>;
-  using In = Eigen::Map<const Array>;
+  using In = Eigen::Map<const Array, Eigen::Aligned64>;
+  alignas(64) Lanes<T> slopes;
   for (Index t = 0; t < chunk.rows; ++t) {
-    const In x(chunk.x[t]), dt(chunk.dt[t]), delta(chunk.delta[t]), dy(grads.dy[t]), skip(d);
-    Eigen::Map<Array> rs(grads.r[t]), qs(grads.q[t]);
+    softplus_slope(chunk.dt[t], slopes, kLanes);
+    const In x(chunk.x[t]), delta(chunk.delta[t]), slope(slopes), dy(grads.dy[t]), skip(d);
+    Eigen::Map<Array, Eigen::Aligned64> rs(grads.r[t]), qs(grads.q[t]);
     Eigen::Map<Array>(dd, kLanes) += dy * x;
-    const Array slope = (dt > T(20)).select(T(1), (T(1) + (-dt).exp()).inverse());
     qs = slope * (x * rs + std::numbers::ln2_v<T> * qs);
     rs = delta * rs + skip * dy;
     store(out.dt, r, row + t, block.first, block.width, grads.q[t]);
