@@ -5,10 +5,11 @@
 // instructions a number, so it is as near the floor of instructions as of bytes.
 //
 // Forward: a thread has kTokens tokens; the K - 1 tokens before them are another thread's of the
-// same block and come from L1. Backward: a thread walks over kWalk tokens with the last K - 1
+// same block and come from L1. Backward: a thread walks over 32 tokens with the last K - 1
 // tokens of x and of d = dy ⊙ act'(conv(x)) in registers, so that one reading gives the convolution
 // again, d, the weights' gradient, and dx of the token K - 1 before; K - 1 tokens of d at the end
-// are computed twice. Partial weight gradients of a block are all that it adds. Wider filters are
+// are computed twice. Partial weight gradients of a block are all that it adds. A walk is a chain
+// of loads, so where long ones are too few to fill a GPU they are half as long. Wider filters are
 // in wide_conv_cuda.cu.
 #include <initializer_list>
 #include <type_traits>
@@ -21,9 +22,9 @@
 namespace recallbench {
 namespace {
 
-constexpr int kMostTaps = 4;  // of the filters here
-constexpr int kTokens = 8;    // of a thread, forward
-constexpr int kWalk = 32;     // of a thread, backward
+constexpr int kMostTaps = 4;                    // of the filters here
+constexpr int kTokens = 8;                      // of a thread, forward
+constexpr int kLongWalk = 32, kShortWalk = 16;  // of a thread, backward
 
 enum class Form { plain, silu, gated };
 
@@ -91,14 +92,14 @@ __device__ int start_again(int t) {
 /// dgate = dy ⊙ conv(x).
 template <int K, int V, Form kForm>
 __global__ void __launch_bounds__(kConvLanes* kConvRows, 2)
-    backward_at_once(CausalConvCuda in, Batched<float> dy, CausalConvCudaGradients out,
+    backward_at_once(CausalConvCuda in, Batched<float> dy, CausalConvCudaGradients out, int walk,
                      std::uint32_t segments, ConvParts parts) {
   constexpr bool kGated = kForm == Form::gated;
   constexpr int H = K - 1, N = kGated ? 4 : 8;  // tokens at a time: what the registers hold
   const ConvPlace at =
-      ConvPlace::of<V>(static_cast<int>(dy.cols), static_cast<int>(in.length), kWalk,
+      ConvPlace::of<V>(static_cast<int>(dy.cols), static_cast<int>(in.length), walk,
                        blockIdx.x * kConvRows + threadIdx.y, segments, blockIdx.y);
-  const int end = at.first + kWalk;
+  const int end = at.first + walk;
   __shared__ LaneTaps<K, V> lanes[kConvLanes];  // registers are short
   LaneTaps<K, V>& taps = lanes[threadIdx.x];
   if (threadIdx.y == 0) {
@@ -216,9 +217,15 @@ void with_constants(const CausalConvCuda& in, int channels, const F& f) {
 Index segments_of(Index examples, Index length, int tokens) {
   return examples * ceil_div(length, tokens);
 }
+/// Of a thread, backward; by the shape of one replica, so that its bits do not depend on others.
+int walk_of(Index examples, Index length) {
+  constexpr Index kEnough = 256;  // blocks: two for a multiprocessor of a large GPU
+  return segments_of(examples, length, kLongWalk) < kEnough * kConvRows ? kShortWalk : kLongWalk;
+}
 Index slices_of(Index examples, Index length, Index taps) {
-  return taps <= kMostTaps ? ceil_div(segments_of(examples, length, kWalk), kConvRows)
-                           : wide_conv_slices(examples, length);
+  return taps <= kMostTaps
+             ? ceil_div(segments_of(examples, length, walk_of(examples, length)), kConvRows)
+             : wide_conv_slices(examples, length);
 }
 
 }  // namespace
@@ -254,13 +261,14 @@ void causal_conv_backward_cuda(const CudaCall& call, const CausalConvCuda& in,
     wide_conv_backward_cuda(call, in, dy, out, scratch,
                             scratch + dy.replicas * parts.slices * of_parts);
   } else {
-    const Index segments = segments_of(examples, in.length, kWalk);
+    const int walk = walk_of(examples, in.length);
+    const Index segments = segments_of(examples, in.length, walk);
     const int at_once = channels_at_once({in.x, in.gate, dy, out.x.view, out.gate.view});
     with_constants<2>(in, at_once, [&](auto k, auto width, auto form) {
       constexpr int V = decltype(width)::value;
       backward_at_once<decltype(k)::value, V, decltype(form)::value>
           <<<conv_blocks<V>(parts.slices, channels, 1, dy.replicas), conv_threads<V>(channels), 0,
-             call.stream>>>(in, dy, out, static_cast<std::uint32_t>(segments), parts);
+             call.stream>>>(in, dy, out, walk, static_cast<std::uint32_t>(segments), parts);
     });
     cuda_check_launch("causal_conv backward_at_once");
   }
