@@ -2,6 +2,7 @@
 // (V = 8192, D = 128, 2 layers: 1.3 M numbers, 36 MB, 9 us, or less from L2). One launch, whatever
 // the number of parameters: a table says what each block updates.
 #include "kernels/adamw/adamw_cuda.h"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/tensor/device_copy.h"
 
 namespace recallbench {
@@ -24,6 +25,7 @@ struct Constants {
 __global__ void __launch_bounds__(kThreads)
     adamw(const Piece* table, const AdamwRates* rates, Constants c, Index slab, float* values,
           const float* gradients, float* moments, float* squares) {
+  after_previous();
   const Piece piece = table[blockIdx.x];
   const AdamwRates& of_replica = rates[blockIdx.y];
   const float keep = piece.decays != 0 ? static_cast<float>(of_replica.keep) : 1.0f;
@@ -86,9 +88,9 @@ void AdamwCuda::step(const CudaCall& call, const AdamwRates* rates) const {
                     static_cast<float>(constants_.beta2), static_cast<float>(1 - constants_.beta2),
                     static_cast<float>(constants_.eps)};
   const dim3 blocks(static_cast<unsigned>(blocks_), static_cast<unsigned>(replicas_));
-  adamw<<<blocks, kThreads, 0, call.stream>>>(reinterpret_cast<const Piece*>(table_.data()), rates,
-                                              c, slab_, values_, gradients_, moments_, squares_);
-  cuda_check_launch("adamw");
+  cuda_launch("adamw", adamw, {blocks, kThreads, 0, call.stream},
+              reinterpret_cast<const Piece*>(table_.data()), rates, c, slab_, values_, gradients_,
+              moments_, squares_);
 }
 
 }  // namespace recallbench

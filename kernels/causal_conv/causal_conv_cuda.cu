@@ -17,6 +17,7 @@
 #include "kernels/causal_conv/causal_conv_cuda.h"
 #include "kernels/causal_conv/columns.cuh"
 #include "kernels/causal_conv/wide_conv_cuda.h"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/partial_sums.h"
 
 namespace recallbench {
@@ -47,6 +48,7 @@ __device__ ChannelPack<V> convolve_at(const ChannelPack<V>& bias,
 template <int K, int V, Form kForm>
 __global__ void __launch_bounds__(kConvLanes* kConvRows)
     convolve(CausalConvCuda in, Batched<float> y, std::uint32_t segments) {
+  after_previous();
   const ConvPlace at =
       ConvPlace::of<V>(static_cast<int>(y.cols), static_cast<int>(in.length), kTokens,
                        blockIdx.x * kConvRows + threadIdx.y, segments, blockIdx.y);
@@ -94,6 +96,7 @@ template <int K, int V, Form kForm>
 __global__ void __launch_bounds__(kConvLanes* kConvRows, 2)
     backward_at_once(CausalConvCuda in, Batched<float> dy, CausalConvCudaGradients out, int walk,
                      std::uint32_t segments, ConvParts parts) {
+  after_previous();
   constexpr bool kGated = kForm == Form::gated;
   constexpr int H = K - 1, N = kGated ? 4 : 8;  // tokens at a time: what the registers hold
   const ConvPlace at =
@@ -240,15 +243,14 @@ void causal_conv_forward_cuda(const CudaCall& call, const CausalConvCuda& in,
                               const Batched<float>& y) {
   if (in.weight.cols > kMostTaps) return wide_conv_forward_cuda(call, in, y);
   const Index segments = segments_of(y.rows / in.length, in.length, kTokens);
-  with_constants<4>(in, channels_at_once({in.x, in.gate, y}),
-                    [&](auto taps, auto width, auto form) {
-                      constexpr int K = decltype(taps)::value, V = decltype(width)::value;
-                      convolve<K, V, decltype(form)::value>
-                          <<<conv_blocks<V>(ceil_div(segments, kConvRows), y.cols, 1, y.replicas),
-                             conv_threads<V>(y.cols), 0, call.stream>>>(
-                              in, y, static_cast<std::uint32_t>(segments));
-                    });
-  cuda_check_launch("causal_conv convolve");
+  with_constants<4>(
+      in, channels_at_once({in.x, in.gate, y}), [&](auto taps, auto width, auto form) {
+        constexpr int K = decltype(taps)::value, V = decltype(width)::value;
+        cuda_launch("causal_conv convolve", convolve<K, V, decltype(form)::value>,
+                    {conv_blocks<V>(ceil_div(segments, kConvRows), y.cols, 1, y.replicas),
+                     conv_threads<V>(y.cols), 0, call.stream},
+                    in, y, static_cast<std::uint32_t>(segments));
+      });
 }
 
 void causal_conv_backward_cuda(const CudaCall& call, const CausalConvCuda& in,
@@ -266,11 +268,12 @@ void causal_conv_backward_cuda(const CudaCall& call, const CausalConvCuda& in,
     const int at_once = channels_at_once({in.x, in.gate, dy, out.x.view, out.gate.view});
     with_constants<2>(in, at_once, [&](auto k, auto width, auto form) {
       constexpr int V = decltype(width)::value;
-      backward_at_once<decltype(k)::value, V, decltype(form)::value>
-          <<<conv_blocks<V>(parts.slices, channels, 1, dy.replicas), conv_threads<V>(channels), 0,
-             call.stream>>>(in, dy, out, walk, static_cast<std::uint32_t>(segments), parts);
+      cuda_launch("causal_conv backward_at_once",
+                  backward_at_once<decltype(k)::value, V, decltype(form)::value>,
+                  {conv_blocks<V>(parts.slices, channels, 1, dy.replicas),
+                   conv_threads<V>(channels), 0, call.stream},
+                  in, dy, out, walk, static_cast<std::uint32_t>(segments), parts);
     });
-    cuda_check_launch("causal_conv backward_at_once");
   }
   sum_partials_cuda(call, dy.replicas,
                     {scratch, parts.slices, channels * taps, channels, out.weight, out.bias});

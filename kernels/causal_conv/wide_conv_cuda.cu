@@ -6,6 +6,7 @@
 
 #include "kernels/causal_conv/columns.cuh"
 #include "kernels/causal_conv/wide_conv_cuda.h"
+#include "kernels/cuda/launch.cuh"
 
 namespace recallbench {
 namespace {
@@ -40,6 +41,7 @@ struct Convolution {
 template <int V>
 __global__ void __launch_bounds__(kConvLanes* kConvRows)
     convolve_wide(Convolution a, std::uint32_t segments) {
+  after_previous();
   const int taps = static_cast<int>(a.weight.cols);
   const ConvPlace at = ConvPlace::of<V>(static_cast<int>(a.out.view.cols), a.length, kSegment,
                                         blockIdx.x * kConvRows + threadIdx.y, segments, blockIdx.y);
@@ -97,6 +99,7 @@ template <int V>
 __global__ void __launch_bounds__(kConvLanes* kConvRows)
     weight_sums(Batched<float> x, Batched<float> gate, Batched<float> dy, int length, int taps,
                 std::uint32_t segments, int groups, ConvParts parts) {
+  after_previous();
   const Index channel_block = blockIdx.y / groups;
   const int first = blockIdx.y % groups * kGroup, channels = static_cast<int>(dy.cols);
   ChannelPack<V> sums[kGroup + 1] = {};
@@ -137,10 +140,10 @@ template <int V>
 void launch_convolve(const CudaCall& call, const Convolution& a) {
   const Batched<float>& to = a.out.view;
   const Index segments = segments_of(to.rows / a.length, a.length);
-  convolve_wide<V>
-      <<<conv_blocks<V>(ceil_div(segments, kConvRows), to.cols, 1, to.replicas),
-         conv_threads<V>(to.cols), 0, call.stream>>>(a, static_cast<std::uint32_t>(segments));
-  cuda_check_launch("causal_conv convolve_wide");
+  cuda_launch("causal_conv convolve_wide", convolve_wide<V>,
+              {conv_blocks<V>(ceil_div(segments, kConvRows), to.cols, 1, to.replicas),
+               conv_threads<V>(to.cols), 0, call.stream},
+              a, static_cast<std::uint32_t>(segments));
 }
 
 void convolve(const CudaCall& call, const Convolution& a) {
@@ -153,12 +156,12 @@ template <int V>
 void launch_sums(const CudaCall& call, const CausalConvCuda& in, const Batched<float>& dy,
                  const ConvParts& parts) {
   const Index groups = ceil_div(in.weight.cols, kGroup);
-  weight_sums<V><<<conv_blocks<V>(parts.slices, dy.cols, groups, dy.replicas),
-                   conv_threads<V>(dy.cols), 0, call.stream>>>(
-      in.x, in.gate, dy, static_cast<int>(in.length), static_cast<int>(in.weight.cols),
-      static_cast<std::uint32_t>(segments_of(dy.rows / in.length, in.length)),
-      static_cast<int>(groups), parts);
-  cuda_check_launch("causal_conv weight_sums");
+  cuda_launch("causal_conv weight_sums", weight_sums<V>,
+              {conv_blocks<V>(parts.slices, dy.cols, groups, dy.replicas), conv_threads<V>(dy.cols),
+               0, call.stream},
+              in.x, in.gate, dy, static_cast<int>(in.length), static_cast<int>(in.weight.cols),
+              static_cast<std::uint32_t>(segments_of(dy.rows / in.length, in.length)),
+              static_cast<int>(groups), parts);
 }
 
 }  // namespace

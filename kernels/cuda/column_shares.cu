@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/runtime.h"
 
 namespace recallbench {
@@ -19,6 +20,7 @@ __device__ void read(float (&x)[4], const float* from) {
 /// Width numbers a thread, which are of one row: 1, or 4 where addresses allow it.
 template <int Width>
 __global__ void add_shares(const float* parts, Index tiles, Index count, Gradient<float> to) {
+  after_previous();
   const Index i = (blockIdx.x * Index{blockDim.x} + threadIdx.x) * Width, replica = blockIdx.y;
   if (i >= count) return;
   const Batched<float>& v = to.view;
@@ -51,9 +53,9 @@ void launch(const CudaCall& call, const ColumnShare& share, Index tiles,
   constexpr Index kThreads = 256, kNumbers = kThreads * Width;
   const dim3 blocks(static_cast<unsigned>((share.tile_stride + kNumbers - 1) / kNumbers),
                     static_cast<unsigned>(gradient.view.replicas));
-  add_shares<Width><<<blocks, static_cast<unsigned>(kThreads), 0, call.stream>>>(
-      share.to.view.data, tiles, share.tile_stride, gradient);
-  cuda_check_launch("add_column_shares");
+  cuda_launch("add_column_shares", add_shares<Width>,
+              {blocks, static_cast<unsigned>(kThreads), 0, call.stream}, share.to.view.data, tiles,
+              share.tile_stride, gradient);
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 // for each of its warps.
 #include "kernels/cuda/column_sums.h"
 #include "kernels/cuda/elements.cuh"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/partial_sums.h"
 
 namespace recallbench {
@@ -19,6 +20,7 @@ Index slices_of(Index rows) {
 /// in order. A thread has kVec columns.
 template <int kVec>
 __global__ void slice_sums(Batched<float> x, float* parts) {
+  after_previous();
   __shared__ float lanes[kLanes][32 * kVec];
   const int lane = threadIdx.y, column = threadIdx.x * kVec;
   const Index j = blockIdx.x * Index{32 * kVec} + column;
@@ -63,8 +65,7 @@ void column_sums_cuda(const CudaCall& call, const Batched<float>& x, const Gradi
   const dim3 blocks(static_cast<unsigned>((x.cols + columns - 1) / columns),
                     static_cast<unsigned>(slices), static_cast<unsigned>(x.replicas));
   const auto kernel = quads ? slice_sums<4> : slice_sums<1>;
-  kernel<<<blocks, dim3(32, kLanes), 0, call.stream>>>(x, scratch);
-  cuda_check_launch("slice_sums");
+  cuda_launch("slice_sums", kernel, {blocks, dim3(32, kLanes), 0, call.stream}, x, scratch);
   sum_slices_cuda(call, scratch, slices, x.cols, sums);
 }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/call.h"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/tensor/matrix.h"
 
 namespace recallbench {
@@ -74,6 +75,7 @@ inline Batched<float> flattened(const Batched<float>& v) {
 template <int kVec, class F>
 __global__ void map_elements(Batched<float> a, Batched<float> b, Batched<float> y, bool accumulate,
                              std::uint32_t per_row, std::uint32_t count, F f) {
+  after_previous();
   const std::uint32_t i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= count) return;
   const Index replica = blockIdx.y;
@@ -108,10 +110,8 @@ void map_elements_cuda(const CudaCall& call, const char* name, Batched<float> a,
   const dim3 blocks(static_cast<unsigned>((count + kThreads - 1) / kThreads),
                     static_cast<unsigned>(y.replicas));
   const auto kernel = quads ? detail::map_elements<4, F> : detail::map_elements<1, F>;
-  kernel<<<blocks, kThreads, 0, call.stream>>>(a, b, y, to.accumulate,
-                                               static_cast<std::uint32_t>(per_row),
-                                               static_cast<std::uint32_t>(count), f);
-  cuda_check_launch(name);
+  cuda_launch(name, kernel, {blocks, kThreads, 0, call.stream}, a, b, y, to.accumulate,
+              static_cast<std::uint32_t>(per_row), static_cast<std::uint32_t>(count), f);
 }
 
 }  // namespace recallbench

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/feed.h"
+#include "kernels/cuda/launch.cuh"
 
 namespace recallbench {
 namespace {
@@ -19,6 +20,7 @@ __device__ void copy_padded(const T* from, Index filled, T* to, Index i) {
 
 __global__ void feed_batch(const PlannedBatch* plan, const StepState* state, BatchBuffers b,
                            const float* rows, Index row_numbers, float* row) {
+  after_previous();
   const Index r = blockIdx.y, i = blockIdx.x * Index{kThreads} + threadIdx.x;
   const PlannedBatch batch = plan[state->cursor * b.replicas + r];
   const Index tokens = b.examples * b.length, labels = b.examples * b.labels;
@@ -33,6 +35,7 @@ __global__ void feed_batch(const PlannedBatch* plan, const StepState* state, Bat
 }
 
 __global__ void end_step(StepState* state, Batched<float> loss, float* losses, bool optimized) {
+  after_previous();
   for (Index r = threadIdx.x; r < loss.replicas; r += blockDim.x)
     losses[state->cursor * loss.replicas + r] = loss.data[r * loss.replica_stride];
   __syncthreads();
@@ -42,6 +45,7 @@ __global__ void end_step(StepState* state, Batched<float> loss, float* losses, b
 }
 
 __global__ void keep_correct(const StepState* state, Batched<float> correct, float* kept) {
+  after_previous();
   const Index i = blockIdx.x * Index{kThreads} + threadIdx.x, r = blockIdx.y;
   if (i >= correct.rows) return;
   kept[(state->cursor * correct.replicas + r) * correct.rows + i] =
@@ -56,21 +60,20 @@ void feed_batch_cuda(const CudaCall& call, const PlannedBatch* plan, const StepS
   const Index most =
       std::max({buffers.examples * buffers.length, buffers.examples * buffers.labels, row_numbers});
   const dim3 blocks(blocks_for(most), static_cast<unsigned>(buffers.replicas));
-  feed_batch<<<blocks, kThreads, 0, call.stream>>>(plan, state, buffers, rows, row_numbers, row);
-  cuda_check_launch("feed_batch");
+  cuda_launch("feed_batch", feed_batch, {blocks, kThreads, 0, call.stream}, plan, state, buffers,
+              rows, row_numbers, row);
 }
 
 void end_step_cuda(const CudaCall& call, StepState* state, const Batched<float>& loss,
                    float* losses, bool optimized) {
-  end_step<<<1, 32, 0, call.stream>>>(state, loss, losses, optimized);
-  cuda_check_launch("end_step");
+  cuda_launch("end_step", end_step, {1, 32, 0, call.stream}, state, loss, losses, optimized);
 }
 
 void keep_correct_cuda(const CudaCall& call, const StepState* state, const Batched<float>& correct,
                        float* kept) {
   const dim3 blocks(blocks_for(correct.rows), static_cast<unsigned>(correct.replicas));
-  keep_correct<<<blocks, kThreads, 0, call.stream>>>(state, correct, kept);
-  cuda_check_launch("keep_correct");
+  cuda_launch("keep_correct", keep_correct, {blocks, kThreads, 0, call.stream}, state, correct,
+              kept);
 }
 
 }  // namespace recallbench

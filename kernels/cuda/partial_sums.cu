@@ -3,6 +3,7 @@
 // 8.7 MB a replica: bandwidth decides, so threads read four columns at a time, and 8 shares do. In
 // small models a launch (3 us) costs more than the sum, so one launch takes many sums.
 #include "kernels/cuda/elements.cuh"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/partial_sums.h"
 
 #include <algorithm>
@@ -82,6 +83,7 @@ struct Sums {
 template <int kMost>
 __global__ void __launch_bounds__(32 * kWarps)
     sum_partials(const __grid_constant__ Sums<kMost> sums) {
+  after_previous();
   int i = 0;
   while (i + 1 < sums.count && blockIdx.x >= sums.first_block[i + 1])
     ++i;
@@ -102,9 +104,9 @@ void launch(const CudaCall& call, Index replicas, std::span<const PartialSums> s
     sums.first_block[sums.count++] = blocks;
     blocks += static_cast<unsigned>((count + columns - 1) / columns);
   }
-  sum_partials<kMost>
-      <<<dim3(blocks, static_cast<unsigned>(replicas)), dim3(32, kWarps), 0, call.stream>>>(sums);
-  cuda_check_launch("sum_partials");
+  cuda_launch("sum_partials", sum_partials<kMost>,
+              {dim3(blocks, static_cast<unsigned>(replicas)), dim3(32, kWarps), 0, call.stream},
+              sums);
 }
 
 bool may_wait(const Gradient<float>& g) {

@@ -9,6 +9,7 @@
 // What sums over all values (dq, dk, dβ, dg) is a share of each block of columns; a second kernel
 // adds the shares where there are several.
 #include "kernels/cuda/column_shares.h"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/delta_rule/backward_memory.cuh"
 #include "kernels/delta_rule/solve.cuh"
@@ -262,6 +263,7 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kCols == 32   ? 3
                                                                         : 1)
     delta_backward(DeltaRuleCuda rule, Index tiles, Batched<float> dy, Gradient<float> dv,
                    Shares out) {
+  after_previous();
   extern __shared__ float4 memory[];
   const DeltaPlace<Shape> at(rule, tiles);
   const DeltaBackwardMemory<Shape> m(reinterpret_cast<float*>(memory), at);
@@ -315,14 +317,13 @@ void launch(const CudaCall& call, const DeltaRuleCuda& rule, const Batched<float
   delta_with_shape(rule, [&](auto shape) {
     using Shape = decltype(shape);
     const auto kernel = delta_backward < P, P == Product::fp32 ? P : Product::split, Shape > ;
-    const int bytes =
-        DeltaBackwardMemory<Shape>::numbers(rule.keys) * static_cast<int>(sizeof(float));
+    const std::size_t bytes = DeltaBackwardMemory<Shape>::numbers(rule.keys) * sizeof(float);
     cuda_allow_shared(kernel, bytes, "delta_backward");
     const Index tiles = delta_tiles(rule),
                 blocks = dy.replicas * rule.examples * rule.heads * tiles;
-    kernel<<<static_cast<unsigned>(blocks), Shape::kThreads, bytes, call.stream>>>(rule, tiles, dy,
-                                                                                   dv, out);
-    cuda_check_launch("delta_backward");
+    cuda_launch("delta_backward", kernel,
+                {static_cast<unsigned>(blocks), Shape::kThreads, bytes, call.stream}, rule, tiles,
+                dy, dv, out);
   });
 }
 

@@ -6,6 +6,7 @@
 // numbers) a chunk of dk = dv = 64: that bounds it then. Blocks are small, three to a
 // multiprocessor, so that one's systems hide behind another's products; those of 128 keys and 128
 // columns have 16 warps instead and make N and A once for all columns.
+#include "kernels/cuda/launch.cuh"
 #include "kernels/delta_rule/solve.cuh"
 
 namespace recallbench {
@@ -64,6 +65,7 @@ __device__ void next_state(const DeltaRuleCuda& rule, const DeltaPlace<Shape>& a
 template <Product P, Product Exact, class Shape>
 __global__ void __launch_bounds__(Shape::kThreads, Shape::kCols == 128 ? 1 : 3)
     delta_forward(DeltaRuleCuda rule, Index tiles, Batched<float> y) {
+  after_previous();
   extern __shared__ float4 memory[];
   constexpr int kFragments = Shape::kFragments;
   const DeltaPlace<Shape> at(rule, tiles);
@@ -124,11 +126,12 @@ void launch(const CudaCall& call, const DeltaRuleCuda& rule, const Batched<float
   delta_with_shape(rule, [&](auto shape) {
     using Shape = decltype(shape);
     const auto kernel = delta_forward < P, P == Product::fp32 ? P : Product::split, Shape > ;
-    const int bytes = Memory<Shape>::numbers(rule.keys) * static_cast<int>(sizeof(float));
+    const std::size_t bytes = Memory<Shape>::numbers(rule.keys) * sizeof(float);
     cuda_allow_shared(kernel, bytes, "delta_forward");
     const Index tiles = delta_tiles(rule), blocks = y.replicas * rule.examples * rule.heads * tiles;
-    kernel<<<static_cast<unsigned>(blocks), Shape::kThreads, bytes, call.stream>>>(rule, tiles, y);
-    cuda_check_launch("delta_forward");
+    cuda_launch("delta_forward", kernel,
+                {static_cast<unsigned>(blocks), Shape::kThreads, bytes, call.stream}, rule, tiles,
+                y);
   });
 }
 

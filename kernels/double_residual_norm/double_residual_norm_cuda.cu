@@ -2,6 +2,7 @@
 // gradients and writes two (B = 256, L = 256, D = 128: 168 MB each, 40 us); two residual_norms
 // would move 268 and 336 MB. A row stays in registers through both norms; backward makes the
 // stream again from inner, with the bits of forward, rather than read it.
+#include "kernels/cuda/launch.cuh"
 #include "kernels/double_residual_norm/double_residual_norm_cuda.h"
 #include "kernels/dropout/dropout_on_device.cuh"
 #include "kernels/norm/norm_rows.cuh"
@@ -32,6 +33,7 @@ template <class Tile>
 __global__ void __launch_bounds__(kNormThreads)
     double_forward_rows(Norms norms, float eps, Batched<float> r, Batched<float> h,
                         Batched<float> inner, Batched<float> stream, Batched<float> normalised) {
+  after_previous();
   __shared__ float sums[kNormThreads / 32];
   constexpr int kItems = Tile::kItems, kVec = Tile::kVec;
   const int replica = static_cast<int>(blockIdx.y);
@@ -110,6 +112,7 @@ __global__ void __launch_bounds__(kNormThreads)
     double_backward_rows(Norms norms, Batched<float> inner, Batched<float> dstream,
                          Batched<float> dnormalised, Gradient<float> dr, Gradient<float> dh,
                          Index chunk, float* parts) {
+  after_previous();
   __shared__ float sums[kNormThreads / 32];
   __shared__ float columns[Tile::kGroups][Tile::kCols];
   constexpr int kItems = Tile::kItems, kVec = Tile::kVec;
@@ -192,10 +195,10 @@ void double_residual_norm_forward_cuda(const CudaCall& call, const DoubleResidua
     using Tile = decltype(tile);
     const dim3 blocks(static_cast<unsigned>((r.rows + Tile::kGroups - 1) / Tile::kGroups),
                       static_cast<unsigned>(r.replicas));
-    double_forward_rows<Tile><<<blocks, kNormThreads, 0, call.stream>>>(
-        norms_of(call, norm), static_cast<float>(norm.eps), r, h, norm.inner, stream, normalised);
+    cuda_launch("double_residual_norm", double_forward_rows<Tile>,
+                {blocks, kNormThreads, 0, call.stream}, norms_of(call, norm),
+                static_cast<float>(norm.eps), r, h, norm.inner, stream, normalised);
   });
-  cuda_check_launch("double_residual_norm");
 }
 
 void double_residual_norm_backward_cuda(const CudaCall& call, const DoubleResidualNormCuda& norm,
@@ -209,11 +212,11 @@ void double_residual_norm_backward_cuda(const CudaCall& call, const DoubleResidu
       weights_in_quads(norm) && all_in_quads(x, dstream, dnormalised, to.dr.view, to.dh.view);
   with_row_tile(x.cols, quads, [&](auto tile) {
     const dim3 blocks(static_cast<unsigned>(chunks), static_cast<unsigned>(x.replicas));
-    double_backward_rows<decltype(tile)><<<blocks, kNormThreads, 0, call.stream>>>(
-        norms_of(call, norm), x, dstream, dnormalised, to.dr, to.dh, norm_chunk_rows(x.rows),
-        wanted(0) || wanted(1) ? scratch : nullptr);
+    cuda_launch("double_residual_norm_backward", double_backward_rows<decltype(tile)>,
+                {blocks, kNormThreads, 0, call.stream}, norms_of(call, norm), x, dstream,
+                dnormalised, to.dr, to.dh, norm_chunk_rows(x.rows),
+                wanted(0) || wanted(1) ? scratch : nullptr);
   });
-  cuda_check_launch("double_residual_norm_backward");
   for (int which = 0; which < 2; ++which)
     if (wanted(which))
       add_norm_parts_cuda(call, scratch + which * norm_cuda_scratch(x.replicas, x.rows, x.cols),

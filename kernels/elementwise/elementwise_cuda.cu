@@ -2,6 +2,7 @@
 // L = 256, D = 128: 34 MB a tensor, 8 us). A thread takes four numbers, 16 bytes a load, and a
 // multiprocessor is full of threads, which keeps enough loads in flight; nothing is read twice.
 #include "kernels/cuda/elements.cuh"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/elementwise/elementwise_cuda.h"
 
@@ -18,6 +19,7 @@ struct Pair {
 /// replica.
 template <int kVec, class F>
 __global__ void pair_backward(Pair v, std::uint32_t per_row, std::uint32_t count, F f) {
+  after_previous();
   const std::uint32_t i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= count) return;
   const Index replica = blockIdx.y, row = i / per_row, col = Index{i % per_row} * kVec;
@@ -67,9 +69,8 @@ void pair_backward_cuda(const CudaCall& call, const char* name, Pair v, const F&
   const dim3 blocks(static_cast<unsigned>((count + kThreads - 1) / kThreads),
                     static_cast<unsigned>(v.dy.replicas));
   const auto kernel = quads ? pair_backward<4, F> : pair_backward<1, F>;
-  kernel<<<blocks, kThreads, 0, call.stream>>>(v, static_cast<std::uint32_t>(per_row),
-                                               static_cast<std::uint32_t>(count), f);
-  cuda_check_launch(name);
+  cuda_launch(name, kernel, {blocks, kThreads, 0, call.stream}, v,
+              static_cast<std::uint32_t>(per_row), static_cast<std::uint32_t>(count), f);
 }
 
 /// A function of one number of a and one of b as map_elements_cuda wants it.

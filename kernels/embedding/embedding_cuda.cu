@@ -11,6 +11,7 @@
 #include <cub/device/device_radix_sort.cuh>
 
 #include "kernels/cuda/elements.cuh"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/embedding/embedding_cuda.h"
 
 namespace recallbench {
@@ -35,6 +36,7 @@ __device__ std::uint32_t row_of(Key key) {
 template <int kVec>
 __global__ void look_up(const std::int32_t* tokens, Batched<float> table, Batched<float> y,
                         std::uint32_t per_row, std::uint32_t count) {
+  after_previous();
   const std::uint32_t i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= count) return;
   const Index replica = blockIdx.y, row = i / per_row, col = Index{i % per_row} * kVec;
@@ -45,6 +47,7 @@ __global__ void look_up(const std::int32_t* tokens, Batched<float> table, Batche
 }
 
 __global__ void make_keys(const std::int32_t* tokens, Index rows, Index vocab, Key* keys) {
+  after_previous();
   const Index i = blockIdx.x * Index{kThreads} + threadIdx.x, replica = blockIdx.y;
   if (i >= rows) return;
   const Key token = static_cast<Key>(replica * vocab + tokens[replica * rows + i]);
@@ -107,6 +110,7 @@ struct ChunkRuns {
 template <int kVec>
 __global__ void __launch_bounds__(kThreads)
     add_runs(const Key* keys, Index rows, Index vocab, Batched<float> dy, Sums<kVec> sums) {
+  after_previous();
   const Index chunk = blockIdx.x * Index{kWarps} + threadIdx.x / 32, replica = blockIdx.y;
   if (chunk >= sums.chunks) return;  // a whole warp
   const Index col = (blockIdx.z * Index{32} + threadIdx.x % 32) * kVec;
@@ -161,6 +165,7 @@ constexpr int kLanes = 32;  // partial sums that are read side by side
 /// lane takes every 32nd partial sum, then the lanes are added in order.
 __global__ void __launch_bounds__(32 * kLanes)
     add_long_runs(const Key* all_keys, Index rows, Index vocab, Sums<1> sums) {
+  after_previous();
   __shared__ float lanes[kLanes][33];
   const Index replica = blockIdx.y, first_chunk = blockIdx.x * Index{32};
   const int column = threadIdx.x, lane = threadIdx.y;
@@ -205,6 +210,7 @@ __global__ void __launch_bounds__(32 * kLanes)
 template <int kVec>
 __global__ void add_table_rows(Batched<float> x, Batched<float> table, Batched<float> y,
                                std::uint32_t length, std::uint32_t per_row, std::uint32_t count) {
+  after_previous();
   const std::uint32_t i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= count) return;
   const std::uint32_t row = i / per_row;
@@ -222,6 +228,7 @@ constexpr int kExamples = 8;  // lanes of a block: every 8th example each
 
 /// 32 columns of the gradient of position blockIdx.y; blockIdx.z is the replica.
 __global__ void add_examples(Batched<float> dy, Index length, Gradient<float> dtable) {
+  after_previous();
   __shared__ float lanes[kExamples][32];
   const Index replica = blockIdx.z, t = blockIdx.y, col = blockIdx.x * Index{32} + threadIdx.x;
   const int lane = threadIdx.y;
@@ -271,10 +278,10 @@ void embedding_cuda(const CudaCall& call, const std::int32_t* tokens, const Batc
   const Index per_row = quads ? y.cols / 4 : y.cols, count = y.rows * per_row;
   check(count < Index{1} << 31, "embedding", "more numbers than a GPU kernel counts");
   const auto kernel = quads ? look_up<4> : look_up<1>;
-  kernel<<<dim3(pieces(count, kThreads), static_cast<unsigned>(y.replicas)), kThreads, 0,
-           call.stream>>>(tokens, table, y, static_cast<std::uint32_t>(per_row),
-                          static_cast<std::uint32_t>(count));
-  cuda_check_launch("embedding");
+  cuda_launch(
+      "embedding", kernel,
+      {dim3(pieces(count, kThreads), static_cast<unsigned>(y.replicas)), kThreads, 0, call.stream},
+      tokens, table, y, static_cast<std::uint32_t>(per_row), static_cast<std::uint32_t>(count));
 }
 
 Index token_sort_cuda_numbers(Index replicas, Index rows, Index vocab) {
@@ -293,9 +300,10 @@ void sort_tokens_cuda(const CudaCall& call, const std::int32_t* tokens, Index re
   float* sort_memory = memory + 2 * rounded(2 * count);
   const int bits = token_bits(replicas, vocab);
   std::size_t bytes = sort_bytes(count, bits);
-  make_keys<<<dim3(pieces(rows, kThreads), static_cast<unsigned>(replicas)), kThreads, 0,
-              call.stream>>>(tokens, rows, vocab, unsorted);
-  cuda_check_launch("embedding_keys");
+  cuda_launch(
+      "embedding_keys", make_keys,
+      {dim3(pieces(rows, kThreads), static_cast<unsigned>(replicas)), kThreads, 0, call.stream},
+      tokens, rows, vocab, unsorted);
   cuda_check(
       cub::DeviceRadixSort::SortKeys(sort_memory, bytes, unsorted, keys, static_cast<int>(count),
                                      kTokenBit, kTokenBit + bits, call.stream),
@@ -320,8 +328,10 @@ void embedding_backward_cuda(const CudaCall& call, const float* sorted, const Ba
   const Key* keys = reinterpret_cast<const Key*>(sorted);
   const Index chunks = pieces(rows, kChunk);
   const auto add = [&](auto kernel, auto sums, int vec) {
-    kernel<<<dim3(pieces(chunks, kWarps), replicas, pieces(dy.cols, 32 * vec)), kThreads, 0,
-             call.stream>>>(keys, rows, vocab, dy, sums);
+    cuda_launch("embedding_backward", kernel,
+                {dim3(pieces(chunks, kWarps), replicas, pieces(dy.cols, 32 * vec)), kThreads, 0,
+                 call.stream},
+                keys, rows, vocab, dy, sums);
   };
   if (!in_quads(dy) || !in_quads(to))
     add(add_runs<1>, Sums<1>{dtable, scratch, chunks}, 1);
@@ -329,10 +339,10 @@ void embedding_backward_cuda(const CudaCall& call, const float* sorted, const Ba
     add(add_runs<2>, Sums<2>{dtable, scratch, chunks}, 2);
   else
     add(add_runs<4>, Sums<4>{dtable, scratch, chunks}, 4);
-  cuda_check_launch("embedding_backward");
-  add_long_runs<<<dim3(pieces(chunks, 32), replicas, pieces(dy.cols, 32)), dim3(32, kLanes), 0,
-                  call.stream>>>(keys, rows, vocab, Sums<1>{dtable, scratch, chunks});
-  cuda_check_launch("embedding_long_runs");
+  cuda_launch(
+      "embedding_long_runs", add_long_runs,
+      {dim3(pieces(chunks, 32), replicas, pieces(dy.cols, 32)), dim3(32, kLanes), 0, call.stream},
+      keys, rows, vocab, Sums<1>{dtable, scratch, chunks});
 }
 
 void add_positions_cuda(const CudaCall& call, Index length, const Batched<float>& x,
@@ -341,10 +351,11 @@ void add_positions_cuda(const CudaCall& call, Index length, const Batched<float>
   const Index per_row = quads ? y.cols / 4 : y.cols, count = y.rows * per_row;
   check(count < Index{1} << 31, "add_positions", "more numbers than a GPU kernel counts");
   const auto kernel = quads ? add_table_rows<4> : add_table_rows<1>;
-  kernel<<<dim3(pieces(count, kThreads), static_cast<unsigned>(y.replicas)), kThreads, 0,
-           call.stream>>>(x, table, y, static_cast<std::uint32_t>(length),
-                          static_cast<std::uint32_t>(per_row), static_cast<std::uint32_t>(count));
-  cuda_check_launch("add_positions");
+  cuda_launch(
+      "add_positions", kernel,
+      {dim3(pieces(count, kThreads), static_cast<unsigned>(y.replicas)), kThreads, 0, call.stream},
+      x, table, y, static_cast<std::uint32_t>(length), static_cast<std::uint32_t>(per_row),
+      static_cast<std::uint32_t>(count));
 }
 
 void add_positions_table_backward_cuda(const CudaCall& call, Index length, const Batched<float>& dy,
@@ -352,10 +363,11 @@ void add_positions_table_backward_cuda(const CudaCall& call, Index length, const
   if (!dtable.wanted) return;
   const Index positions = dtable.accumulate ? length : dtable.view.rows;
   check(positions <= 65535, "add_positions", "more positions than a GPU's grid has");
-  add_examples<<<dim3(pieces(dy.cols, 32), static_cast<unsigned>(positions),
-                      static_cast<unsigned>(dy.replicas)),
-                 dim3(32, kExamples), 0, call.stream>>>(dy, length, dtable);
-  cuda_check_launch("add_positions_backward");
+  cuda_launch("add_positions_backward", add_examples,
+              {dim3(pieces(dy.cols, 32), static_cast<unsigned>(positions),
+                    static_cast<unsigned>(dy.replicas)),
+               dim3(32, kExamples), 0, call.stream},
+              dy, length, dtable);
 }
 
 }  // namespace recallbench

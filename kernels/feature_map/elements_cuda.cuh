@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/runtime.h"
 #include "kernels/tensor/matrix.h"
 
@@ -25,6 +26,7 @@ inline dim3 blocks_of_rows(Index rows, Index rows_each, Index replicas) {
 /// threads. Block x takes `rows_each` rows of replica y.
 template <class Body>
 __global__ void for_elements(Index rows, int cols, Index rows_each, Body body) {
+  after_previous();
   const Index first = blockIdx.x * rows_each;
   const int count = static_cast<int>(min(rows_each, rows - first)) * cols;
 #pragma unroll 4
@@ -36,9 +38,9 @@ template <class Body>
 void launch_for_elements(CudaStream stream, const char* name, const Batched<float>& like,
                          const Body& body) {
   const Index rows_each = rows_of_block(like.cols);
-  for_elements<<<blocks_of_rows(like.rows, rows_each, like.replicas), kElementThreads, 0, stream>>>(
-      like.rows, static_cast<int>(like.cols), rows_each, body);
-  cuda_check_launch(name);
+  cuda_launch(name, for_elements<Body>,
+              {blocks_of_rows(like.rows, rows_each, like.replicas), kElementThreads, 0, stream},
+              like.rows, static_cast<int>(like.cols), rows_each, body);
 }
 
 __device__ inline float* row_of(const Batched<float>& m, Index replica, Index row) {

@@ -1,6 +1,7 @@
 // Maps of single numbers: `elementwise_features`, `polynomial_features`, `cosformer_features`. Each
 // number is read and written once, 4 bytes each (backward: x and dy read, dx written), by
 // neighbouring threads; nothing else is stored. Floor: those bytes.
+#include "kernels/cuda/launch.cuh"
 #include "kernels/feature_map/elements_cuda.cuh"
 #include "kernels/feature_map/feature_map_cuda.h"
 
@@ -91,6 +92,7 @@ struct Angles {
 template <class Body>
 __global__ void for_turned_elements(Index rows, int cols, Index rows_each, Angles angles,
                                     Body body) {
+  after_previous();
   __shared__ float2 turns[kRowsOfBlock];
   const Index first = blockIdx.x * rows_each;
   const int rows_here = static_cast<int>(min(rows_each, rows - first));
@@ -105,11 +107,10 @@ template <class Body>
 void launch_turned(const CudaCall& call, const char* name, const CosformerOptions& options,
                    const RowPositions& positions, const Batched<float>& x, const Body& body) {
   const Index rows_each = rows_of_block(x.cols);
-  for_turned_elements<<<blocks_of_rows(x.rows, rows_each, x.replicas), kElementThreads, 0,
-                        call.stream>>>(
-      x.rows, static_cast<int>(x.cols), rows_each,
-      Angles{positions, static_cast<double>(options.horizon), options.rounds_angles}, body);
-  cuda_check_launch(name);
+  cuda_launch(name, for_turned_elements<Body>,
+              {blocks_of_rows(x.rows, rows_each, x.replicas), kElementThreads, 0, call.stream},
+              x.rows, static_cast<int>(x.cols), rows_each,
+              Angles{positions, static_cast<double>(options.horizon), options.rounds_angles}, body);
 }
 
 struct CosformerForward {

@@ -4,6 +4,7 @@
 // or the gradients written. Floor: those bytes.
 #include <cmath>
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/feature_map/elements_cuda.cuh"
 #include "kernels/feature_map/feature_map_cuda.h"
@@ -18,6 +19,7 @@ constexpr int kThreads = 256;
 /// ones may write. Lanes beyond the last row compute it again.
 template <int Width, class Body>
 __global__ void for_rows(Index rows, Body body) {
+  after_previous();
   const Index i = blockIdx.x * Index{kThreads / Width} + threadIdx.x / Width;
   body.template row<Width>(blockIdx.y, min(i, rows - 1), threadIdx.x % Width, i < rows);
 }
@@ -25,10 +27,9 @@ __global__ void for_rows(Index rows, Body body) {
 template <int Width, class Body>
 void launch_rows(CudaStream stream, const char* name, const Batched<float>& like,
                  const Body& body) {
-  for_rows<Width>
-      <<<blocks_of_rows(like.rows, kThreads / Width, like.replicas), kThreads, 0, stream>>>(
-          like.rows, body);
-  cuda_check_launch(name);
+  cuda_launch(name, for_rows<Width, Body>,
+              {blocks_of_rows(like.rows, kThreads / Width, like.replicas), kThreads, 0, stream},
+              like.rows, body);
 }
 
 /// `cols`: of the widest tensor.

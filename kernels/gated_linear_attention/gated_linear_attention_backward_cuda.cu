@@ -6,6 +6,7 @@
 // is a share of each block of columns. Within a chunk four lanes share a key, of which each has
 // four queries, chosen so that all have 34 pairs of tokens: nothing is divided, nothing cancels.
 #include "kernels/cuda/column_shares.h"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/shared_memory.h"
 #include "kernels/gated_linear_attention/chunk.cuh"
 
@@ -238,6 +239,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kKeys <= 32   ? 4
                                                                       : 1)
     gated_backward(GatedLinearAttentionCuda in, Index tiles, Batched<float> dy, Gradient<float> dv,
                    Shares out, float* states) {
+  after_previous();
   extern __shared__ float4 memory[];
   constexpr int N = Tile::kFragments;
   const GatedPlace at(in, tiles, Tile::kCols);
@@ -317,9 +319,9 @@ void launch(const CudaCall& call, const GatedLinearAttentionCuda& in, const Batc
     cuda_allow_shared(gated_backward<P, Tile>, bytes, "gated_linear_attention_backward");
     const Index tiles = gated_tiles(in),
                 blocks = dy.replicas * in.examples * in.state_heads * tiles;
-    gated_backward<P, Tile><<<static_cast<unsigned>(blocks), Tile::kThreads, bytes, call.stream>>>(
-        in, tiles, dy, dv, out, states);
-    cuda_check_launch("gated_linear_attention_backward");
+    cuda_launch("gated_linear_attention_backward", gated_backward<P, Tile>,
+                {static_cast<unsigned>(blocks), Tile::kThreads, bytes, call.stream}, in, tiles, dy,
+                dv, out, states);
   });
 }
 

@@ -4,6 +4,7 @@
 // key in float32, a fifth the products on tensor cores. A block has two barriers a step; loads of
 // the next step are under way meanwhile. The state stays in shared memory, its columns with one
 // warp.
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/shared_memory.h"
 #include "kernels/gated_linear_attention/chunk.cuh"
 
@@ -15,6 +16,7 @@ constexpr int kStages = 2;
 template <Product P, class Tile>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kWarps == 4 ? 5 : 2)
     gated_forward(GatedLinearAttentionCuda in, Index tiles, Batched<float> y) {
+  after_previous();
   extern __shared__ float4 memory[];
   constexpr int N = Tile::kFragments;
   const GatedPlace at(in, tiles, Tile::kCols);
@@ -67,9 +69,8 @@ void launch(const CudaCall& call, const GatedLinearAttentionCuda& in, const Batc
     const auto bytes = static_cast<int>(sizeof(float)) * GatedMemory<Tile>::numbers(kStages);
     cuda_allow_shared(gated_forward<P, Tile>, bytes, "gated_linear_attention_forward");
     const Index tiles = gated_tiles(in), blocks = y.replicas * in.examples * in.state_heads * tiles;
-    gated_forward<P, Tile>
-        <<<static_cast<unsigned>(blocks), Tile::kThreads, bytes, call.stream>>>(in, tiles, y);
-    cuda_check_launch("gated_linear_attention_forward");
+    cuda_launch("gated_linear_attention_forward", gated_forward<P, Tile>,
+                {static_cast<unsigned>(blocks), Tile::kThreads, bytes, call.stream}, in, tiles, y);
   });
 }
 

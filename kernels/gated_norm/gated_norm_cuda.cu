@@ -4,6 +4,7 @@
 // is under way at once; backward gathers the weight's gradient of a chunk of groups on the way.
 #include "kernels/gated_norm/gated_norm_cuda.h"
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/partial_sums.h"
 #include "kernels/norm/row_groups.cuh"
 
@@ -30,6 +31,7 @@ constexpr int kBlocks = Tile::kLanes <= 32 && Tile::kItems* Tile::kVec <= kMost 
 template <class Tile>
 __global__ void __launch_bounds__(kNormThreads, kBlocks<Tile, 16>)
     gated_forward(GatedNormCuda norm, std::uint32_t count, std::uint32_t groups, Batched<float> y) {
+  after_previous();
   __shared__ float sums[kNormThreads / 32];
   constexpr int kItems = Tile::kItems, kVec = Tile::kVec;
   const Index width = norm.weight.cols;
@@ -76,6 +78,7 @@ __global__ void __launch_bounds__(kNormThreads, kBlocks<Tile, 8>)
     gated_backward(GatedNormCuda norm, std::uint32_t count, std::uint32_t groups,
                    std::uint32_t chunk, Batched<float> dy, Gradient<float> dx,
                    Gradient<float> dgate, float* parts) {
+  after_previous();
   __shared__ float sums[kNormThreads / 32];
   constexpr int kItems = Tile::kItems, kVec = Tile::kVec;
   const Index replica = blockIdx.y, width = norm.weight.cols;
@@ -144,11 +147,10 @@ void gated_norm_forward_cuda(const CudaCall& call, const GatedNormCuda& norm,
   const bool quads = all_in_quads(norm.x, norm.gate, norm.weight, y);
   with_row_tile(width, quads, [&](auto tile) {
     using Tile = decltype(tile);
-    gated_forward<Tile>
-        <<<group_blocks(count, Tile::kGroups, y.replicas), kNormThreads, 0, call.stream>>>(
-            norm, count, static_cast<std::uint32_t>(y.cols / width), y);
+    cuda_launch("gated_norm_forward", gated_forward<Tile>,
+                {group_blocks(count, Tile::kGroups, y.replicas), kNormThreads, 0, call.stream},
+                norm, count, static_cast<std::uint32_t>(y.cols / width), y);
   });
-  cuda_check_launch("gated_norm_forward");
 }
 
 void gated_norm_backward_cuda(const CudaCall& call, const GatedNormCuda& norm,
@@ -161,12 +163,11 @@ void gated_norm_backward_cuda(const CudaCall& call, const GatedNormCuda& norm,
   const bool quads =
       all_in_quads(norm.x, norm.gate, norm.weight, dy, gradients.x.view, gradients.gate.view);
   with_row_tile(width, quads, [&](auto tile) {
-    gated_backward<decltype(tile)>
-        <<<group_blocks(count, chunk, replicas), kNormThreads, 0, call.stream>>>(
-            norm, count, static_cast<std::uint32_t>(dy.cols / width),
-            static_cast<std::uint32_t>(chunk), dy, gradients.x, gradients.gate, parts);
+    cuda_launch("gated_norm_backward", gated_backward<decltype(tile)>,
+                {group_blocks(count, chunk, replicas), kNormThreads, 0, call.stream}, norm, count,
+                static_cast<std::uint32_t>(dy.cols / width), static_cast<std::uint32_t>(chunk), dy,
+                gradients.x, gradients.gate, parts);
   });
-  cuda_check_launch("gated_norm_backward");
   sum_partials_cuda(call, replicas, {parts, norm_chunks(count), width, 0, gradients.weight, {}});
 }
 

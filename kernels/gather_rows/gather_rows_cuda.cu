@@ -6,6 +6,7 @@
 // order, found by ballots. Where dx is added to a warp owns a label, and the first that names a row
 // adds all of them in order. No atomics, and no pass that zeroes dx first.
 #include "kernels/cuda/elements.cuh"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/gather_rows/gather_rows_cuda.h"
 
 namespace recallbench {
@@ -17,6 +18,7 @@ constexpr int kRows = 8;   // as many where all of dx is written
 template <int kVec>
 __global__ void gather(const std::int32_t* positions, Index length, Index labels, Batched<float> x,
                        Batched<float> y) {
+  after_previous();
   const Index i = blockIdx.x * Index{kWarps} + threadIdx.y, replica = blockIdx.y;
   if (i >= y.rows) return;
   const Index row = i / labels * length + positions[replica * y.rows + i];
@@ -58,6 +60,7 @@ __device__ bool sum_labels(const std::int32_t* positions, Index from, Index labe
 template <int kVec>
 __global__ void scatter(const std::int32_t* positions, Index length, Index labels,
                         Batched<float> dy, Batched<float> dx) {
+  after_previous();
   const Index replica = blockIdx.y, begin = (blockIdx.x * Index{kWarps} + threadIdx.y) * kRows;
   if (begin >= dx.rows) return;  // a whole warp
   const Index end = min(begin + kRows, dx.rows), mine = threadIdx.x * kVec;
@@ -97,6 +100,7 @@ __global__ void scatter(const std::int32_t* positions, Index length, Index label
 template <int kVec>
 __global__ void scatter_add(const std::int32_t* positions, Index length, Index labels,
                             Batched<float> dy, Batched<float> dx) {
+  after_previous();
   const Index i = blockIdx.x * Index{kWarps} + threadIdx.y, replica = blockIdx.y;
   if (i >= dy.rows) return;  // a whole warp
   const Index example = i / labels, label = i % labels;
@@ -131,8 +135,8 @@ dim3 blocks_of(const Batched<float>& rows, Index a_warp = 1) {
 void gather_rows_cuda(const CudaCall& call, const std::int32_t* positions, Index length,
                       Index labels, const Batched<float>& x, const Batched<float>& y) {
   const auto kernel = in_quads(x) && in_quads(y) ? gather<4> : gather<1>;
-  kernel<<<blocks_of(y), dim3(32, kWarps), 0, call.stream>>>(positions, length, labels, x, y);
-  cuda_check_launch("gather_rows");
+  cuda_launch("gather_rows", kernel, {blocks_of(y), dim3(32, kWarps), 0, call.stream}, positions,
+              length, labels, x, y);
 }
 
 void gather_rows_backward_cuda(const CudaCall& call, const std::int32_t* positions, Index length,
@@ -142,8 +146,8 @@ void gather_rows_backward_cuda(const CudaCall& call, const std::int32_t* positio
   const dim3 blocks = dx.accumulate ? blocks_of(dy) : blocks_of(dx.view, kRows);
   const auto kernel =
       dx.accumulate ? (quads ? scatter_add<4> : scatter_add<1>) : (quads ? scatter<4> : scatter<1>);
-  kernel<<<blocks, dim3(32, kWarps), 0, call.stream>>>(positions, length, labels, dy, dx.view);
-  cuda_check_launch("gather_rows_backward");
+  cuda_launch("gather_rows_backward", kernel, {blocks, dim3(32, kWarps), 0, call.stream}, positions,
+              length, labels, dy, dx.view);
 }
 
 }  // namespace recallbench

@@ -4,6 +4,7 @@
 // Floor: as forward's, whose way of sharing an item this is: reads q, k, g, κ, a, do and writes dv,
 // dr and G once (B = 256, L = 256, H = 2 heads of 64: 0.40 GB, 100 us); 5 K V multiply-adds a token
 // and head (2.7 G of them, 80 us).
+#include "kernels/cuda/launch.cuh"
 #include "kernels/generalized_delta_rule/chunks.cuh"
 #include "kernels/generalized_delta_rule/keys.cuh"
 
@@ -74,6 +75,7 @@ __global__ void __launch_bounds__(kWalkThreads)
                              GeneralizedDeltaRuleViews<float> in, Batched<float> dy,
                              Gradient<float> dv, Batched<float> dremoved, Batched<float> dstates,
                              bool quads) {
+  after_previous();
   extern __shared__ float4 memory[];
   constexpr int kSpan = 4 * Quads * Lanes;
   const WalkPlace at(p, shape, p.values, 1, kWalkStage);

@@ -15,6 +15,7 @@
 // heads of 64: 0.60 GB, 145 us). A chunk is 816 products of 1024 multiply-adds and about 3500
 // cycles of shared memory (140 us in all); three blocks share a multiprocessor and hide each
 // other's waits.
+#include "kernels/cuda/launch.cuh"
 #include "kernels/generalized_delta_rule/chunks.cuh"
 
 namespace recallbench {
@@ -295,6 +296,7 @@ template <bool Full>
 __global__ void __launch_bounds__(kChunkThreads, 3)
     generalized_delta_chunks_backward(GeneralizedDeltaRulePlan p, WalkShape shape,
                                       GeneralizedDeltaRuleViews<float> in, Tensors x, bool quads) {
+  after_previous();
   extern __shared__ float4 memory[];
   const Memory m(reinterpret_cast<float*>(memory));
   const WalkPlace at(p, shape, p.values, 1, kWalkChunk);

@@ -7,6 +7,7 @@
 // 1024 multiply-adds, 0.6 of what the tokens one by one take, and about 1700 cycles of shared
 // memory (65 us in all); four blocks share a multiprocessor, and the next rows are on their way
 // meanwhile.
+#include "kernels/cuda/launch.cuh"
 #include "kernels/generalized_delta_rule/chunks.cuh"
 
 namespace recallbench {
@@ -106,6 +107,7 @@ __global__ void __launch_bounds__(kChunkThreads, 4)
     generalized_delta_chunks_forward(GeneralizedDeltaRulePlan p, WalkShape shape,
                                      GeneralizedDeltaRuleViews<float> in, Batched<float> y,
                                      GeneralizedDeltaRuleKept kept, bool quads) {
+  after_previous();
   extern __shared__ float4 memory[];
   const Memory m(reinterpret_cast<float*>(memory));
   const WalkPlace at(p, shape, p.values, 1, kWalkChunk);

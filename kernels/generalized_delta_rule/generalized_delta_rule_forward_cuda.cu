@@ -4,6 +4,7 @@
 // whose lanes have 16 keys of 8 values each, so that 640 multiply-adds of a token wait for 22
 // pieces of shared memory and 22 shuffles; eight such warps fit on a multiprocessor and hide each
 // other's waits. Few items have two warps each. The next tokens' rows are on their way meanwhile.
+#include "kernels/cuda/launch.cuh"
 #include "kernels/generalized_delta_rule/chunks.cuh"
 
 namespace recallbench {
@@ -83,6 +84,7 @@ template <int Quads, int Lanes, int Across>
 __global__ void __launch_bounds__(kWalkThreads)
     generalized_delta_forward(GeneralizedDeltaRulePlan p, WalkShape shape,
                               GeneralizedDeltaRuleViews<float> in, Outputs out, bool quads) {
+  after_previous();
   extern __shared__ float4 memory[];
   constexpr int kSpan = 4 * Quads * Lanes;
   const WalkPlace at(p, shape, p.values, 1, kWalkStage);

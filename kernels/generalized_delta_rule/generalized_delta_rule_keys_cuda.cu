@@ -8,6 +8,7 @@
 // straight to the fragments of their products, 16 bytes a lane, and are on their way with the rows;
 // of the rest a token and head takes 14 C K multiply-adds, C = 16 (0.9 G of them as half of the
 // pairs meet, 30 us).
+#include "kernels/cuda/launch.cuh"
 #include "kernels/generalized_delta_rule/keys.cuh"
 #include "kernels/linear_attention/products.cuh"
 
@@ -307,6 +308,7 @@ template <Product P, int Quads>
 __global__ void __launch_bounds__(kWalkThreads, 3)
     generalized_delta_keys(GeneralizedDeltaRulePlan p, WalkShape shape, int span,
                            GeneralizedDeltaRuleViews<float> in, KeyTensors x, bool quads) {
+  after_previous();
   extern __shared__ float4 memory[];
   constexpr int kGroup = 16 * Quads;  // values of S and G in registers
   const WalkPlace at(p, shape, p.keys, (p.length - 1) / kWalkChunk + 1, kWalkChunk);

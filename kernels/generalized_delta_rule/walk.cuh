@@ -16,6 +16,7 @@
 #include <type_traits>
 
 #include "kernels/cuda/elements.cuh"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/shared_memory.h"
 #include "kernels/generalized_delta_rule/generalized_delta_rule_cuda.h"
@@ -307,11 +308,12 @@ __device__ inline void walk_write_part(const float (&x)[Across], float* row) {
 template <class Kernel, class... Arguments>
 void walk_launch(const CudaCall& call, const char* name, Kernel* kernel, Index items,
                  const WalkShape& shape, int numbers, const Arguments&... arguments) {
-  const int bytes = numbers * static_cast<int>(sizeof(float));
+  const std::size_t bytes = static_cast<std::size_t>(numbers) * sizeof(float);
   cuda_allow_shared(kernel, bytes, name);
-  kernel<<<static_cast<unsigned>(items * shape.tiles), static_cast<unsigned>(shape.threads), bytes,
-           call.stream>>>(arguments...);
-  cuda_check_launch(name);
+  cuda_launch(name, kernel,
+              {static_cast<unsigned>(items * shape.tiles), static_cast<unsigned>(shape.threads),
+               bytes, call.stream},
+              arguments...);
 }
 
 /// Whether every tensor can be read and written in pieces of four numbers.

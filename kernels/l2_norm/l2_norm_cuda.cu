@@ -3,6 +3,7 @@
 // between its sum and its output.
 #include "kernels/l2_norm/l2_norm_cuda.h"
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/norm/row_groups.cuh"
 
 namespace recallbench {
@@ -18,6 +19,7 @@ struct Groups {
 template <class Tile>
 __global__ void __launch_bounds__(kNormThreads)
     length_forward(Groups all, Batched<float> x, Batched<float> y, Batched<float> inverse) {
+  after_previous();
   __shared__ float sums[kNormThreads / 32];
   const std::uint32_t index = blockIdx.x * Tile::kGroups + Tile::group();
   const bool inside = index < all.count;  // all lanes stay for the sum
@@ -47,6 +49,7 @@ template <class Tile>
 __global__ void __launch_bounds__(kNormThreads)
     length_backward(Groups all, Batched<float> y, Batched<float> inverse, Batched<float> dy,
                     Gradient<float> dx) {
+  after_previous();
   __shared__ float sums[kNormThreads / 32];
   const std::uint32_t index = blockIdx.x * Tile::kGroups + Tile::group();
   const bool inside = index < all.count;
@@ -87,11 +90,10 @@ void length_norm_forward_cuda(const CudaCall& call, const LengthNormPlan& plan,
   const bool quads = all.width % 4 == 0 && all_in_quads(x, y);
   with_row_tile(all.width, quads, [&](auto tile) {
     using Tile = decltype(tile);
-    length_forward<Tile>
-        <<<group_blocks(all.count, Tile::kGroups, x.replicas), kNormThreads, 0, call.stream>>>(
-            all, x, y, inverse);
+    cuda_launch("length_norm_forward", length_forward<Tile>,
+                {group_blocks(all.count, Tile::kGroups, x.replicas), kNormThreads, 0, call.stream},
+                all, x, y, inverse);
   });
-  cuda_check_launch("length_norm_forward");
 }
 
 void length_norm_backward_cuda(const CudaCall& call, const LengthNormPlan& plan,
@@ -102,11 +104,10 @@ void length_norm_backward_cuda(const CudaCall& call, const LengthNormPlan& plan,
   const bool quads = all.width % 4 == 0 && all_in_quads(y, dy, dx.view);
   with_row_tile(all.width, quads, [&](auto tile) {
     using Tile = decltype(tile);
-    length_backward<Tile>
-        <<<group_blocks(all.count, Tile::kGroups, y.replicas), kNormThreads, 0, call.stream>>>(
-            all, y, inverse, dy, dx);
+    cuda_launch("length_norm_backward", length_backward<Tile>,
+                {group_blocks(all.count, Tile::kGroups, y.replicas), kNormThreads, 0, call.stream},
+                all, y, inverse, dy, dx);
   });
-  cuda_check_launch("length_norm_backward");
 }
 
 }  // namespace recallbench

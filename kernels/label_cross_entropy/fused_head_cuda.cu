@@ -22,6 +22,7 @@
 #include <type_traits>
 
 #include "kernels/base/error.h"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/shared_memory.h"
 #include "kernels/label_cross_entropy/block_total.cuh"
 #include "kernels/label_cross_entropy/fused_head_cuda.h"
@@ -62,6 +63,7 @@ struct Quads {
 /// magnitudes[0] of parts of h, [1] of parts of the table: the largest |x|. One block each.
 template <int kDim>
 __global__ void __launch_bounds__(kSmallThreads) magnitudes(const __grid_constant__ Fused f) {
+  after_previous();
   __shared__ float shared[kSmallThreads / 32];
   constexpr int kPerRow = kDim / 4;
   const int part = blockIdx.x % kMagnitudes;
@@ -98,6 +100,7 @@ __host__ __device__ inline int eights(const Plan& plan) {
 /// The 16-bit operands, eight numbers a thread; a replica's first block collects its facts.
 template <class E, int kDim>
 __global__ void __launch_bounds__(kSmallThreads) convert(const __grid_constant__ Fused f) {
+  after_previous();
   constexpr int kPerRow = kDim / 8;
   const Plan& plan = f.plan;
   const int blocks = eights(plan) / kSmallThreads + 1, block = blockIdx.x % blocks;
@@ -140,6 +143,7 @@ __device__ void put(const Gradient<float>& g, Index replica, Index row, Index co
 /// table[target]).
 template <class E, int kDim>
 __global__ void __launch_bounds__(kSmallThreads) merge_rows(const __grid_constant__ Fused f) {
+  after_previous();
   const Plan& plan = f.plan;
   const Index warp = (blockIdx.x * Index{kSmallThreads} + threadIdx.x) / 32;
   const int lane = threadIdx.x % 32, row = static_cast<int>(warp % plan.padded_rows);
@@ -196,6 +200,7 @@ __global__ void __launch_bounds__(kSmallThreads) merge_rows(const __grid_constan
 /// dtable = Σ of its parts, in order, in units of 1.
 template <int kDim>
 __global__ void __launch_bounds__(kSmallThreads) merge_table(const __grid_constant__ Fused f) {
+  after_previous();
   const Plan& plan = f.plan;
   const Index per_replica = Index{plan.padded_vocab} * kDim;
   const Index place = blockIdx.x * Index{kSmallThreads} + threadIdx.x;
@@ -212,11 +217,10 @@ __global__ void __launch_bounds__(kSmallThreads) merge_table(const __grid_consta
 }
 
 /// Launches a pass with its shared memory.
-void launch(const CudaCall& call, void (*pass)(Fused), Index blocks, int shared, const Fused& f,
-            const char* name) {
+void launch(const CudaCall& call, void (*pass)(Fused), Index blocks, std::size_t shared,
+            const Fused& f, const char* name) {
   cuda_allow_shared(pass, shared, name);
-  pass<<<static_cast<unsigned>(blocks), kThreads, shared, call.stream>>>(f);
-  cuda_check_launch(name);
+  cuda_launch(name, pass, {static_cast<unsigned>(blocks), kThreads, shared, call.stream}, f);
 }
 
 unsigned small_blocks(Index threads) {
@@ -228,19 +232,19 @@ void run_rows(const CudaCall& call, const Fused& f) {
   const Plan& plan = f.plan;
   const Index replicas = f.a.h.replicas;
   if constexpr (std::is_same_v<E, __half>) {
-    magnitudes<kDim>
-        <<<static_cast<unsigned>(replicas * 2 * kMagnitudes), kSmallThreads, 0, call.stream>>>(f);
-    cuda_check_launch("magnitudes");
+    cuda_launch("magnitudes", magnitudes<kDim>,
+                {static_cast<unsigned>(replicas * 2 * kMagnitudes), kSmallThreads, 0, call.stream},
+                f);
   }
-  convert<E, kDim><<<static_cast<unsigned>(replicas) * (small_blocks(eights(plan)) + 1),
-                     kSmallThreads, 0, call.stream>>>(f);
-  cuda_check_launch("convert");
+  cuda_launch("convert", convert<E, kDim>,
+              {static_cast<unsigned>(replicas) * (small_blocks(eights(plan)) + 1), kSmallThreads, 0,
+               call.stream},
+              f);
   const Index row_blocks = replicas * (plan.padded_rows / kOwnRows) * plan.vocab_parts;
   launch(call, f.a.dh.wanted ? row_pass<E, kDim, true> : row_pass<E, kDim, false>, row_blocks,
          Shared<kDim>::kSize, f, "row_pass");
-  merge_rows<E, kDim>
-      <<<small_blocks(replicas * plan.padded_rows * 32), kSmallThreads, 0, call.stream>>>(f);
-  cuda_check_launch("merge_rows");
+  cuda_launch("merge_rows", merge_rows<E, kDim>,
+              {small_blocks(replicas * plan.padded_rows * 32), kSmallThreads, 0, call.stream}, f);
 }
 
 template <class E, int kDim>
@@ -249,9 +253,9 @@ void run_table(const CudaCall& call, const Fused& f) {
   const Index replicas = f.a.h.replicas;
   const Index table_blocks = replicas * (plan.padded_vocab / kOwnRows) * plan.row_parts;
   launch(call, table_pass<E, kDim>, table_blocks, Shared<kDim>::kSize, f, "table_pass");
-  merge_table<kDim>
-      <<<small_blocks(replicas * plan.padded_vocab * kDim), kSmallThreads, 0, call.stream>>>(f);
-  cuda_check_launch("merge_table");
+  cuda_launch("merge_table", merge_table<kDim>,
+              {small_blocks(replicas * plan.padded_vocab * kDim), kSmallThreads, 0, call.stream},
+              f);
 }
 
 /// Calls body(element type, width) with those that serve such a call.

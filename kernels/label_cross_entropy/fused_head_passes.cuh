@@ -7,6 +7,7 @@
 
 #include <cmath>
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/label_cross_entropy/fused_head_plan.cuh"
 #include "kernels/label_cross_entropy/tensor_core.cuh"
@@ -230,6 +231,7 @@ __device__ inline float2 target_and_before(const Scores& s, int r, int target, i
 ///   target_stats = {target's score, largest one before it in this part}.
 template <class E, int kDim, bool kGradient>
 __global__ void __launch_bounds__(kThreads, 2) row_pass(const __grid_constant__ Fused f) {
+  after_previous();
   extern __shared__ __align__(256) char shared_bytes[];
   using Products = WarpProducts<E, kDim>;
   const Plan& plan = f.plan;
@@ -307,6 +309,7 @@ __global__ void __launch_bounds__(kThreads, 2) row_pass(const __grid_constant__ 
 ///   parts = 2^kShift Σ_i w_i (softmax_i[v] - [v = target_i]) h[i] over a part of the rows.
 template <class E, int kDim>
 __global__ void __launch_bounds__(kThreads, 2) table_pass(const __grid_constant__ Fused f) {
+  after_previous();
   extern __shared__ __align__(256) char shared_bytes[];
   using Products = WarpProducts<E, kDim>;
   const Plan& plan = f.plan;

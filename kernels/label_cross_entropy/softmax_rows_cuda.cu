@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/label_cross_entropy/block_total.cuh"
 #include "kernels/label_cross_entropy/softmax_rows_cuda.h"
@@ -73,6 +74,7 @@ class Row {
 
 template <bool kHeld>
 __global__ void __launch_bounds__(kThreads) softmax_rows(SoftmaxRows a) {
+  after_previous();
   __shared__ float shared[kThreads / 32];
   const Index i = blockIdx.x;
   float* logits = a.logits.data + i * a.logits.stride;
@@ -124,12 +126,14 @@ __global__ void __launch_bounds__(kThreads) softmax_rows(SoftmaxRows a) {
 
 __global__ void __launch_bounds__(kSumThreads)
     total_weights(const float* weights, Index rows, double* totals) {
+  after_previous();
   const double total = total_weight<kSumThreads>(weights + blockIdx.x * rows, rows);
   if (threadIdx.x == 0) totals[blockIdx.x] = total;
 }
 
 __global__ void __launch_bounds__(kSumThreads)
     mean_loss(const float* weights, Batched<float> row_loss, Batched<float> loss) {
+  after_previous();
   const Index r = blockIdx.x, rows = row_loss.rows;
   const float* losses = row_loss.data + r * row_loss.replica_stride;
   weights += r * rows;
@@ -150,24 +154,23 @@ __global__ void __launch_bounds__(kSumThreads)
 void softmax_rows_cuda(const CudaCall& call, const SoftmaxRows& a) {
   const auto blocks = static_cast<unsigned>(a.logits.rows);
   if (a.logits.cols <= kHeldVocab)
-    softmax_rows<true><<<blocks, kThreads, 0, call.stream>>>(a);
+    cuda_launch("softmax_rows", softmax_rows<true>, {blocks, kThreads, 0, call.stream}, a);
   else
-    softmax_rows<false><<<blocks, kThreads, 0, call.stream>>>(a);
-  cuda_check_launch("softmax_rows");
+    cuda_launch("softmax_rows", softmax_rows<false>, {blocks, kThreads, 0, call.stream}, a);
 }
 
 void total_weights_cuda(const CudaCall& call, const float* weights, Index replicas, Index rows,
                         double* totals) {
-  total_weights<<<static_cast<unsigned>(replicas), kSumThreads, 0, call.stream>>>(weights, rows,
-                                                                                  totals);
-  cuda_check_launch("total_weights");
+  cuda_launch("total_weights", total_weights,
+              {static_cast<unsigned>(replicas), kSumThreads, 0, call.stream}, weights, rows,
+              totals);
 }
 
 void mean_loss_cuda(const CudaCall& call, const float* weights, const Batched<float>& row_loss,
                     const Batched<float>& loss) {
-  mean_loss<<<static_cast<unsigned>(loss.replicas), kSumThreads, 0, call.stream>>>(weights,
-                                                                                   row_loss, loss);
-  cuda_check_launch("mean_loss");
+  cuda_launch("mean_loss", mean_loss,
+              {static_cast<unsigned>(loss.replicas), kSumThreads, 0, call.stream}, weights,
+              row_loss, loss);
 }
 
 }  // namespace recallbench

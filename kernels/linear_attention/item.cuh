@@ -17,16 +17,19 @@ struct ItemOnDevice {
   const std::int32_t* positions;  ///< [queries] or null
   int queries, length, features, values;
 
-  __device__ ItemOnDevice(const LinearAttentionCuda& c, Index index)
-      : head(static_cast<int>(index % c.plan.options.heads)),
-        queries(static_cast<int>(c.plan.queries)),
+  /// Divisions are of 32 bits: a block's first instructions are a chain that all wait for.
+  __device__ ItemOnDevice(const LinearAttentionCuda& c, std::uint32_t index)
+      : queries(static_cast<int>(c.plan.queries)),
         length(static_cast<int>(c.plan.length)),
         features(static_cast<int>(c.plan.features)),
         values(static_cast<int>(c.plan.values)) {
-    const Index pair = index / c.plan.options.heads;  // replica, example
-    replica = pair / c.plan.examples;
-    first_query = pair % c.plan.examples * c.plan.queries;
-    first_key = pair % c.plan.examples * c.plan.length;
+    const auto heads = static_cast<std::uint32_t>(c.plan.options.heads);
+    const auto examples = static_cast<std::uint32_t>(c.plan.examples);
+    const std::uint32_t pair = index / heads, of = pair / examples, example = pair % examples;
+    head = static_cast<int>(index % heads);
+    replica = of;
+    first_query = example * c.plan.queries;
+    first_key = example * c.plan.length;
     positions =
         c.tensors.positions == nullptr ? nullptr : c.tensors.positions + pair * c.plan.queries;
   }

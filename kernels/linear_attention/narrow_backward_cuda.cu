@@ -5,6 +5,7 @@
 // values of the next tile are on their way as soon as the scores no longer need this one's.
 // Floor: k, v read and dk, dv written once, 8 (f + dh) bytes a key, and 2 (3 f + 2 dh) operations
 // for each pair that sees each other; for n queries at labels the bytes are the longer.
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/shared_memory.h"
 #include "kernels/linear_attention/forms_cuda.h"
@@ -18,8 +19,9 @@ constexpr int kChunk = 32;  // queries against which a warp has weights at a tim
 struct NarrowBackward {
   LinearAttentionCuda c;
   LinearAttentionGradients<float> to;
-  Gradient<float> dq;  ///< dq, or the parts of its first slice
-  Index slices, keys;  ///< KeySlices
+  Gradient<float> dq;    ///< dq, or the parts of its first slice
+  std::uint32_t slices;  ///< KeySlices
+  Index keys;
   NarrowLayout s;
   int tile_queries;  ///< rows of a tile of queries, a multiple of 16
   bool dy_quads, dk_pairs, dv_pairs, dq_pairs;
@@ -111,6 +113,7 @@ struct QueryFragments {
 /// formulas.
 template <Precision P, int kValues>
 __global__ __launch_bounds__(kThreads) void narrow_backward(NarrowBackward b) {
+  after_previous();
   constexpr Product kProduct = product_of(P);
   constexpr int kFeatures = kNarrowFeatures / 8;
   extern __shared__ __align__(16) float memory[];
@@ -248,9 +251,8 @@ void launch(const CudaCall& call, NarrowBackward b) {
   cuda_allow_shared(narrow_backward<P, kValues>, bytes(b.tile_queries),
                     "linear_attention narrow_backward");
   const Index blocks = b.c.tensors.q.replicas * b.c.plan.items() * b.slices;
-  narrow_backward<P, kValues>
-      <<<static_cast<unsigned>(blocks), kThreads, bytes(b.tile_queries), call.stream>>>(b);
-  cuda_check_launch("linear_attention narrow_backward");
+  cuda_launch("linear_attention narrow_backward", narrow_backward<P, kValues>,
+              {static_cast<unsigned>(blocks), kThreads, bytes(b.tile_queries), call.stream}, b);
 }
 
 template <Precision P>
@@ -272,7 +274,7 @@ void narrow_backward_cuda(const CudaCall& call, const LinearAttentionCuda& c,
   const NarrowBackward b{c,
                          gradients,
                          dq,
-                         slices.count,
+                         static_cast<std::uint32_t>(slices.count),
                          slices.keys,
                          NarrowLayout(c),
                          0,

@@ -4,6 +4,7 @@
 // add their sums at the end. Floor: k and v read once for each block, 4 (f + dh) bytes a key, and
 // 2 (f + dh) operations for each pair that sees each other; for n queries at labels the bytes are
 // the longer, and two or more blocks of a multiprocessor keep some 40 KB on their way.
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/shared_memory.h"
 #include "kernels/linear_attention/forms_cuda.h"
@@ -24,6 +25,7 @@ __host__ __device__ inline int forward_numbers(const NarrowLayout& s) {
 template <Precision P, int kRows, int kValues>
 __global__ __launch_bounds__(kThreads) void narrow_forward(LinearAttentionCuda c, NarrowLayout s,
                                                            int query_tiles) {
+  after_previous();
   constexpr int kSharing = kWarps / kRows, kQueries = 16 * kRows, kKeys = kTile / kSharing;
   extern __shared__ __align__(16) float memory[];
   __shared__ float parts[kSharing][kQueries];  // of the sums of weights
@@ -130,10 +132,9 @@ void launch(const CudaCall& call, const LinearAttentionCuda& c, const NarrowLayo
   const Index blocks = c.tensors.q.replicas * c.plan.items() * tiles;
   const std::size_t bytes = sizeof(float) * static_cast<std::size_t>(forward_numbers<kRows>(s));
   cuda_allow_shared(narrow_forward<P, kRows, kValues>, bytes, "linear_attention narrow_forward");
-  narrow_forward<P, kRows, kValues>
-      <<<static_cast<unsigned>(blocks), kThreads, bytes, call.stream>>>(c, s,
-                                                                        static_cast<int>(tiles));
-  cuda_check_launch("linear_attention narrow_forward");
+  cuda_launch("linear_attention narrow_forward", narrow_forward<P, kRows, kValues>,
+              {static_cast<unsigned>(blocks), kThreads, bytes, call.stream}, c, s,
+              static_cast<int>(tiles));
 }
 
 template <Precision P, int kRows>

@@ -2,6 +2,7 @@
 // read once, dq written once, 4 bytes each.
 #include <algorithm>
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/runtime.h"
 #include "kernels/linear_attention/forms_cuda.h"
 
@@ -14,6 +15,7 @@ constexpr unsigned kThreads = 256;
 
 __global__ void add_query_parts(LinearAttentionCuda c, Index slice_keys, Gradient<float> parts,
                                 Gradient<float> dq) {
+  after_previous();
   const Index at = blockIdx.x * Index{kThreads} + threadIdx.x;
   const Batched<float>&from = parts.view, &to = dq.view;
   if (at >= from.replica_stride) return;
@@ -53,8 +55,8 @@ void add_query_parts_cuda(const CudaCall& call, const LinearAttentionCuda& c,
   const Gradient<float> from = query_parts(c, parts, dq);
   const dim3 blocks(static_cast<unsigned>((from.view.replica_stride + kThreads - 1) / kThreads),
                     static_cast<unsigned>(from.view.replicas));
-  add_query_parts<<<blocks, kThreads, 0, call.stream>>>(c, slices.keys, from, dq);
-  cuda_check_launch("linear_attention add_query_parts");
+  cuda_launch("linear_attention add_query_parts", add_query_parts,
+              {blocks, kThreads, 0, call.stream}, c, slices.keys, from, dq);
 }
 
 }  // namespace recallbench

@@ -4,6 +4,7 @@
 // operations for each pair that sees each other forward, 2 (3 f + 2 dh) backward, at the rate of
 // `precision`; here every tile's columns come from the second-level cache, so narrow heads have
 // kernels of their own (narrow_forward_cuda.cu, narrow_backward_cuda.cu).
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/shared_memory.h"
 #include "kernels/linear_attention/forms_cuda.h"
@@ -30,6 +31,7 @@ __device__ inline void add_scores(Tile& products, const float* a, const float* b
 /// y of a block's kTile queries; a warp has 16 of them. y and the denominators grow tile by tile.
 template <Precision P>
 __global__ __launch_bounds__(kThreads) void wide_forward(LinearAttentionCuda c, int query_tiles) {
+  after_previous();
   __shared__ __align__(16) float q[kTile * kFeatureStride];
   __shared__ __align__(16) float k[kTile * kFeatureStride];
   __shared__ __align__(16) float v[kTile * kValueStride];
@@ -100,6 +102,7 @@ __global__ __launch_bounds__(kThreads) void wide_forward(LinearAttentionCuda c, 
 /// dots[r, row, head] = -<dy, y> / denominator: a warp each.
 __global__ __launch_bounds__(kThreads) void output_dots(LinearAttentionCuda c, Batched<float> dy,
                                                         Index count, float* dots) {
+  after_previous();
   const Index at = blockIdx.x * Index{kWarps} + threadIdx.x / 32;
   if (at >= count) return;
   const Index heads = c.plan.options.heads, rows = c.tensors.y.rows, h = at % heads;
@@ -119,9 +122,10 @@ __global__ __launch_bounds__(kThreads) void output_dots(LinearAttentionCuda c, B
 struct WideBackward {
   LinearAttentionCuda c;
   LinearAttentionGradients<float> to;
-  const float* dots;   ///< [R, B·n, H]
-  Gradient<float> dq;  ///< dq, or the parts of its first slice
-  Index slices, keys;  ///< KeySlices
+  const float* dots;     ///< [R, B·n, H]
+  Gradient<float> dq;    ///< dq, or the parts of its first slice
+  std::uint32_t slices;  ///< KeySlices
+  Index keys;
 };
 
 /// Shared memory of wide_backward.
@@ -138,6 +142,7 @@ struct WideTiles {
 /// dv = wᵀ n, ds = dw · w'(s), dq = ds k, dk = dsᵀ q.
 template <Precision P>
 __global__ __launch_bounds__(kThreads) void wide_backward(WideBackward b) {
+  after_previous();
   extern __shared__ __align__(16) unsigned char memory[];
   WideTiles& m = *reinterpret_cast<WideTiles*>(memory);
   constexpr int kQueryStride = kTile + 4;
@@ -263,17 +268,17 @@ template <Precision P>
 void launch_forward(const CudaCall& call, const LinearAttentionCuda& c) {
   const Index tiles = (c.plan.queries + kTile - 1) / kTile;
   const Index blocks = c.tensors.q.replicas * c.plan.items() * tiles;
-  wide_forward<P>
-      <<<static_cast<unsigned>(blocks), kThreads, 0, call.stream>>>(c, static_cast<int>(tiles));
-  cuda_check_launch("linear_attention wide_forward");
+  cuda_launch("linear_attention wide_forward", wide_forward<P>,
+              {static_cast<unsigned>(blocks), kThreads, 0, call.stream}, c,
+              static_cast<int>(tiles));
 }
 
 template <Precision P>
 void launch_backward(const CudaCall& call, const WideBackward& b) {
   const Index blocks = b.c.tensors.q.replicas * b.c.plan.items() * b.slices;
   cuda_allow_shared(wide_backward<P>, sizeof(WideTiles), "linear_attention wide_backward");
-  wide_backward<P><<<static_cast<unsigned>(blocks), kThreads, sizeof(WideTiles), call.stream>>>(b);
-  cuda_check_launch("linear_attention wide_backward");
+  cuda_launch("linear_attention wide_backward", wide_backward<P>,
+              {static_cast<unsigned>(blocks), kThreads, sizeof(WideTiles), call.stream}, b);
 }
 
 Index dots_count(const LinearAttentionPlan& plan, Index replicas) {
@@ -302,14 +307,14 @@ void wide_backward_cuda(const CudaCall& call, const LinearAttentionCuda& c,
   const KeySlices slices(c.plan);
   const Index count = dots_count(c.plan, c.tensors.q.replicas);
   float *const dots = c.tensors.scratch, *const parts = dots + count;
-  output_dots<<<static_cast<unsigned>((count + kWarps - 1) / kWarps), kThreads, 0, call.stream>>>(
-      c, gradients.dy, count, dots);
-  cuda_check_launch("linear_attention output_dots");
+  cuda_launch("linear_attention output_dots", output_dots,
+              {static_cast<unsigned>((count + kWarps - 1) / kWarps), kThreads, 0, call.stream}, c,
+              gradients.dy, count, dots);
   const WideBackward b{c,
                        gradients,
                        dots,
                        slices.count > 1 ? query_parts(c, parts, gradients.dq) : gradients.dq,
-                       slices.count,
+                       static_cast<std::uint32_t>(slices.count),
                        slices.keys};
   switch (call.precision) {
     case Precision::fp32:

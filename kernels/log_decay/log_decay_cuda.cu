@@ -1,5 +1,6 @@
 // Floor: a launch; a number for each token and head is little (B = 256, L = 256, H = 4: 1 MB).
 #include "kernels/cuda/elements.cuh"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/partial_sums.h"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/log_decay/log_decay_cuda.h"
@@ -35,6 +36,7 @@ struct Decay {
 __global__ void __launch_bounds__(kThreads)
     log_decay_backward(Batched<float> a_log, Batched<float> g, Batched<float> dg,
                        Gradient<float> ddt, float* parts) {
+  after_previous();
   __shared__ float sums[kThreads / 32];
   const Index replica = blockIdx.y, head = blockIdx.x % g.cols, chunk = blockIdx.x / g.cols;
   const Index first = chunk * kChunkRows, last = min(first + kChunkRows, g.rows);
@@ -68,8 +70,8 @@ void log_decay_backward_cuda(const CudaCall& call, const Batched<float>& a_log,
                              float* scratch) {
   const Index chunks = chunks_of(g.rows);
   const dim3 blocks(static_cast<unsigned>(chunks * g.cols), static_cast<unsigned>(g.replicas));
-  log_decay_backward<<<blocks, kThreads, 0, call.stream>>>(a_log, g, dg, ddt, scratch);
-  cuda_check_launch("log_decay_backward");
+  cuda_launch("log_decay_backward", log_decay_backward, {blocks, kThreads, 0, call.stream}, a_log,
+              g, dg, ddt, scratch);
   sum_partials_cuda(call, g.replicas, {scratch, chunks, g.cols, 0, da_log, {}});
 }
 

@@ -5,6 +5,7 @@
 // a tile stay in registers over all examples of a slice and all times of its distance, and its
 // diagonals are added last. A block has all of the time of a few channels and examples in shared
 // memory, and reads each number of them once or twice for 16 products of 16 x 8 x 8.
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/shared_memory.h"
 #include "kernels/long_conv/tiles.cuh"
 
@@ -87,6 +88,7 @@ template <int kWindows>
 __global__ void __launch_bounds__(32 * kChannels, kWindows == 1 ? 3 : 2)
     filter_sums_tiles(LongConvSize s, Index slice_examples, Batched<float> u, Batched<float> dy,
                       float* parts, bool quads) {
+  after_previous();
   extern __shared__ __align__(16) float shared[];
   const int length = padded(s.length), warp = static_cast<int>(threadIdx.y);
   const int lane = static_cast<int>(threadIdx.x), g = lane / 4, t = lane % 4;
@@ -140,13 +142,14 @@ __global__ void __launch_bounds__(32 * kChannels, kWindows == 1 ? 3 : 2)
 template <int kWindows>
 void filter_sums(const CudaCall& call, const LongConvSize& s, Index slice_examples,
                  const Batched<float>& u, const Batched<float>& dy, float* parts) {
-  const int bytes = 2 * Tile<kExamples, 8>::numbers(kChannels, padded(s.length)) *
-                    static_cast<int>(sizeof(float));
+  const std::size_t bytes =
+      2 * Tile<kExamples, 8>::numbers(kChannels, padded(s.length)) * sizeof(float);
   const auto kernel = filter_sums_tiles<kWindows>;
   cuda_allow_shared(kernel, bytes, "filter_sums_tiles");
-  kernel<<<grid_of(s, kChannels, ceil_div(s.examples, slice_examples)), dim3(32, kChannels), bytes,
-           call.stream>>>(s, slice_examples, u, dy, parts, in_quads(u) && in_quads(dy));
-  cuda_check_launch("filter_sums_tiles");
+  cuda_launch("filter_sums_tiles", kernel,
+              {grid_of(s, kChannels, ceil_div(s.examples, slice_examples)), dim3(32, kChannels),
+               bytes, call.stream},
+              s, slice_examples, u, dy, parts, in_quads(u) && in_quads(dy));
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 // it, for 64 products.
 #include <algorithm>
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/partial_sums.h"
 #include "kernels/long_conv/long_conv_cuda.h"
 
@@ -106,6 +107,7 @@ template <bool kReversed>
 __global__ void __launch_bounds__(kLanes* kWarps)
     convolve_directly(LongConvSize s, Batched<float> values, Batched<float> filter,
                       Gradient<float> out) {
+  after_previous();
   const Place at(ceil_div(s.length, kTile), s.examples, s.channels);
   if (!at.used) return;
   const Sequence sequence(values, s, at.item, at.channel);
@@ -138,6 +140,7 @@ __host__ __device__ Index distances_ahead(const LongConvSize& s) {
 /// parts [R, blocks of examples, taps, D]: Σ dy[t] u[t - d] for every distance d of a tap.
 __global__ void __launch_bounds__(kLanes* kWarps, 2)
     filter_sums(LongConvSize s, Index blocks, Batched<float> u, Batched<float> dy, float* parts) {
+  after_previous();
   const Index ahead = distances_ahead(s);
   const Place at((ahead + ceil_div(s.length, kTile) * kTile) / kTile, blocks, s.channels);
   if (!at.used) return;
@@ -167,17 +170,18 @@ dim3 grid_of(const LongConvSize& s, Index tiles) {
 template <bool kReversed>
 void launch_convolve(const CudaCall& call, const LongConvSize& s, const Batched<float>& values,
                      const Batched<float>& filter, const Gradient<float>& out) {
-  convolve_directly<kReversed><<<grid_of(s, s.examples * ceil_div(s.length, kTile)),
-                                 dim3(kLanes, kWarps), 0, call.stream>>>(s, values, filter, out);
-  cuda_check_launch("convolve_directly");
+  cuda_launch(
+      "convolve_directly", convolve_directly<kReversed>,
+      {grid_of(s, s.examples * ceil_div(s.length, kTile)), dim3(kLanes, kWarps), 0, call.stream}, s,
+      values, filter, out);
 }
 
 void launch_filter_sums(const CudaCall& call, const LongConvSize& s, Index blocks,
                         const Batched<float>& u, const Batched<float>& dy, float* parts) {
   const Index tiles = distances_ahead(s) / kTile + ceil_div(s.length, kTile);
-  filter_sums<<<grid_of(s, blocks * tiles), dim3(kLanes, kWarps), 0, call.stream>>>(s, blocks, u,
-                                                                                    dy, parts);
-  cuda_check_launch("filter_sums");
+  cuda_launch("filter_sums", filter_sums,
+              {grid_of(s, blocks * tiles), dim3(kLanes, kWarps), 0, call.stream}, s, blocks, u, dy,
+              parts);
 }
 
 /// The rows in use; taps out of reach have no gradient.

@@ -10,6 +10,7 @@
 #include <tuple>
 
 #include "kernels/base/error.h"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/long_conv/long_conv_cuda.h"
 
 namespace recallbench {
@@ -56,6 +57,7 @@ void transform(const CudaCall& call, cufftType type, Index n, Index batch, float
 
 /// columns [examples · D][n + 2] = from [examples, rows, D], transposed, zeros from `rows` to n.
 __global__ void to_columns(Matrix<float> from, Index rows, Index n, float* columns) {
+  after_previous();
   __shared__ float tile[kTile][kTile + 1];
   const Index t0 = blockIdx.x * Index{kTile}, c0 = blockIdx.y * Index{kTile};
   const float* data = from.data + blockIdx.z * rows * from.stride;
@@ -74,6 +76,7 @@ __global__ void to_columns(Matrix<float> from, Index rows, Index n, float* colum
 /// to [examples, rows, D] = columns / n, or += that.
 __global__ void from_columns(const float* columns, Index rows, Index n, Matrix<float> to,
                              bool accumulate) {
+  after_previous();
   __shared__ float tile[kTile][kTile + 1];
   const Index t0 = blockIdx.x * Index{kTile}, c0 = blockIdx.y * Index{kTile};
   const float* from = columns + blockIdx.z * to.cols * (n + 2);
@@ -103,6 +106,7 @@ __device__ float2 conjugate(float2 a) {
 /// spectra [examples, spectrum] *= filter [spectrum].
 __global__ void multiply_spectra(Index examples, Index spectrum, const float2* filter,
                                  float2* spectra) {
+  after_previous();
   const Index i = blockIdx.x * Index{blockDim.x} + threadIdx.x;
   if (i >= spectrum) return;
   const float2 f = filter[i];
@@ -114,6 +118,7 @@ __global__ void multiply_spectra(Index examples, Index spectrum, const float2* f
 /// conj(filter) dy. Null u: no sums.
 __global__ void backward_spectra(Index examples, Index spectrum, const float2* filter,
                                  const float2* u, bool first, float2* dy, float2* sums) {
+  after_previous();
   const Index i = blockIdx.x * Index{blockDim.x} + threadIdx.x;
   if (i >= spectrum) return;
   const float2 f = conjugate(filter[i]);
@@ -169,18 +174,18 @@ dim3 tiles_of(Index rows, Index channels, Index examples) {
 /// Spectra of `examples` times `rows` rows of `from`.
 void forward_transform(const CudaCall& call, const Layout& at, const Matrix<float>& from,
                        Index examples, Index rows, float* columns) {
-  to_columns<<<tiles_of(at.n, from.cols, examples), dim3(kTile, kTileRows), 0, call.stream>>>(
-      from, rows, at.n, columns);
-  cuda_check_launch("to_columns");
+  cuda_launch("to_columns", to_columns,
+              {tiles_of(at.n, from.cols, examples), dim3(kTile, kTileRows), 0, call.stream}, from,
+              rows, at.n, columns);
   transform(call, CUFFT_R2C, at.n, examples * from.cols, columns, at.work);
 }
 
 void inverse_transform(const CudaCall& call, const Layout& at, float* columns, Index examples,
                        Index rows, const Matrix<float>& to, bool accumulate) {
   transform(call, CUFFT_C2R, at.n, examples * to.cols, columns, at.work);
-  from_columns<<<tiles_of(rows, to.cols, examples), dim3(kTile, kTileRows), 0, call.stream>>>(
-      columns, rows, at.n, to, accumulate);
-  cuda_check_launch("from_columns");
+  cuda_launch("from_columns", from_columns,
+              {tiles_of(rows, to.cols, examples), dim3(kTile, kTileRows), 0, call.stream}, columns,
+              rows, at.n, to, accumulate);
 }
 
 constexpr unsigned kThreads = 256;
@@ -205,9 +210,8 @@ void long_conv_fft_cuda(const CudaCall& call, const LongConvSize& s, const Batch
     for (Index e = 0; e < s.examples; e += at.chunk) {
       const Index row = e * s.length, rows = at.chunk * s.length;
       forward_transform(call, at, u.replica(r).block(row, rows), at.chunk, s.length, at.first);
-      multiply_spectra<<<blocks, kThreads, 0, call.stream>>>(
-          at.chunk, spectrum, complex(at.spectrum), complex(at.first));
-      cuda_check_launch("multiply_spectra");
+      cuda_launch("multiply_spectra", multiply_spectra, {blocks, kThreads, 0, call.stream},
+                  at.chunk, spectrum, complex(at.spectrum), complex(at.first));
       inverse_transform(call, at, at.first, at.chunk, s.length, y.replica(r).block(row, rows),
                         false);
     }
@@ -228,10 +232,10 @@ void long_conv_fft_backward_cuda(const CudaCall& call, const LongConvSize& s,
       forward_transform(call, at, dy.replica(r).block(row, rows), at.chunk, s.length, at.first);
       if (dfilter.wanted)
         forward_transform(call, at, u.replica(r).block(row, rows), at.chunk, s.length, at.second);
-      backward_spectra<<<blocks, kThreads, 0, call.stream>>>(
-          at.chunk, spectrum, complex(at.spectrum), dfilter.wanted ? complex(at.second) : nullptr,
-          e == 0, complex(at.first), complex(at.sums));
-      cuda_check_launch("backward_spectra");
+      cuda_launch("backward_spectra", backward_spectra, {blocks, kThreads, 0, call.stream},
+                  at.chunk, spectrum, complex(at.spectrum),
+                  dfilter.wanted ? complex(at.second) : nullptr, e == 0, complex(at.first),
+                  complex(at.sums));
       if (du.wanted)
         inverse_transform(call, at, at.first, at.chunk, s.length,
                           du.view.replica(r).block(row, rows), du.accumulate);

@@ -7,6 +7,7 @@
 // its channel's numbers by time; y takes the place of u, and both move in whole sectors of 32
 // bytes. A fragment of T depends on t - s alone: steps along s shift those in registers, and two
 // loads bring the next. 32 products of 16 x 8 x 8 take 32 loads from shared memory.
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/shared_memory.h"
 #include "kernels/long_conv/tiles.cuh"
 
@@ -100,6 +101,7 @@ template <bool kReversed, int kChannels>
 __global__ void __launch_bounds__(32 * kChannels, 24 / kChannels)
     convolve_tiles(LongConvSize s, Batched<float> values, Batched<float> filter,
                    Gradient<float> out, bool quads) {
+  after_previous();
   extern __shared__ __align__(16) float shared[];
   const int length = padded(s.length), warp = static_cast<int>(threadIdx.y);
   const int groups = ceil_div(s.channels, kChannels);
@@ -138,14 +140,15 @@ template <bool kReversed, int kChannels>
 void convolve(const CudaCall& call, const LongConvSize& s, const Batched<float>& values,
               const Batched<float>& filter, const Gradient<float>& out) {
   const int length = padded(s.length);
-  const int bytes =
+  const std::size_t bytes =
       (Tile<kExamples, 4>::numbers(kChannels, length) + kChannels * (kAhead + length)) *
-      static_cast<int>(sizeof(float));
+      sizeof(float);
   const auto kernel = convolve_tiles<kReversed, kChannels>;
   cuda_allow_shared(kernel, bytes, "convolve_tiles");
-  kernel<<<grid_of(s, kChannels, ceil_div(s.examples, kExamples)), dim3(32, kChannels), bytes,
-           call.stream>>>(s, values, filter, out, in_quads(values) && in_quads(out.view));
-  cuda_check_launch("convolve_tiles");
+  cuda_launch("convolve_tiles", kernel,
+              {grid_of(s, kChannels, ceil_div(s.examples, kExamples)), dim3(32, kChannels), bytes,
+               call.stream},
+              s, values, filter, out, in_quads(values) && in_quads(out.view));
 }
 
 template <bool kReversed>

@@ -10,6 +10,7 @@
 // stores are most of it, and cuBLAS, whose stores are larger, was the faster.
 #include <algorithm>
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/shared_memory.h"
 #include "kernels/matmul/streamed_product.cuh"
 
@@ -72,6 +73,7 @@ __device__ void round_rows(const float (&from)[4][4],
 /// All columns, of `kPairs` pairs of tiles. blockIdx: block, replica.
 template <Precision kPrecision, int kPairs, bool kQuads>
 __global__ void __launch_bounds__(kThreads, kPairs == 1 ? 2 : 1) stream_rows(Launch l) {
+  after_previous();
   using R = Rounded<kPrecision>;
   constexpr int kTiles = 2 * kPairs;
   extern __shared__ uint4 kept[];
@@ -153,9 +155,9 @@ void launch(const CudaCall& call, Launch l, int blocks_each, Kernel* kernel) {
   const Index room = Index{cuda_multiprocessors()} * blocks_each / l.p.c.replicas;
   l.blocks = static_cast<unsigned>(std::clamp<Index>(room, 1, pieces(l.p.c.rows, kRows)));
   cuda_allow_shared(kernel, bytes, "linear");
-  kernel<<<dim3(l.blocks, static_cast<unsigned>(l.p.c.replicas)), kThreads, bytes, call.stream>>>(
-      l);
-  cuda_check_launch("linear");
+  cuda_launch("linear", kernel,
+              {dim3(l.blocks, static_cast<unsigned>(l.p.c.replicas)), kThreads, bytes, call.stream},
+              l);
 }
 
 template <Precision kPrecision, bool kQuads>

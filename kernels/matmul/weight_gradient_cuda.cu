@@ -10,6 +10,7 @@
 // lone replica fills the GPU, and their sums go through scratch.
 #include <algorithm>
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/partial_sums.h"
 #include "kernels/cuda/shared_memory.h"
 #include "kernels/matmul/weight_gradient_cuda.h"
@@ -121,6 +122,7 @@ __device__ void store_part(const WeightGradient& w, const Range& range,
 /// blockIdx: tile, slice, replica.
 template <class T>
 __global__ void __launch_bounds__(T::kThreads, T::kResident) multiply_slices(WeightGradient w) {
+  after_previous();
   extern __shared__ float4 stages[];
   float* const shared = reinterpret_cast<float*>(stages);
   Range range = range_of<T>(w);
@@ -181,8 +183,7 @@ void launch(const CudaCall& call, WeightGradient w) {
     const dim3 blocks(static_cast<unsigned>(w.tall_tiles * ceil_div(w.narrow.cols, T::kNarrow)),
                       static_cast<unsigned>(w.slices.count),
                       static_cast<unsigned>(w.tall.replicas));
-    kernel<<<blocks, T::kThreads, T::kBytes, call.stream>>>(w);
-    cuda_check_launch("weight_gradient");
+    cuda_launch("weight_gradient", kernel, {blocks, T::kThreads, T::kBytes, call.stream}, w);
   });
 }
 

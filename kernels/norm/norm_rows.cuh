@@ -9,6 +9,7 @@
 // added by add_norm_parts_cuda.
 
 #include "kernels/cuda/elements.cuh"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/norm/norm_cuda.h"
 
@@ -106,6 +107,7 @@ template <class Tile, class Source>
 __global__ void __launch_bounds__(kNormThreads)
     norm_forward_rows(Source source, NormWeights weights, float eps, Batched<float> y,
                       Batched<float> saved) {
+  after_previous();
   __shared__ float sums[kNormThreads / 32];
   constexpr int kItems = Tile::kItems, kVec = Tile::kVec;
   const Index replica = blockIdx.y, row = blockIdx.x * Index{Tile::kGroups} + Tile::group();
@@ -242,6 +244,7 @@ template <class Tile, class Sink>
 __global__ void __launch_bounds__(kNormThreads)
     norm_backward_rows(Sink sink, Batched<float> x, Batched<float> weight, Batched<float> saved,
                        Batched<float> dy, bool centred, Index chunk, float* parts) {
+  after_previous();
   __shared__ float sums[kNormThreads / 32];
   __shared__ float columns[Tile::kGroups][Tile::kCols];
   const Index replica = blockIdx.y, cols = x.cols;
@@ -278,10 +281,10 @@ void norm_forward_cuda(const CudaCall& call, const Source& source, bool quads,
     using Tile = decltype(tile);
     const dim3 blocks(static_cast<unsigned>((y.rows + Tile::kGroups - 1) / Tile::kGroups),
                       static_cast<unsigned>(y.replicas));
-    norm_forward_rows<Tile><<<blocks, kNormThreads, 0, call.stream>>>(
-        source, NormWeights{weight, bias}, static_cast<float>(eps), y, saved);
+    cuda_launch("norm_forward", norm_forward_rows<Tile, Source>,
+                {blocks, kNormThreads, 0, call.stream}, source, NormWeights{weight, bias},
+                static_cast<float>(eps), y, saved);
   });
-  cuda_check_launch("norm_forward");
 }
 
 /// norm_backward_rows, enqueued, and the sums of what the chunks left in `scratch`.
@@ -294,11 +297,10 @@ void norm_backward_cuda(const CudaCall& call, const Sink& sink, bool quads, cons
   const Index chunks = norm_chunks(x.rows);
   with_row_tile(x.cols, quads && all_in_quads(x, weight, dy), [&](auto tile) {
     const dim3 blocks(static_cast<unsigned>(chunks), static_cast<unsigned>(x.replicas));
-    norm_backward_rows<decltype(tile)><<<blocks, kNormThreads, 0, call.stream>>>(
-        sink, x, weight, saved, dy, centred, norm_chunk_rows(x.rows),
-        parameters ? scratch : nullptr);
+    cuda_launch("norm_backward", norm_backward_rows<decltype(tile), Sink>,
+                {blocks, kNormThreads, 0, call.stream}, sink, x, weight, saved, dy, centred,
+                norm_chunk_rows(x.rows), parameters ? scratch : nullptr);
   });
-  cuda_check_launch("norm_backward");
   if (parameters) add_norm_parts_cuda(call, scratch, chunks, dweight, dbias);
 }
 

@@ -4,6 +4,7 @@
 #include "kernels/rotary/rotary_cuda.h"
 
 #include "kernels/cuda/elements.cuh"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/partial_sums.h"
 
 namespace recallbench {
@@ -29,6 +30,7 @@ struct Turns {
 };
 
 __global__ void fill_turns(RotaryCuda rotary, Index count, Turns turns) {
+  after_previous();
   const Index i = blockIdx.x * Index{blockDim.x} + threadIdx.x, replica = blockIdx.y;
   if (i >= count) return;
   const Index pairs = rotary.rows.pairs, position = i / pairs, pair = i % pairs;
@@ -80,6 +82,7 @@ template <int kVec>
 __global__ void __launch_bounds__(kThreads)
     turn_pairs(RotaryRows s, std::uint32_t per_row, std::uint32_t count, Turns turns, float sign,
                Batched<float> x, Gradient<float> to) {
+  after_previous();
   const std::uint32_t i = blockIdx.x * kThreads + threadIdx.x;
   if (i >= count) return;
   const Index replica = blockIdx.y, row = i / per_row;
@@ -113,6 +116,7 @@ __global__ void __launch_bounds__(kThreads)
 /// (chunk, 32 pairs, replica).
 __global__ void __launch_bounds__(kPairs* kLanes)
     sum_turned(RotaryRows s, Turns turns, Batched<float> x, Batched<float> dy, float* parts) {
+  after_previous();
   __shared__ float lanes[kLanes][kPairs];
   const int lane = threadIdx.y;
   const Index pair = blockIdx.y * Index{kPairs} + threadIdx.x, replica = blockIdx.z;
@@ -149,8 +153,7 @@ Turns make_turns(const CudaCall& call, const RotaryCuda& rotary, Index replicas,
   const Turns turns{scratch, given ? 2 * count : 0};
   const dim3 blocks(static_cast<unsigned>((count + kThreads - 1) / kThreads),
                     static_cast<unsigned>(given ? replicas : 1));
-  fill_turns<<<blocks, kThreads, 0, call.stream>>>(rotary, count, turns);
-  cuda_check_launch("rotary_turns");
+  cuda_launch("rotary_turns", fill_turns, {blocks, kThreads, 0, call.stream}, rotary, count, turns);
   scratch += 2 * count * replicas;
   return turns;
 }
@@ -164,10 +167,9 @@ void turn(const CudaCall& call, const RotaryRows& s, const Turns& turns, float s
   const auto kernel = !quads ? turn_pairs<1> : s.halves ? turn_pairs<4> : turn_pairs<2>;
   const dim3 blocks(static_cast<unsigned>((count + kThreads - 1) / kThreads),
                     static_cast<unsigned>(x.replicas));
-  kernel<<<blocks, kThreads, 0, call.stream>>>(s, static_cast<std::uint32_t>(per_row),
-                                               static_cast<std::uint32_t>(count), turns, sign, x,
-                                               to);
-  cuda_check_launch("rotary");
+  cuda_launch("rotary", kernel, {blocks, kThreads, 0, call.stream}, s,
+              static_cast<std::uint32_t>(per_row), static_cast<std::uint32_t>(count), turns, sign,
+              x, to);
 }
 
 }  // namespace
@@ -192,8 +194,8 @@ void rotary_backward_cuda(const CudaCall& call, const RotaryCuda& rotary, const 
   const dim3 blocks(static_cast<unsigned>(chunks_of(x.rows)),
                     static_cast<unsigned>((s.pairs + kPairs - 1) / kPairs),
                     static_cast<unsigned>(x.replicas));
-  sum_turned<<<blocks, dim3(kPairs, kLanes), 0, call.stream>>>(s, turns, x, dy, scratch);
-  cuda_check_launch("rotary_frequencies");
+  cuda_launch("rotary_frequencies", sum_turned, {blocks, dim3(kPairs, kLanes), 0, call.stream}, s,
+              turns, x, dy, scratch);
   sum_partials_cuda(call, x.replicas, {scratch, chunks_of(x.rows), s.pairs, 0, dfrequencies, {}});
 }
 

@@ -3,6 +3,7 @@
 // MB, 40 and 56 us). A head stays in the registers of a few lanes between its sum and its output; a
 // block of backward has one head of a chunk of rows, so that a lane adds up the gradients of k_k
 // and k_a of its own columns on the way.
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/partial_sums.h"
 #include "kernels/norm/row_groups.cuh"
 #include "kernels/rwkv7_keys/rwkv7_keys_cuda.h"
@@ -33,6 +34,7 @@ template <class Tile>
 __global__ void __launch_bounds__(kNormThreads)
     keys_forward(Rwkv7KeyViews<float> in, std::uint32_t count, std::uint32_t heads, Index width,
                  Rwkv7KeyOutputs<float> out) {
+  after_previous();
   __shared__ float sums[kNormThreads / 32];
   const std::uint32_t index = blockIdx.x * Tile::kGroups + Tile::group();
   const bool inside = index < count;  // all lanes stay for the sum
@@ -102,6 +104,7 @@ __global__ void __launch_bounds__(kNormThreads)
     keys_backward(Rwkv7KeyViews<float> in, std::uint32_t heads, Index width,
                   Rwkv7KeyOutputs<float> gradients, Rwkv7KeyGradients<float> out,
                   std::uint32_t chunk, float* parts) {
+  after_previous();
   __shared__ float sums[kNormThreads / 32];
   const std::uint32_t head = blockIdx.x % heads, first = blockIdx.x / heads * chunk;
   const std::uint32_t last = min(first + chunk, static_cast<std::uint32_t>(in.k.rows));
@@ -157,11 +160,10 @@ void rwkv7_keys_forward_cuda(const CudaCall& call, Index heads, const Rwkv7KeyVi
                                                     out.replacement, out.rate);
   with_row_tile(width, quads, [&](auto tile) {
     using Tile = decltype(tile);
-    keys_forward<Tile>
-        <<<group_blocks(count, Tile::kGroups, in.k.replicas), kNormThreads, 0, call.stream>>>(
-            in, count, static_cast<std::uint32_t>(heads), width, out);
+    cuda_launch("rwkv7_keys_forward", keys_forward<Tile>,
+                {group_blocks(count, Tile::kGroups, in.k.replicas), kNormThreads, 0, call.stream},
+                in, count, static_cast<std::uint32_t>(heads), width, out);
   });
-  cuda_check_launch("rwkv7_keys_forward");
 }
 
 void rwkv7_keys_backward_cuda(const CudaCall& call, Index heads, const Rwkv7KeyViews<float>& in,
@@ -176,11 +178,10 @@ void rwkv7_keys_backward_cuda(const CudaCall& call, Index heads, const Rwkv7KeyV
                                      d.rate, out.k.view, out.logit.view);
   const dim3 blocks(static_cast<unsigned>(chunks * heads), static_cast<unsigned>(replicas));
   with_row_tile(width, quads, [&](auto tile) {
-    keys_backward<decltype(tile)>
-        <<<blocks, kNormThreads, 0, call.stream>>>(in, static_cast<std::uint32_t>(heads), width, d,
-                                                   out, static_cast<std::uint32_t>(chunk), parts);
+    cuda_launch("rwkv7_keys_backward", keys_backward<decltype(tile)>,
+                {blocks, kNormThreads, 0, call.stream}, in, static_cast<std::uint32_t>(heads),
+                width, d, out, static_cast<std::uint32_t>(chunk), parts);
   });
-  cuda_check_launch("rwkv7_keys_backward");
   sum_partials_cuda(call, replicas, {parts, chunks, cols, cols, out.k_k, out.k_a});
 }
 

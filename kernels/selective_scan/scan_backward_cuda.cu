@@ -10,6 +10,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/elements.cuh"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/partial_sums.h"
 #include "kernels/cuda/shared_memory.h"
 #include "kernels/selective_scan/scan_back.cuh"
@@ -108,6 +109,7 @@ template <int P>
 __global__ void __launch_bounds__(ScanTile<P>::kThreads, blocks_at_once<P>())
     scan_backward(ScanSize s, ScanStates states, ScanViews<float> in, Batched<float> checkpoints,
                   Batched<float> dy, ScanGradients<float> out, Shares shares) {
+  after_previous();
   using Tile = ScanTile<P>;
   extern __shared__ float4 memory[];
   ScanBackChunk<P>& chunk = *reinterpret_cast<ScanBackChunk<P>*>(memory);
@@ -148,6 +150,7 @@ __global__ void __launch_bounds__(ScanTile<P>::kThreads, blocks_at_once<P>())
 template <int V>
 __global__ void scan_token_gradients(ScanStates states, int blocks, Index count, bool together,
                                      const float* tokens, Gradient<float> db, Gradient<float> dc) {
+  after_previous();
   const Index i = (blockIdx.x * Index{blockDim.x} + threadIdx.x) * V, replica = blockIdx.y;
   if (i >= count) return;
   const float* from = tokens + replica * blocks * count + i;
@@ -181,9 +184,8 @@ void token_gradients(const CudaCall& call, const ScanSize& s, const ScanStates& 
     const Index block = kThreads * v;
     const dim3 grid(static_cast<unsigned>((count + block - 1) / block),
                     static_cast<unsigned>(replicas));
-    scan_token_gradients<v()><<<grid, kThreads, 0, call.stream>>>(
-        states, static_cast<int>(scan_blocks(s)), count, together, tokens, out.b, out.c);
-    cuda_check_launch("scan_token_gradients");
+    cuda_launch("scan_token_gradients", scan_token_gradients<v()>, {grid, kThreads, 0, call.stream},
+                states, static_cast<int>(scan_blocks(s)), count, together, tokens, out.b, out.c);
   };
   if (states.width % 4 == 0)
     run(std::integral_constant<int, 4>{});
@@ -199,9 +201,9 @@ void launch(const CudaCall& call, const ScanSize& s, const ScanStates& states,
   cuda_prefer_shared(scan_backward<P>);
   cuda_allow_shared(scan_backward<P>, kBytes, "scan_backward");
   const Index blocks = dy.replicas * s.examples * scan_blocks(s);
-  scan_backward<P><<<static_cast<unsigned>(blocks), ScanTile<P>::kThreads, kBytes, call.stream>>>(
-      s, states, in, checkpoints, dy, out, shares);
-  cuda_check_launch("scan_backward");
+  cuda_launch("scan_backward", scan_backward<P>,
+              {static_cast<unsigned>(blocks), ScanTile<P>::kThreads, kBytes, call.stream}, s,
+              states, in, checkpoints, dy, out, shares);
 }
 
 /// Numbers of the shares of tokens of all replicas.

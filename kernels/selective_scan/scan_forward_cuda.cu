@@ -3,6 +3,7 @@
 // once; a thread's eight states of a token take some four shared loads and the eight instructions
 // of their sums' shuffles, so that 2^x binds. The cost is linear in L, and fills the GPU from about
 // B C = 68000 on.
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/shared_memory.h"
 #include "kernels/selective_scan/scan.cuh"
 #include "kernels/selective_scan/selective_scan_cuda.h"
@@ -65,6 +66,7 @@ template <int P>
 __global__ void __launch_bounds__(ScanTile<P>::kThreads, blocks_at_once<P>())
     scan_forward(ScanSize s, ScanStates states, ScanViews<float> in, Batched<float> y,
                  Batched<float> checkpoints) {
+  after_previous();
   using Tile = ScanTile<P>;
   __shared__ ForwardChunk<P> chunk;
   const ScanPlace<P> at(s);
@@ -109,9 +111,9 @@ void launch(const CudaCall& call, const ScanSize& s, const ScanStates& states,
             const Batched<float>& checkpoints) {
   cuda_prefer_shared(scan_forward<P>);
   const Index blocks = y.replicas * s.examples * scan_blocks(s);
-  scan_forward<P><<<static_cast<unsigned>(blocks), ScanTile<P>::kThreads, 0, call.stream>>>(
-      s, states, in, y, checkpoints);
-  cuda_check_launch("scan_forward");
+  cuda_launch("scan_forward", scan_forward<P>,
+              {static_cast<unsigned>(blocks), ScanTile<P>::kThreads, 0, call.stream}, s, states, in,
+              y, checkpoints);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <initializer_list>
 
 #include "kernels/cuda/elements.cuh"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/partial_sums.h"
 #include "kernels/skip_gate/skip_gate_cuda.h"
 
@@ -44,6 +45,7 @@ __device__ int rows_from(Index row, Index rows) {
 
 template <int kVec>
 __global__ void __launch_bounds__(kLanes* kWarps) forward(SkipGateCuda in, Batched<float> out) {
+  after_previous();
   const Index col = (Index{blockIdx.y} * blockDim.x + threadIdx.x) * kVec;
   const Index row = Index{blockIdx.x} * (kWarps * kForward) + threadIdx.y;
   const int count = rows_from<kForward>(row, out.rows);
@@ -68,6 +70,7 @@ __global__ void __launch_bounds__(kLanes* kWarps) forward(SkipGateCuda in, Batch
 template <int kVec>
 __global__ void __launch_bounds__(kLanes* kWarps)
     backward(SkipGateCuda in, Batched<float> dout, SkipGateCudaGradients to, float* parts) {
+  after_previous();
   __shared__ float shared[kWarps][kLanes * kVec];
   const Index col = (Index{blockIdx.y} * blockDim.x + threadIdx.x) * kVec, cols = dout.cols;
   const Index first = Index{blockIdx.x} * (kWarps * kBackward) + threadIdx.y;
@@ -150,8 +153,8 @@ void skip_gate_forward_cuda(const CudaCall& call, const SkipGateCuda& in,
   const bool quads = all_in_quads({in.y, in.x, in.skip, in.gate, out});
   const Launch launch(out, quads ? 4 : 1, kForward);
   const auto kernel = quads ? forward<4> : forward<1>;
-  kernel<<<launch.blocks, launch.threads, 0, call.stream>>>(in, out);
-  cuda_check_launch("skip_gate_forward");
+  cuda_launch("skip_gate_forward", kernel, {launch.blocks, launch.threads, 0, call.stream}, in,
+              out);
 }
 
 void skip_gate_backward_cuda(const CudaCall& call, const SkipGateCuda& in,
@@ -162,8 +165,8 @@ void skip_gate_backward_cuda(const CudaCall& call, const SkipGateCuda& in,
   float* parts = gradients.skip.wanted ? scratch : nullptr;
   const Launch launch(dout, quads ? 4 : 1, kBackward);
   const auto kernel = quads ? backward<4> : backward<1>;
-  kernel<<<launch.blocks, launch.threads, 0, call.stream>>>(in, dout, gradients, parts);
-  cuda_check_launch("skip_gate_backward");
+  cuda_launch("skip_gate_backward", kernel, {launch.blocks, launch.threads, 0, call.stream}, in,
+              dout, gradients, parts);
   sum_partials_cuda(call, dout.replicas,
                     {parts, slices_of(dout.rows), dout.cols, 0, gradients.skip, {}});
 }

@@ -5,6 +5,7 @@
 // keys, from L2 mostly: the tiles of one head are neighbours. Products: 4 (dh + dv) operations for
 // each pair of a visible tile, against the 6 and more of both kernels together.
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/softmax_attention/attention_backward.cuh"
 
 namespace recallbench {
@@ -12,6 +13,7 @@ namespace {
 
 template <Precision kPrecision, class Shared>
 __global__ void __launch_bounds__(kThreads) backward_keys(BackwardOnDevice b) {
+  after_previous();
   constexpr int kQueries = Shared::kQueries, kKeys = Shared::kKeys, kWidth = Shared::kWidth;
   extern __shared__ float4 shared_memory[];
   Shared& s = *reinterpret_cast<Shared*>(shared_memory);

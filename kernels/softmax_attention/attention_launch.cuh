@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "kernels/base/error.h"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/shared_memory.h"
 #include "kernels/softmax_attention/attention_tiles.cuh"
 #include "kernels/softmax_attention/softmax_attention_cuda.h"
@@ -79,9 +80,10 @@ void launch_attention(const char* name, void (*kernel)(Argument), Index blocks, 
         "more than 2^31 blocks of queries; lower the batch size");
   cuda_allow_shared(kernel, shared_bytes, name);
   cuda_prefer_shared(kernel);
-  kernel<<<static_cast<unsigned>(blocks), kThreads, static_cast<unsigned>(shared_bytes),
-           call.stream>>>(argument);
-  cuda_check_launch(name);
+  cuda_launch(
+      name, kernel,
+      {static_cast<unsigned>(blocks), kThreads, static_cast<unsigned>(shared_bytes), call.stream},
+      argument);
 }
 
 }  // namespace recallbench

@@ -8,6 +8,7 @@
 // d_k and d_v. Products: 6 dh + 4 dv operations for each pair of a visible tile; with two kernels
 // 8 dh + 6 dv.
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/softmax_attention/attention_backward.cuh"
 
 namespace recallbench {
@@ -56,6 +57,7 @@ __device__ void zero_unseen(const BackwardOnDevice& b, const HeadPlace& at, cons
 /// kAll: there is one tile of queries, and d_k and d_v are done here too.
 template <Precision kPrecision, class Shared, bool kAll>
 __global__ void __launch_bounds__(kThreads) backward_queries(BackwardOnDevice b) {
+  after_previous();
   constexpr int kQueries = Shared::kQueries, kKeys = Shared::kKeys, kWidth = Shared::kWidth;
   extern __shared__ float4 shared_memory[];
   Shared& s = *reinterpret_cast<Shared*>(shared_memory);

@@ -7,6 +7,7 @@
 // tile of keys arrives during softmax and the product with the values, the next values during the
 // next scores. Products: 2 (dh + dv) operations for each pair of a visible tile.
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/softmax_attention/attention_launch.cuh"
 
 namespace recallbench {
@@ -92,6 +93,7 @@ struct RunningSoftmax {
 
 template <Precision kPrecision, int kQueries, int kKeys, int kWidth>
 __global__ void __launch_bounds__(kThreads) attention_forward(AttentionOnDevice a) {
+  after_previous();
   using Shared = ForwardShared<kQueries, kKeys, kWidth>;
   constexpr int kStride = kTileStride<kWidth>;
   extern __shared__ float4 shared_memory[];

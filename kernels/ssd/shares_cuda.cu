@@ -1,5 +1,6 @@
 // Floor: each share read once, in quads: those of tokens are 2 N numbers a head, 34 MB at B = 256,
 // L = 256, H = 4, N = 16, and a quarter of that written: 10 us at 4.2 TB/s, less from L2.
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/partial_sums.h"
 #include "kernels/ssd/shares.cuh"
 
@@ -13,6 +14,7 @@ constexpr int kSumThreads = 256;
 __global__ void ssd_token_gradients(SsdSize s, SsdStates states, int each, std::uint32_t count,
                                     bool quads, const float* tokens, Gradient<float> db,
                                     Gradient<float> dc) {
+  after_previous();
   const std::uint32_t i = blockIdx.x * std::uint32_t{kSumThreads} + threadIdx.x;
   if (i >= count) return;
   const std::uint32_t width = 2 * states.share(), groups = static_cast<std::uint32_t>(s.groups);
@@ -44,6 +46,7 @@ __global__ void ssd_token_gradients(SsdSize s, SsdStates states, int each, std::
 /// ddt, or ddt += : the shares of the parts of each head.
 __global__ void ssd_step_gradients(SsdSize s, Index parts, const float* steps, Gradient<float> dt,
                                    bool accumulate) {
+  after_previous();
   const Index i = blockIdx.x * Index{kSumThreads} + threadIdx.x, replica = blockIdx.y;
   const Index count = s.examples * s.length * s.heads;
   if (i >= count) return;
@@ -68,19 +71,19 @@ void ssd_add_shares_cuda(const CudaCall& call, Index replicas, const SsdSize& s,
     const Index count = rows * s.groups * (2 * states.share() / 4);
     check(count < Index{1} << 31, "ssd", "more gradients of b and c than a GPU kernel counts");
     const bool quads = s.states % 4 == 0 && in_quads(out.b.view) && in_quads(out.c.view);
-    ssd_token_gradients<<<blocks_of(count, replicas), kSumThreads, 0, call.stream>>>(
-        s, states, static_cast<int>(s.heads / s.groups * parts), static_cast<std::uint32_t>(count),
-        quads, shares.tokens, out.b, out.c);
-    cuda_check_launch("ssd_token_gradients");
+    cuda_launch("ssd_token_gradients", ssd_token_gradients,
+                {blocks_of(count, replicas), kSumThreads, 0, call.stream}, s, states,
+                static_cast<int>(s.heads / s.groups * parts), static_cast<std::uint32_t>(count),
+                quads, shares.tokens, out.b, out.c);
   }
   const auto adding = [&](Gradient<float> to) {
     to.accumulate = to.accumulate || states.first > 0;
     return to;
   };
   if (parts > 1 && out.dt.wanted) {
-    ssd_step_gradients<<<blocks_of(rows * s.heads, replicas), kSumThreads, 0, call.stream>>>(
-        s, parts, shares.steps, out.dt, adding(out.dt).accumulate);
-    cuda_check_launch("ssd_step_gradients");
+    cuda_launch("ssd_step_gradients", ssd_step_gradients,
+                {blocks_of(rows * s.heads, replicas), kSumThreads, 0, call.stream}, s, parts,
+                shares.steps, out.dt, adding(out.dt).accumulate);
   }
   sum_partials_cuda(
       call, replicas,

@@ -4,6 +4,7 @@
 // some 370 KB of shared memory a chunk and head, 51 us of all multiprocessors. The states before
 // chunks are those that forward kept. The loads for the next chunk run beside what is left when all
 // warps have used this one's, from the L2 cache; three blocks share a multiprocessor.
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/shared_memory.h"
 #include "kernels/ssd/backward_chunk.cuh"
@@ -38,6 +39,7 @@ __device__ void prefetch_chunk(const SsdBackward& f, const SsdPlace& at, Index k
 
 template <Precision P, int N>
 __global__ void __launch_bounds__(kSsdThreads, N <= 16 ? 3 : 2) ssd_backward(SsdBackward f) {
+  after_previous();
   extern __shared__ __align__(16) float memory[];
   SsdBackwardChunk<N>& chunk = *reinterpret_cast<SsdBackwardChunk<N>*>(memory);
   constexpr Product kProduct = ssd_product(P);
@@ -116,8 +118,8 @@ void ssd_backward_cuda(const CudaCall& call, const SsdSize& s, const SsdViews<fl
       const auto kernel = ssd_backward<kPrecision, kStates>;
       cuda_allow_shared(kernel, kBytes, "ssd_backward");
       cuda_prefer_shared(kernel);
-      kernel<<<static_cast<unsigned>(blocks), kSsdThreads, kBytes, call.stream>>>(f);
-      cuda_check_launch("ssd_backward");
+      cuda_launch("ssd_backward", kernel,
+                  {static_cast<unsigned>(blocks), kSsdThreads, kBytes, call.stream}, f);
     });
     ssd_add_shares_cuda(call, dy.replicas, s, f.states, out, shares);
   }

@@ -4,6 +4,7 @@
 // GFLOP, 10 us of tensor cores; their factors are some 170 KB of shared memory a chunk and head, 23
 // us of all multiprocessors. The next chunk's x is on its way while this one is used, its b and c
 // as far as the L2 cache, and four blocks share a multiprocessor.
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/shared_memory.h"
 #include "kernels/ssd/products.cuh"
 #include "kernels/ssd/ssd_cuda.h"
@@ -82,6 +83,7 @@ __device__ void write_outputs(const Forward& f, const SsdPlace& at, const Chunk<
 
 template <Precision P, int N>
 __global__ void __launch_bounds__(kSsdThreads, N <= 16 ? 4 : 3) ssd_forward(Forward f) {
+  after_previous();
   extern __shared__ __align__(16) float memory[];
   Chunk<N>& chunk = *reinterpret_cast<Chunk<N>*>(memory);
   constexpr bool kRounded = P == Precision::tf32;  // b and the state, in shared memory
@@ -142,8 +144,8 @@ void ssd_forward_cuda(const CudaCall& call, const SsdSize& s, const SsdViews<flo
       const auto kernel = ssd_forward<kPrecision, kStates>;
       cuda_allow_shared(kernel, kBytes, "ssd_forward");
       cuda_prefer_shared(kernel);
-      kernel<<<static_cast<unsigned>(blocks), kSsdThreads, kBytes, call.stream>>>(f);
-      cuda_check_launch("ssd_forward");
+      cuda_launch("ssd_forward", kernel,
+                  {static_cast<unsigned>(blocks), kSsdThreads, kBytes, call.stream}, f);
     });
   }
 }

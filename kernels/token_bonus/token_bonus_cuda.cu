@@ -2,6 +2,7 @@
 // gradients, once each (B = 256, L = 256, 128 columns: 168 and 268 MB, 40 and 64 us). A head stays
 // in the registers of a few lanes between its sum and its output; a block of backward has one head
 // of a chunk of rows, so that a lane adds up the weight's gradient of its own columns on the way.
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/partial_sums.h"
 #include "kernels/norm/row_groups.cuh"
 #include "kernels/token_bonus/token_bonus_cuda.h"
@@ -35,6 +36,7 @@ __device__ float agreement(const Batched<float>& weight, const RowGroup& at,
 template <class Tile>
 __global__ void __launch_bounds__(kNormThreads)
     bonus_forward(TokenBonusViews<float> in, std::uint32_t count, Batched<float> y) {
+  after_previous();
   __shared__ float sums[kNormThreads / 32];
   const Index width = in.weight.cols;
   const auto heads = static_cast<std::uint32_t>(in.weight.rows);
@@ -84,6 +86,7 @@ template <class Tile>
 __global__ void __launch_bounds__(kNormThreads)
     bonus_backward(TokenBonusViews<float> in, Batched<float> dy, TokenBonusGradients<float> out,
                    std::uint32_t chunk, float* parts) {
+  after_previous();
   __shared__ float sums[kNormThreads / 32];
   const Index width = in.weight.cols;
   const auto heads = static_cast<std::uint32_t>(in.weight.rows);
@@ -135,11 +138,10 @@ void token_bonus_forward_cuda(const CudaCall& call, const TokenBonusViews<float>
   const std::uint32_t count = count_groups("token_bonus", y, width);
   with_row_tile(width, all_in_quads(in.weight, in.o, in.r, in.k, in.v, y), [&](auto tile) {
     using Tile = decltype(tile);
-    bonus_forward<Tile>
-        <<<group_blocks(count, Tile::kGroups, y.replicas), kNormThreads, 0, call.stream>>>(
-            in, count, y);
+    cuda_launch("token_bonus_forward", bonus_forward<Tile>,
+                {group_blocks(count, Tile::kGroups, y.replicas), kNormThreads, 0, call.stream}, in,
+                count, y);
   });
-  cuda_check_launch("token_bonus_forward");
 }
 
 void token_bonus_backward_cuda(const CudaCall& call, const TokenBonusViews<float>& in,
@@ -153,10 +155,10 @@ void token_bonus_backward_cuda(const CudaCall& call, const TokenBonusViews<float
       all_in_quads(in.weight, in.r, in.k, in.v, dy, out.o.view, out.r.view, out.k.view, out.v.view);
   const dim3 blocks(static_cast<unsigned>(chunks * heads), static_cast<unsigned>(replicas));
   with_row_tile(width, quads, [&](auto tile) {
-    bonus_backward<decltype(tile)><<<blocks, kNormThreads, 0, call.stream>>>(
-        in, dy, out, static_cast<std::uint32_t>(chunk), parts);
+    cuda_launch("token_bonus_backward", bonus_backward<decltype(tile)>,
+                {blocks, kNormThreads, 0, call.stream}, in, dy, out,
+                static_cast<std::uint32_t>(chunk), parts);
   });
-  cuda_check_launch("token_bonus_backward");
   sum_partials_cuda(call, replicas, {parts, chunks, heads * width, 0, out.weight, {}});
 }
 

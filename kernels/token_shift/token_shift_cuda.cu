@@ -7,6 +7,7 @@
 #include "kernels/token_shift/token_shift_cuda.h"
 
 #include "kernels/cuda/elements.cuh"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/partial_sums.h"
 
 namespace recallbench {
@@ -79,6 +80,7 @@ template <class Tile>
 __global__ void __launch_bounds__(kThreads)
     shift_forward(Shift s, Batched<float> x, Batched<float> weights,
                   const __grid_constant__ Shifted<float> y) {
+  after_previous();
   constexpr int kVec = Tile::kVec;
   const ShiftPlace<Tile> at(s);
   if (!at.inside) return;
@@ -109,6 +111,7 @@ template <class Tile>
 __global__ void __launch_bounds__(kThreads, 2)
     shift_backward(Shift s, Batched<float> x, Batched<float> weights,
                    const __grid_constant__ Shifted<float> dy, Gradient<float> dx, float* parts) {
+  after_previous();
   __shared__ float lanes[kMostShifts][Tile::kLanes][Tile::kCols];
   constexpr int kVec = Tile::kVec;
   const ShiftPlace<Tile> at(s);
@@ -193,9 +196,9 @@ void token_shift_cuda(const CudaCall& call, bool of_previous, Index length, cons
                       const Batched<float>& weights, const Shifted<float>& y) {
   const Shift s = shift_of(of_previous, length, x, weights.rows);
   with_tile(x, in_quads(x) && in_quads(weights) && in_quads(y), [&](auto tile, dim3 blocks) {
-    shift_forward<decltype(tile)><<<blocks, kThreads, 0, call.stream>>>(s, x, weights, y);
+    cuda_launch("token_shift_forward", shift_forward<decltype(tile)>,
+                {blocks, kThreads, 0, call.stream}, s, x, weights, y);
   });
-  cuda_check_launch("token_shift_forward");
 }
 
 void token_shift_backward_cuda(const CudaCall& call, bool of_previous, Index length,
@@ -208,11 +211,10 @@ void token_shift_backward_cuda(const CudaCall& call, bool of_previous, Index len
   const bool quads = in_quads(x) && in_quads(weights) && in_quads(dy) && in_quads(dx.view);
   Index chunks = 0;
   with_tile(x, quads, [&](auto tile, dim3 blocks) {
-    shift_backward<decltype(tile)>
-        <<<blocks, kThreads, 0, call.stream>>>(s, x, weights, dy, dx, parts);
+    cuda_launch("token_shift_backward", shift_backward<decltype(tile)>,
+                {blocks, kThreads, 0, call.stream}, s, x, weights, dy, dx, parts);
     chunks = blocks.x;
   });
-  cuda_check_launch("token_shift_backward");
   sum_partials_cuda(call, x.replicas, {parts, chunks, weights.rows * x.cols, 0, dweights, {}});
 }
 

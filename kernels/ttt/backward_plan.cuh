@@ -44,7 +44,7 @@ struct BackwardPlan : Plan {
   Place z, z_bar, dhidden_k;  // of the layer between: Z, Z̄ and the gradient of X
   LayerPlaces layers[2];
   bool holds_model;  ///< otherwise it is read where it is kept
-  int shared_bytes;
+  std::size_t shared_bytes;
 
  private:
   void place_hidden(Placing& placing, Index hidden) {

@@ -47,7 +47,7 @@ class Placing {
     used += numbers;
     return in_shared ? begin : -1 - begin;
   }
-  int shared_bytes() const { return static_cast<int>(shared_ * Index{sizeof(float)}); }
+  std::size_t shared_bytes() const { return static_cast<std::size_t>(shared_) * sizeof(float); }
   Index global_numbers() const { return global_; }
 
  private:

@@ -4,6 +4,7 @@
 // Mini-batches go from the last to the first with the gradient of the model in shared memory; what
 // is not kept of a mini-batch is computed again, which is a third of the work. Sums over examples
 // are taken by further kernels, one for each layer, for γ and β, and for the steps.
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/partial_sums.h"
 #include "kernels/ttt/backward_state.cuh"
 
@@ -301,6 +302,7 @@ __global__ void __launch_bounds__(kThreads, Deep || !Shared ? 1 : kBlocks)
     ttt_backward(const __grid_constant__ BackwardPlan plan, TttViews<float> in,
                  Batched<float> models, Batched<float> d_o,
                  const __grid_constant__ TttGradients<float> out, Shares shares, float* scratch) {
+  after_previous();
   extern __shared__ float4 memory[];
   BackwardBlock<P, Deep, Shared> block(
       plan, {reinterpret_cast<float*>(memory), scratch + blockIdx.x * plan.global});
@@ -314,9 +316,9 @@ void launch(const CudaCall& call, const BackwardPlan& plan, const TttViews<float
             const Shares& shares, float* scratch) {
   const auto kernel = ttt_backward<P, Deep, Shared>;
   cuda_allow_shared(kernel, plan.shared_bytes, "ttt_backward");
-  kernel<<<static_cast<unsigned>(plan.blocks()), kThreads, plan.shared_bytes, call.stream>>>(
-      plan, in, models, d_o, out, shares, scratch);
-  cuda_check_launch("ttt_backward");
+  cuda_launch("ttt_backward", kernel,
+              {static_cast<unsigned>(plan.blocks()), kThreads, plan.shared_bytes, call.stream},
+              plan, in, models, d_o, out, shares, scratch);
 }
 
 template <bool Deep, bool Shared, class... Args>

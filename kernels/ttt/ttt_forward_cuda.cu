@@ -5,6 +5,7 @@
 // mini-batch; all but LayerNorm is products of warps, on tensor cores where the precision allows.
 // With one layer the five phases of a mini-batch are short, and what hides their latency is other
 // blocks.
+#include "kernels/cuda/launch.cuh"
 #include "kernels/ttt/block.cuh"
 
 namespace recallbench {
@@ -33,7 +34,7 @@ struct ForwardPlan : Plan {
   Place q, k, v, gradient, step, answer;  // [rows, f]: Z and then G, τ_last η ⊙ G, Z̄
   Place norm, norm_bias, tau, eta, mixing, weights;
   Place hidden_k, hidden_q, hidden_gradient;  // X, X by query, and G of the layer between
-  int shared_bytes;
+  std::size_t shared_bytes;
 };
 
 template <Product P, bool Deep, bool Shared>
@@ -234,6 +235,7 @@ template <Product P, bool Deep, bool Shared>
 __global__ void __launch_bounds__(kThreads, Deep || !Shared ? 1 : kBlocks)
     ttt_forward(const __grid_constant__ ForwardPlan plan, TttViews<float> in, Batched<float> models,
                 Batched<float> o, float* scratch) {
+  after_previous();
   extern __shared__ float4 memory[];
   ForwardBlock<P, Deep, Shared> block(
       plan, {reinterpret_cast<float*>(memory), scratch + blockIdx.x * plan.global});
@@ -246,9 +248,9 @@ void launch(const CudaCall& call, const ForwardPlan& plan, const TttViews<float>
             const Batched<float>& models, const Batched<float>& o, float* scratch) {
   const auto kernel = ttt_forward<P, Deep, Shared>;
   cuda_allow_shared(kernel, plan.shared_bytes, "ttt_forward");
-  kernel<<<static_cast<unsigned>(plan.blocks()), kThreads, plan.shared_bytes, call.stream>>>(
-      plan, in, models, o, scratch);
-  cuda_check_launch("ttt_forward");
+  cuda_launch("ttt_forward", kernel,
+              {static_cast<unsigned>(plan.blocks()), kThreads, plan.shared_bytes, call.stream},
+              plan, in, models, o, scratch);
 }
 
 template <bool Deep, bool Shared, class... Args>

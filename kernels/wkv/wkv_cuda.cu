@@ -5,6 +5,7 @@
 // chunk (3/16 of a tensor). Estimated from the latencies along the chain, a token takes about 50
 // cycles forward and 120 backward: 8 and 18 us for 256 tokens, below the floor at B C = 32768,
 // above it where fewer channels than about 16000 are there.
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/partial_sums.h"
 #include "kernels/wkv/wkv_cuda.h"
 
@@ -86,6 +87,7 @@ struct Chunk {
 
 __global__ void __launch_bounds__(kThreads)
     wkv_forward(WkvSize s, WkvViews<float> in, Batched<float> y, Batched<float> states) {
+  after_previous();
   const Place at(s);
   if (!at.inside) return;
   const float w = -expf(*at.at(in.time_decay, 0)), u = *at.at(in.time_first, 0);
@@ -149,6 +151,7 @@ struct WayBack {
 __global__ void __launch_bounds__(kThreads)
     wkv_backward(WkvSize s, WkvViews<float> in, Batched<float> states, Batched<float> dy,
                  WkvGradients<float> out, float* parts) {
+  after_previous();
   __shared__ float before[kChunk][3][kThreads];  // p, q, o; each thread has its own
   const Place at(s);
   if (!at.inside) return;
@@ -212,17 +215,16 @@ Index wkv_cuda_scratch(Index replicas, const WkvSize& s) {
 
 void wkv_forward_cuda(const CudaCall& call, const WkvSize& s, const WkvViews<float>& in,
                       const Batched<float>& y, const Batched<float>& states) {
-  wkv_forward<<<blocks_of(s, y.replicas), kThreads, 0, call.stream>>>(s, in, y, states);
-  cuda_check_launch("wkv_forward");
+  cuda_launch("wkv_forward", wkv_forward, {blocks_of(s, y.replicas), kThreads, 0, call.stream}, s,
+              in, y, states);
 }
 
 void wkv_backward_cuda(const CudaCall& call, const WkvSize& s, const WkvViews<float>& in,
                        const Batched<float>& states, const Batched<float>& dy,
                        const WkvGradients<float>& out, float* scratch) {
   float* parts = out.time_decay.wanted || out.time_first.wanted ? scratch : nullptr;
-  wkv_backward<<<blocks_of(s, dy.replicas), kThreads, 0, call.stream>>>(s, in, states, dy, out,
-                                                                        parts);
-  cuda_check_launch("wkv_backward");
+  cuda_launch("wkv_backward", wkv_backward, {blocks_of(s, dy.replicas), kThreads, 0, call.stream},
+              s, in, states, dy, out, parts);
   sum_partials_cuda(call, dy.replicas,
                     {parts, s.examples, s.channels, s.channels, out.time_decay, out.time_first});
 }

@@ -1,6 +1,7 @@
 // Floor: latency. L taps of H M modes are few products in double (L = 256, H = 32, M = 8: 0.5
 // MFLOP), but each is a power. A warp takes a mode and each of its lanes a run of 8 taps, whose
 // first power comes from repeated squaring: chains of about 40 products instead of L.
+#include "kernels/cuda/launch.cuh"
 #include "mixers/h3/filters_cuda.h"
 
 namespace recallbench {
@@ -64,6 +65,7 @@ struct Mode {
 /// A block is kTaps taps of a head; its warps share the modes.
 __global__ void __launch_bounds__(kTaps)
     diagonal_filter(DiagonalSsmViews<float> in, Batched<float> d, Batched<float> filter) {
+  after_previous();
   __shared__ double sums[kForwardWarps][kTaps];
   const Index heads = d.cols, copies = filter.cols / heads, modes = in.log_decay.cols;
   const Index pieces = (filter.rows + kTaps - 1) / kTaps;
@@ -163,6 +165,7 @@ __device__ void load_stage(const Batched<float>& dfilter, Index replica, Index h
 __global__ void __launch_bounds__(kBackwardWarps * 32)
     diagonal_filter_backward(DiagonalSsmViews<float> in, Batched<float> dfilter,
                              DiagonalSsmGradients<float> out) {
+  after_previous();
   __shared__ double taps[kStage], to_dts[kBackwardWarps];
   const Index heads = in.log_dt.cols, modes = in.log_decay.cols;
   const Index head = blockIdx.x % heads, replica = blockIdx.x / heads;
@@ -201,16 +204,16 @@ __global__ void __launch_bounds__(kBackwardWarps * 32)
 void diagonal_ssm_filter_cuda(const CudaCall& call, const DiagonalSsmViews<float>& in,
                               const Batched<float>& d, const Batched<float>& filter) {
   const Index blocks = filter.replicas * d.cols * ((filter.rows + kTaps - 1) / kTaps);
-  diagonal_filter<<<static_cast<unsigned>(blocks), kTaps, 0, call.stream>>>(in, d, filter);
-  cuda_check_launch("diagonal_ssm_filter");
+  cuda_launch("diagonal_ssm_filter", diagonal_filter,
+              {static_cast<unsigned>(blocks), kTaps, 0, call.stream}, in, d, filter);
 }
 
 void diagonal_ssm_filter_backward_cuda(const CudaCall& call, const DiagonalSsmViews<float>& in,
                                        const Batched<float>& dfilter,
                                        const DiagonalSsmGradients<float>& out) {
   const auto blocks = static_cast<unsigned>(dfilter.replicas * in.log_dt.cols);
-  diagonal_filter_backward<<<blocks, kBackwardWarps * 32, 0, call.stream>>>(in, dfilter, out);
-  cuda_check_launch("diagonal_ssm_filter_backward");
+  cuda_launch("diagonal_ssm_filter_backward", diagonal_filter_backward,
+              {blocks, kBackwardWarps * 32, 0, call.stream}, in, dfilter, out);
 }
 
 }  // namespace recallbench

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/elements.cuh"
+#include "kernels/cuda/launch.cuh"
 #include "mixers/h3/heads_cuda.h"
 
 namespace recallbench {
@@ -70,6 +71,7 @@ __device__ void add_products(float (&a)[4], const float (&b)[4], const float (&c
 /// H is a multiple of four, and rows can be read in quads.
 template <int F>
 __global__ void __launch_bounds__(kThreads) four_heads(Heads h) {
+  after_previous();
   const std::uint32_t e = blockIdx.x * kThreads + threadIdx.x;
   const std::uint32_t quads = static_cast<std::uint32_t>(h.heads / 4);
   if (e >= static_cast<std::uint32_t>(h.rows) * quads) return;
@@ -119,6 +121,7 @@ __device__ void store(float* to, bool accumulate, float value) {
 }
 
 __global__ void __launch_bounds__(kThreads) one_head(Heads h) {
+  after_previous();
   const std::uint32_t e = blockIdx.x * kThreads + threadIdx.x;
   const std::uint32_t heads = static_cast<std::uint32_t>(h.heads);
   if (e >= static_cast<std::uint32_t>(h.rows) * heads) return;
@@ -166,8 +169,7 @@ void run(const CudaCall& call, const char* name, const Heads& h) {
   if (count == 0) return;
   const dim3 blocks(static_cast<unsigned>((count + kThreads - 1) / kThreads),
                     static_cast<unsigned>(h.replicas));
-  kernel<<<blocks, kThreads, 0, call.stream>>>(h);
-  cuda_check_launch(name);
+  cuda_launch(name, kernel, {blocks, kThreads, 0, call.stream}, h);
 }
 
 Heads heads_of(const Batched<float>& shape, Index head_dim, bool by_number) {

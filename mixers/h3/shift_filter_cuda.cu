@@ -1,5 +1,6 @@
 // Floor: a filter has as many numbers as one sequence, so a launch costs more than its memory and
 // its arithmetic (D = 128, N = 16: 16k products). A block is a channel, a thread a tap or a state.
+#include "kernels/cuda/launch.cuh"
 #include "mixers/h3/filters_cuda.h"
 
 namespace recallbench {
@@ -25,6 +26,7 @@ __device__ void put(const Gradient<float>& to, Index replica, Index row, Index c
 
 __global__ void shift_filter(Batched<float> b, Batched<float> c, Batched<float> d,
                              Batched<float> filter) {
+  after_previous();
   const Channel at(filter.cols);
   const float *bs = at.row(b), *cs = at.row(c);
   float* to = filter.data + at.replica * filter.replica_stride + at.channel;
@@ -39,6 +41,7 @@ __global__ void shift_filter(Batched<float> b, Batched<float> c, Batched<float> 
 
 __global__ void shift_filter_backward(Batched<float> b, Batched<float> c, Batched<float> dfilter,
                                       Gradient<float> db, Gradient<float> dc, Gradient<float> dd) {
+  after_previous();
   const Channel at(dfilter.cols);
   const float *bs = at.row(b), *cs = at.row(c);
   const float* taps = dfilter.data + at.replica * dfilter.replica_stride + at.channel;
@@ -60,8 +63,8 @@ __global__ void shift_filter_backward(Batched<float> b, Batched<float> c, Batche
 void shift_ssm_filter_cuda(const CudaCall& call, const Batched<float>& b, const Batched<float>& c,
                            const Batched<float>& d, const Batched<float>& filter) {
   const auto blocks = static_cast<unsigned>(filter.replicas * filter.cols);
-  shift_filter<<<blocks, kThreads, 0, call.stream>>>(b, c, d, filter);
-  cuda_check_launch("shift_ssm_filter");
+  cuda_launch("shift_ssm_filter", shift_filter, {blocks, kThreads, 0, call.stream}, b, c, d,
+              filter);
 }
 
 void shift_ssm_filter_backward_cuda(const CudaCall& call, const Batched<float>& b,
@@ -70,8 +73,8 @@ void shift_ssm_filter_backward_cuda(const CudaCall& call, const Batched<float>& 
                                     const Gradient<float>& dd) {
   if (!db.wanted && !dc.wanted && !dd.wanted) return;
   const auto blocks = static_cast<unsigned>(dfilter.replicas * dfilter.cols);
-  shift_filter_backward<<<blocks, kThreads, 0, call.stream>>>(b, c, dfilter, db, dc, dd);
-  cuda_check_launch("shift_ssm_filter_backward");
+  cuda_launch("shift_ssm_filter_backward", shift_filter_backward,
+              {blocks, kThreads, 0, call.stream}, b, c, dfilter, db, dc, dd);
 }
 
 }  // namespace recallbench

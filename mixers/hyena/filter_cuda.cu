@@ -1,5 +1,6 @@
 // Floor: a filter has as many numbers as one sequence (L = 256, C = 128: 0.1 MB), so a launch costs
 // more than its memory. One launch a call, and enough blocks to hide the latency of a few loads.
+#include "kernels/cuda/launch.cuh"
 #include "mixers/hyena/filter_cuda.h"
 
 namespace recallbench {
@@ -9,6 +10,7 @@ constexpr int kThreads = 256;
 constexpr int kColumns = 8, kRows = 64;  // of a block of sine_backward: 32 bytes of a row
 
 __global__ void sine_forward(Batched<float> x, Batched<float> frequency, Batched<float> y) {
+  after_previous();
   const Index i = blockIdx.x * Index{kThreads} + threadIdx.x, replica = blockIdx.y;
   if (i >= y.rows * y.cols) return;
   const Index row = i / y.cols, col = i % y.cols;
@@ -22,6 +24,7 @@ __global__ void sine_forward(Batched<float> x, Batched<float> frequency, Batched
 __global__ void __launch_bounds__(kColumns* kRows)
     sine_backward(Batched<float> x, Batched<float> frequency, Batched<float> dy, Gradient<float> dx,
                   Gradient<float> dfrequency) {
+  after_previous();
   __shared__ float sums[kRows][kColumns];
   const Index col = blockIdx.x * Index{kColumns} + threadIdx.x, replica = blockIdx.y;
   float sum = 0;
@@ -48,6 +51,7 @@ __global__ void __launch_bounds__(kColumns* kRows)
 
 __global__ void exponential_window(Batched<float> h, Batched<float> times, Batched<float> rates,
                                    float shift, Batched<float> y, bool accumulate) {
+  after_previous();
   const Index i = blockIdx.x * Index{kThreads} + threadIdx.x, replica = blockIdx.y;
   if (i >= y.rows * y.cols) return;
   const Index row = i / y.cols, col = i % y.cols;
@@ -68,8 +72,8 @@ dim3 blocks_of(const Batched<float>& y) {
 
 void sine_forward_cuda(const CudaCall& call, const Batched<float>& x,
                        const Batched<float>& frequency, const Batched<float>& y) {
-  sine_forward<<<blocks_of(y), kThreads, 0, call.stream>>>(x, frequency, y);
-  cuda_check_launch("sine_forward");
+  cuda_launch("sine_forward", sine_forward, {blocks_of(y), kThreads, 0, call.stream}, x, frequency,
+              y);
 }
 
 void sine_backward_cuda(const CudaCall& call, const Batched<float>& x,
@@ -78,18 +82,17 @@ void sine_backward_cuda(const CudaCall& call, const Batched<float>& x,
   if (!dx.wanted && !dfrequency.wanted) return;
   const dim3 blocks(static_cast<unsigned>((x.cols + kColumns - 1) / kColumns),
                     static_cast<unsigned>(x.replicas));
-  sine_backward<<<blocks, dim3(kColumns, kRows), 0, call.stream>>>(x, frequency, dy, dx,
-                                                                   dfrequency);
-  cuda_check_launch("sine_backward");
+  cuda_launch("sine_backward", sine_backward, {blocks, dim3(kColumns, kRows), 0, call.stream}, x,
+              frequency, dy, dx, dfrequency);
 }
 
 void exponential_window_cuda(const CudaCall& call, const Batched<float>& h,
                              const Batched<float>& times, const Batched<float>& rates, double shift,
                              const Gradient<float>& y) {
   if (!y.wanted) return;
-  exponential_window<<<blocks_of(y.view), kThreads, 0, call.stream>>>(
-      h, times, rates, static_cast<float>(shift), y.view, y.accumulate);
-  cuda_check_launch("exponential_window");
+  cuda_launch("exponential_window", exponential_window,
+              {blocks_of(y.view), kThreads, 0, call.stream}, h, times, rates,
+              static_cast<float>(shift), y.view, y.accumulate);
 }
 
 }  // namespace recallbench

@@ -2,6 +2,7 @@
 // warp has a query of one group of heads: it scores blocks, 8 at a time for heads of up to 64
 // columns, into shared memory, and takes the highest again and again. The scores of a query do not
 // depend on what else the launch computes.
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/shared_memory.h"
 #include "mixers/nsa/visible.cuh"
 
@@ -63,6 +64,7 @@ __device__ int best_block(const float* scores, int count) {
 template <class Layout>
 __global__ void __launch_bounds__(kMostWarps * 32)
     choose_blocks(SparseOnDevice s, Index items, Batched<float> chosen) {
+  after_previous();
   extern __shared__ float shared_scores[];
   const int warps = static_cast<int>(blockDim.x) / 32, lane = threadIdx.x % 32;
   const Index item = blockIdx.x * Index{warps} + threadIdx.x / 32;
@@ -104,10 +106,11 @@ void choose_blocks_cuda(const CudaCall& call, const SparseInputs& in,
     const auto kernel = choose_blocks<decltype(layout)>;
     const int shared = static_cast<int>(warps * bytes);
     cuda_allow_shared(kernel, shared, "choose_blocks");
-    kernel<<<blocks, static_cast<unsigned>(warps) * 32, static_cast<unsigned>(shared),
-             call.stream>>>(device, items, chosen);
+    cuda_launch(
+        "choose_blocks", kernel,
+        {blocks, static_cast<unsigned>(warps) * 32, static_cast<unsigned>(shared), call.stream},
+        device, items, chosen);
   });
-  cuda_check_launch("choose_blocks");
 }
 
 }  // namespace recallbench

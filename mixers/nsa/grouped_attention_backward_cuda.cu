@@ -3,6 +3,7 @@
 // logarithm of their sum and Σ p dp; and for keys, where a block has up to 8 neighbouring keys of a
 // head and its warps take in turn the queries that see any of them. No key is written by two
 // blocks.
+#include "kernels/cuda/launch.cuh"
 #include "mixers/nsa/visible.cuh"
 
 namespace recallbench {
@@ -21,6 +22,7 @@ template <class Layout>
 __global__ void __launch_bounds__(kQueryThreads)
     queries_backward(SparseOnDevice s, Index items, Batched<float> d_o, Gradient<float> dq,
                      QuerySums* sums) {
+  after_previous();
   const Index item = blockIdx.x * Index{kQueryWarps} + threadIdx.x / 32;
   if (item >= items) return;
   const QueryPlace at(s, item);
@@ -103,6 +105,7 @@ template <class Layout>
 __global__ void __launch_bounds__(kKeyThreads)
     keys_backward(SparseOnDevice s, Batched<float> d_o, const QuerySums* sums, Gradient<float> dk,
                   Gradient<float> dv) {
+  after_previous();
   __shared__ float shared[kKeyWarps][Layout::kNumbers][32];
   __shared__ unsigned bits[kKeyThreads], some[kKeyWarps];  // what queries see; which see anything
   const int tiles = (s.keys + Layout::kRows - 1) / Layout::kRows;
@@ -171,15 +174,14 @@ void grouped_attention_backward_cuda(const CudaCall& call, const SparseInputs& i
   QuerySums* sums = reinterpret_cast<QuerySums*>(scratch);
   with_layout("grouped_attention", device.head_dim, quads, [&](auto layout) {
     using Layout = decltype(layout);
-    queries_backward<Layout>
-        <<<query_blocks, kQueryThreads, 0, call.stream>>>(device, items, d_o, dq, sums);
-    cuda_check_launch("grouped_attention_queries_backward");
+    cuda_launch("grouped_attention_queries_backward", queries_backward<Layout>,
+                {query_blocks, kQueryThreads, 0, call.stream}, device, items, d_o, dq, sums);
     if (!dk.wanted && !dv.wanted) return;
     const Index tiles = (device.keys + Layout::kRows - 1) / Layout::kRows;
     const unsigned key_blocks = sparse_blocks(
         "grouped_attention", d_o.replicas * in.size.examples * device.kv_heads * tiles, 1);
-    keys_backward<Layout><<<key_blocks, kKeyThreads, 0, call.stream>>>(device, d_o, sums, dk, dv);
-    cuda_check_launch("grouped_attention_keys_backward");
+    cuda_launch("grouped_attention_keys_backward", keys_backward<Layout>,
+                {key_blocks, kKeyThreads, 0, call.stream}, device, d_o, sums, dk, dv);
   });
 }
 

@@ -4,6 +4,7 @@
 // columns, each with a softmax of its own (Milakov and Gimelshein 2018, "Online normalizer
 // calculation for softmax"), which are put together in the end. Keys and values come from L1 and
 // L2: the warps of a block have neighbouring queries of one head. All products are float32.
+#include "kernels/cuda/launch.cuh"
 #include "mixers/nsa/visible.cuh"
 
 namespace recallbench {
@@ -14,6 +15,7 @@ constexpr int kThreads = 128, kWarps = kThreads / 32;
 template <class Layout>
 __global__ void __launch_bounds__(kThreads)
     grouped_attention(SparseOnDevice s, Index items, Batched<float> o) {
+  after_previous();
   const Index item = blockIdx.x * Index{kWarps} + threadIdx.x / 32;
   if (item >= items) return;
   const QueryPlace at(s, item);
@@ -46,9 +48,9 @@ void grouped_attention_cuda(const CudaCall& call, const SparseInputs& in, const 
   const unsigned blocks = sparse_blocks("grouped_attention", items, kWarps);
   const bool quads = in_quads(in.q) && in_quads(in.k) && in_quads(in.v) && in_quads(o);
   with_layout("grouped_attention", device.head_dim, quads, [&](auto layout) {
-    grouped_attention<decltype(layout)><<<blocks, kThreads, 0, call.stream>>>(device, items, o);
+    cuda_launch("grouped_attention", grouped_attention<decltype(layout)>,
+                {blocks, kThreads, 0, call.stream}, device, items, o);
   });
-  cuda_check_launch("grouped_attention");
 }
 
 }  // namespace recallbench

@@ -4,6 +4,7 @@
 // where all views allow it.
 #include "kernels/cuda/column_sums.h"
 #include "kernels/cuda/elements.cuh"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/reduce.cuh"
 #include "mixers/nsa/sparse_cuda.h"
 
@@ -56,6 +57,7 @@ dim3 blocks_of(const char* who, const Batched<float>& m) {
 template <int kVec>
 __global__ void __launch_bounds__(kThreads)
     block_rows(Batched<float> x, int length, Batched<float> places, int block, Batched<float> y) {
+  after_previous();
   const Piece<kVec> p(y);
   if (!p.exists) return;
   const Index replica = blockIdx.y;
@@ -76,6 +78,7 @@ __global__ void __launch_bounds__(kThreads)
 template <int kVec>
 __global__ void __launch_bounds__(kThreads)
     block_rows_backward(Batched<float> dy, int length, int block, int heads, Gradient<float> dx) {
+  after_previous();
   const Piece<kVec> p(dx.view);
   if (!p.exists) return;
   const Index replica = blockIdx.y;
@@ -93,6 +96,7 @@ __global__ void __launch_bounds__(kThreads)
 template <int kVec>
 __global__ void __launch_bounds__(kThreads)
     with_memory(Batched<float> x, Batched<float> memory, int rows, Batched<float> y) {
+  after_previous();
   const Piece<kVec> p(y);
   if (!p.exists) return;
   const Index replica = blockIdx.y;
@@ -110,6 +114,7 @@ __global__ void __launch_bounds__(kThreads)
 template <int kVec>
 __global__ void __launch_bounds__(kThreads)
     with_memory_backward(Batched<float> dy, int rows, int blocks, Gradient<float> dx) {
+  after_previous();
   const Piece<kVec> p(dx.view);
   if (!p.exists) return;
   const int row = static_cast<int>(p.row);
@@ -124,6 +129,7 @@ __global__ void __launch_bounds__(kThreads)
 /// order.
 __global__ void __launch_bounds__(kSumColumns* kSumExamples)
     memory_sums(Batched<float> dy, int rows, Gradient<float> dmemory) {
+  after_previous();
   __shared__ float sums[kSumExamples][kSumColumns];
   const Index replica = blockIdx.y, examples = dy.rows / rows, f = dmemory.view.cols;
   const Index kept = dmemory.view.rows / (dy.cols / f);
@@ -146,6 +152,7 @@ __global__ void __launch_bounds__(kSumColumns* kSumExamples)
 template <int kVec>
 __global__ void __launch_bounds__(kThreads)
     combine_branches(Batched<float> gates, Branches branches, Batched<float> y) {
+  after_previous();
   const Piece<kVec> p(y);
   if (!p.exists) return;
   const Index replica = blockIdx.y;
@@ -167,6 +174,7 @@ template <int kVec>
 __global__ void __launch_bounds__(kThreads)
     combine_backward(Batched<float> gates, Branches branches, Batched<float> dy,
                      Gradient<float> dgates, BranchGradients dbranches) {
+  after_previous();
   const std::uint32_t heads = static_cast<std::uint32_t>(gates.cols / 3);
   const std::uint32_t item = (blockIdx.x * kThreads + threadIdx.x) / kBranchLanes;
   const bool exists = item < dy.rows * heads;  // all lanes meet in the sums
@@ -201,10 +209,11 @@ void block_rows_cuda(const CudaCall& call, const Batched<float>& x, Index length
                      const Batched<float>& places, Index block, const Batched<float>& y) {
   const int l = static_cast<int>(length), c = static_cast<int>(block);
   if (in_quads(x) && in_quads(places) && in_quads(y))
-    block_rows<4><<<blocks_of<4>("block_rows", y), kThreads, 0, call.stream>>>(x, l, places, c, y);
+    cuda_launch("block_rows", block_rows<4>,
+                {blocks_of<4>("block_rows", y), kThreads, 0, call.stream}, x, l, places, c, y);
   else
-    block_rows<1><<<blocks_of<1>("block_rows", y), kThreads, 0, call.stream>>>(x, l, places, c, y);
-  cuda_check_launch("block_rows");
+    cuda_launch("block_rows", block_rows<1>,
+                {blocks_of<1>("block_rows", y), kThreads, 0, call.stream}, x, l, places, c, y);
 }
 
 Index block_rows_scratch(Index replicas, Index rows, Index cols) {
@@ -218,12 +227,11 @@ void block_rows_backward_cuda(const CudaCall& call, const Batched<float>& dy, In
     const int l = static_cast<int>(length), c = static_cast<int>(block);
     const int h = static_cast<int>(heads);
     if (in_quads(dy) && in_quads(dx.view) && dy.cols / block % 4 == 0)
-      block_rows_backward<4>
-          <<<blocks_of<4>("block_rows", dx.view), kThreads, 0, call.stream>>>(dy, l, c, h, dx);
+      cuda_launch("block_rows_backward", block_rows_backward<4>,
+                  {blocks_of<4>("block_rows", dx.view), kThreads, 0, call.stream}, dy, l, c, h, dx);
     else
-      block_rows_backward<1>
-          <<<blocks_of<1>("block_rows", dx.view), kThreads, 0, call.stream>>>(dy, l, c, h, dx);
-    cuda_check_launch("block_rows_backward");
+      cuda_launch("block_rows_backward", block_rows_backward<1>,
+                  {blocks_of<1>("block_rows", dx.view), kThreads, 0, call.stream}, dy, l, c, h, dx);
   }
   // A block's rows, head after head, are what its places add to: those of dy lie side by side.
   Batched<float> blocks = dy;
@@ -237,10 +245,11 @@ void with_memory_cuda(const CudaCall& call, const Batched<float>& x, const Batch
                       Index rows, const Batched<float>& y) {
   const int n = static_cast<int>(rows);
   if (in_quads(x) && in_quads(memory) && in_quads(y))
-    with_memory<4><<<blocks_of<4>("with_memory", y), kThreads, 0, call.stream>>>(x, memory, n, y);
+    cuda_launch("with_memory", with_memory<4>,
+                {blocks_of<4>("with_memory", y), kThreads, 0, call.stream}, x, memory, n, y);
   else
-    with_memory<1><<<blocks_of<1>("with_memory", y), kThreads, 0, call.stream>>>(x, memory, n, y);
-  cuda_check_launch("with_memory");
+    cuda_launch("with_memory", with_memory<1>,
+                {blocks_of<1>("with_memory", y), kThreads, 0, call.stream}, x, memory, n, y);
 }
 
 void with_memory_backward_cuda(const CudaCall& call, const Batched<float>& dy, Index rows,
@@ -249,19 +258,20 @@ void with_memory_backward_cuda(const CudaCall& call, const Batched<float>& dy, I
   if (dx.wanted) {
     const int blocks = static_cast<int>(dx.view.rows / (dy.rows / rows));
     if (in_quads(dy) && in_quads(dx.view))
-      with_memory_backward<4>
-          <<<blocks_of<4>("with_memory", dx.view), kThreads, 0, call.stream>>>(dy, n, blocks, dx);
+      cuda_launch("with_memory_backward", with_memory_backward<4>,
+                  {blocks_of<4>("with_memory", dx.view), kThreads, 0, call.stream}, dy, n, blocks,
+                  dx);
     else
-      with_memory_backward<1>
-          <<<blocks_of<1>("with_memory", dx.view), kThreads, 0, call.stream>>>(dy, n, blocks, dx);
-    cuda_check_launch("with_memory_backward");
+      cuda_launch("with_memory_backward", with_memory_backward<1>,
+                  {blocks_of<1>("with_memory", dx.view), kThreads, 0, call.stream}, dy, n, blocks,
+                  dx);
   }
   if (!dmemory.wanted) return;
   const Index numbers = dmemory.view.rows * dmemory.view.cols;
   const dim3 sums(static_cast<unsigned>((numbers + kSumColumns - 1) / kSumColumns),
                   static_cast<unsigned>(dmemory.view.replicas));
-  memory_sums<<<sums, dim3(kSumColumns, kSumExamples), 0, call.stream>>>(dy, n, dmemory);
-  cuda_check_launch("memory_sums");
+  cuda_launch("memory_sums", memory_sums, {sums, dim3(kSumColumns, kSumExamples), 0, call.stream},
+              dy, n, dmemory);
 }
 
 void combine_branches_cuda(const CudaCall& call, const Batched<float>& gates,
@@ -270,12 +280,13 @@ void combine_branches_cuda(const CudaCall& call, const Batched<float>& gates,
   for (const Batched<float>& branch : branches.of)
     quads = quads && in_quads(branch);
   if (quads)
-    combine_branches<4>
-        <<<blocks_of<4>("combine_branches", y), kThreads, 0, call.stream>>>(gates, branches, y);
+    cuda_launch("combine_branches", combine_branches<4>,
+                {blocks_of<4>("combine_branches", y), kThreads, 0, call.stream}, gates, branches,
+                y);
   else
-    combine_branches<1>
-        <<<blocks_of<1>("combine_branches", y), kThreads, 0, call.stream>>>(gates, branches, y);
-  cuda_check_launch("combine_branches");
+    cuda_launch("combine_branches", combine_branches<1>,
+                {blocks_of<1>("combine_branches", y), kThreads, 0, call.stream}, gates, branches,
+                y);
 }
 
 void combine_branches_backward_cuda(const CudaCall& call, const Batched<float>& gates,
@@ -293,8 +304,8 @@ void combine_branches_backward_cuda(const CudaCall& call, const Batched<float>& 
   const dim3 blocks(static_cast<unsigned>((lanes + kThreads - 1) / kThreads),
                     static_cast<unsigned>(dy.replicas));
   const auto kernel = quads ? combine_backward<4> : combine_backward<1>;
-  kernel<<<blocks, kThreads, 0, call.stream>>>(gates, branches, dy, dgates, dbranches);
-  cuda_check_launch("combine_branches_backward");
+  cuda_launch("combine_branches_backward", kernel, {blocks, kThreads, 0, call.stream}, gates,
+              branches, dy, dgates, dbranches);
 }
 
 }  // namespace recallbench

@@ -2,6 +2,7 @@
 // and 134 MB backward, 24 and 32 us. A warp has a row, in pieces of two or four
 // numbers a lane where all views allow it.
 #include "kernels/cuda/elements.cuh"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/reduce.cuh"
 #include "mixers/selective_attention/selection_cuda.h"
 #include "mixers/selective_attention/shares.cuh"
@@ -32,6 +33,7 @@ __device__ void write(const Gradient<float>& to, Index replica, Index row, Index
 template <int kVec>
 __global__ void __launch_bounds__(kThreads)
     add_scaled(Batched<float> x, Batched<float> s, Batched<float> a, Batched<float> y) {
+  after_previous();
   const Index row = row_of_warp(), replica = blockIdx.y;
   if (row >= y.rows) return;
   const float share = *number_of(s, replica, row);
@@ -49,6 +51,7 @@ template <int kVec>
 __global__ void __launch_bounds__(kThreads)
     add_scaled_backward(Batched<float> s, Batched<float> a, Batched<float> dy, Gradient<float> dx,
                         Gradient<float> ds, Gradient<float> da) {
+  after_previous();
   const Index row = row_of_warp(), replica = blockIdx.y;
   if (row >= dy.rows) return;
   const float share = *number_of(s, replica, row);
@@ -75,8 +78,7 @@ void add_scaled_cuda(const CudaCall& call, const Batched<float>& x, const Batche
   const bool quads = in_quads(x) && in_quads(a) && in_quads(y);
   const dim3 blocks = blocks_for("add_scaled", y.rows, kWarps, y.replicas);
   const auto kernel = !quads ? add_scaled<1> : y.cols > 64 ? add_scaled<4> : add_scaled<2>;
-  kernel<<<blocks, kThreads, 0, call.stream>>>(x, s, a, y);
-  cuda_check_launch("add_scaled");
+  cuda_launch("add_scaled", kernel, {blocks, kThreads, 0, call.stream}, x, s, a, y);
 }
 
 void add_scaled_backward_cuda(const CudaCall& call, const Batched<float>& s,
@@ -89,8 +91,8 @@ void add_scaled_backward_cuda(const CudaCall& call, const Batched<float>& s,
   const auto kernel = !quads         ? add_scaled_backward<1>
                       : dy.cols > 64 ? add_scaled_backward<4>
                                      : add_scaled_backward<2>;
-  kernel<<<blocks, kThreads, 0, call.stream>>>(s, a, dy, dx, ds, da);
-  cuda_check_launch("add_scaled_backward");
+  cuda_launch("add_scaled_backward", kernel, {blocks, kThreads, 0, call.stream}, s, a, dy, dx, ds,
+              da);
 }
 
 }  // namespace recallbench

@@ -2,6 +2,7 @@
 // that latency decides. To keep the k largest is evaluation alone: one thread a sequence runs the
 // code of the CPU, as many sequences at a time as the GPU holds warps.
 #include "kernels/cuda/elements.cuh"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/reduce.cuh"
 #include "mixers/selective_attention/largest_first.h"
 #include "mixers/selective_attention/selection_cuda.h"
@@ -35,6 +36,7 @@ struct WhereKept {
 /// A warp has a sequence, one thread of it the choice.
 __global__ void __launch_bounds__(32)
     keep_lookups(Batched<float> s, Index length, Index k, Batched<float> kept, std::int32_t* all) {
+  after_previous();
   const Index replica = blockIdx.y, first = blockIdx.x * length;
   std::int32_t* const order = all + replica * s.rows + first;
   for (Index i = threadIdx.x; i < length; i += 32)
@@ -63,6 +65,7 @@ __device__ bool counts(const LookupWeights& w, Index replica, Index examples, In
 __global__ void __launch_bounds__(kPenaltyThreads)
     lookup_penalty(Batched<float> s, Index length, LookupWeights w, float weight, float share,
                    Batched<float> penalty) {
+  after_previous();
   __shared__ float warps[kPenaltyWarps];
   const Index replica = blockIdx.x, examples = s.rows / length;
   const int lane = threadIdx.x % 32;
@@ -85,6 +88,7 @@ __global__ void __launch_bounds__(kPenaltyThreads)
 __global__ void __launch_bounds__(kPenaltyThreads)
     penalty_of_sequences(Batched<float> penalty, Batched<float> dpenalty, Index examples,
                          Index length, LookupWeights w, float weight, float* each) {
+  after_previous();
   __shared__ float warps[kPenaltyWarps];
   const Index replica = blockIdx.x;
   float* const to = each + replica * examples;
@@ -105,6 +109,7 @@ __global__ void __launch_bounds__(kPenaltyThreads)
 
 __global__ void __launch_bounds__(kThreads)
     penalty_of_tokens(const float* each, Index length, Gradient<float> ds) {
+  after_previous();
   const Index row = blockIdx.x * Index{kThreads} + threadIdx.x, replica = blockIdx.y;
   if (row >= ds.view.rows) return;
   put(ds, number_of(ds.view, replica, row), each[replica * (ds.view.rows / length) + row / length]);
@@ -117,8 +122,8 @@ void keep_lookups_cuda(const CudaCall& call, const Batched<float>& s, Index leng
   if (k == 0)
     return map_elements_cuda(call, "keep_lookups", s, {}, {kept, true, false}, AboveOneHalf{});
   const dim3 blocks = blocks_for("keep_lookups", s.rows / length, 1, s.replicas);
-  keep_lookups<<<blocks, 32, 0, call.stream>>>(s, length, k, kept, order);
-  cuda_check_launch("keep_lookups");
+  cuda_launch("keep_lookups", keep_lookups, {blocks, 32, 0, call.stream}, s, length, k, kept,
+              order);
 }
 
 void keep_lookups_backward_cuda(const CudaCall& call, const Batched<float>& kept,
@@ -129,9 +134,9 @@ void keep_lookups_backward_cuda(const CudaCall& call, const Batched<float>& kept
 void lookup_penalty_cuda(const CudaCall& call, const Batched<float>& s, Index length,
                          const LookupWeights& weights, double weight, double share,
                          const Batched<float>& penalty) {
-  lookup_penalty<<<static_cast<unsigned>(s.replicas), kPenaltyThreads, 0, call.stream>>>(
-      s, length, weights, static_cast<float>(weight), static_cast<float>(share), penalty);
-  cuda_check_launch("lookup_penalty");
+  cuda_launch("lookup_penalty", lookup_penalty,
+              {static_cast<unsigned>(s.replicas), kPenaltyThreads, 0, call.stream}, s, length,
+              weights, static_cast<float>(weight), static_cast<float>(share), penalty);
 }
 
 void lookup_penalty_backward_cuda(const CudaCall& call, const Batched<float>& penalty,
@@ -140,12 +145,12 @@ void lookup_penalty_backward_cuda(const CudaCall& call, const Batched<float>& pe
                                   const Gradient<float>& ds, float* scratch) {
   if (!ds.wanted) return;
   const Batched<float>& to = ds.view;
-  penalty_of_sequences<<<static_cast<unsigned>(to.replicas), kPenaltyThreads, 0, call.stream>>>(
-      penalty, dpenalty, to.rows / length, length, weights, static_cast<float>(weight), scratch);
-  cuda_check_launch("penalty_of_sequences");
+  cuda_launch("penalty_of_sequences", penalty_of_sequences,
+              {static_cast<unsigned>(to.replicas), kPenaltyThreads, 0, call.stream}, penalty,
+              dpenalty, to.rows / length, length, weights, static_cast<float>(weight), scratch);
   const dim3 blocks = blocks_for("lookup_penalty", to.rows, kThreads, to.replicas);
-  penalty_of_tokens<<<blocks, kThreads, 0, call.stream>>>(scratch, length, ds);
-  cuda_check_launch("penalty_of_tokens");
+  cuda_launch("penalty_of_tokens", penalty_of_tokens, {blocks, kThreads, 0, call.stream}, scratch,
+              length, ds);
 }
 
 }  // namespace recallbench

@@ -3,6 +3,7 @@
 // at a time, by scans over its lanes; all else is one thread a token.
 #include <cmath>
 
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/partial_sums.h"
 #include "kernels/cuda/reduce.cuh"
 #include "mixers/selective_attention/selection_cuda.h"
@@ -40,6 +41,7 @@ __device__ float log_sum_so_far(float z, float before) {
 
 __global__ void __launch_bounds__(kThreads)
     position_softmax(Batched<float> z, Index length, bool causal, Batched<float> s) {
+  after_previous();
   const Index replica = blockIdx.y;
   const int lane = threadIdx.x % 32;
   Index first;
@@ -60,6 +62,7 @@ __global__ void __launch_bounds__(kThreads)
 /// first, x_t = d_t + (1 - s_{t+1}) x_{t+1}: lanes compose its steps, later tokens first.
 __global__ void __launch_bounds__(kThreads)
     causal_softmax_backward(Batched<float> s, Batched<float> ds, Index length, Gradient<float> dz) {
+  after_previous();
   const Index replica = blockIdx.y;
   const int lane = threadIdx.x % 32;
   Index first;
@@ -88,6 +91,7 @@ __global__ void __launch_bounds__(kThreads)
 
 __global__ void __launch_bounds__(kThreads)
     whole_softmax_backward(Batched<float> s, Batched<float> ds, Index length, Gradient<float> dz) {
+  after_previous();
   const Index replica = blockIdx.y;
   const int lane = threadIdx.x % 32;
   Index first;
@@ -103,6 +107,7 @@ __global__ void __launch_bounds__(kThreads)
 
 __global__ void __launch_bounds__(kThreads)
     tempered_gate(Batched<float> z, Batched<float> temperature, Batched<float> s) {
+  after_previous();
   const Index row = blockIdx.x * Index{kThreads} + threadIdx.x, replica = blockIdx.y;
   if (row >= z.rows) return;
   const float* pair = number_of(z, replica, row);
@@ -114,6 +119,7 @@ __global__ void __launch_bounds__(kThreads)
 __global__ void __launch_bounds__(kThreads)
     tempered_gate_backward(Batched<float> z, Batched<float> temperature, Batched<float> s,
                            Batched<float> ds, Gradient<float> dz, float* parts) {
+  after_previous();
   __shared__ float warps[kWarps];
   const Index first = blockIdx.x * kSliceRows, replica = blockIdx.y;
   const float coldness = 1 / *number_of(temperature, replica, 0);
@@ -141,8 +147,8 @@ Index gate_slices(Index rows) {
 void position_softmax_cuda(const CudaCall& call, const Batched<float>& z, Index length, bool causal,
                            const Batched<float>& s) {
   const dim3 blocks = blocks_for("position_softmax", z.rows / length, kWarps, z.replicas);
-  position_softmax<<<blocks, kThreads, 0, call.stream>>>(z, length, causal, s);
-  cuda_check_launch("position_softmax");
+  cuda_launch("position_softmax", position_softmax, {blocks, kThreads, 0, call.stream}, z, length,
+              causal, s);
 }
 
 void position_softmax_backward_cuda(const CudaCall& call, const Batched<float>& s,
@@ -151,15 +157,15 @@ void position_softmax_backward_cuda(const CudaCall& call, const Batched<float>& 
   if (!dz.wanted) return;
   const dim3 blocks = blocks_for("position_softmax", s.rows / length, kWarps, s.replicas);
   const auto kernel = causal ? causal_softmax_backward : whole_softmax_backward;
-  kernel<<<blocks, kThreads, 0, call.stream>>>(s, ds, length, dz);
-  cuda_check_launch("position_softmax_backward");
+  cuda_launch("position_softmax_backward", kernel, {blocks, kThreads, 0, call.stream}, s, ds,
+              length, dz);
 }
 
 void tempered_gate_cuda(const CudaCall& call, const Batched<float>& z,
                         const Batched<float>& temperature, const Batched<float>& s) {
   const dim3 blocks = blocks_for("tempered_gate", z.rows, kThreads, z.replicas);
-  tempered_gate<<<blocks, kThreads, 0, call.stream>>>(z, temperature, s);
-  cuda_check_launch("tempered_gate");
+  cuda_launch("tempered_gate", tempered_gate, {blocks, kThreads, 0, call.stream}, z, temperature,
+              s);
 }
 
 Index tempered_gate_scratch(Index replicas, Index rows) {
@@ -172,8 +178,8 @@ void tempered_gate_backward_cuda(const CudaCall& call, const Batched<float>& z,
                                  const Gradient<float>& dtemperature, float* scratch) {
   if (!dz.wanted && !dtemperature.wanted) return;
   const dim3 blocks = blocks_for("tempered_gate", z.rows, kSliceRows, z.replicas);
-  tempered_gate_backward<<<blocks, kThreads, 0, call.stream>>>(z, temperature, s, ds, dz, scratch);
-  cuda_check_launch("tempered_gate_backward");
+  cuda_launch("tempered_gate_backward", tempered_gate_backward, {blocks, kThreads, 0, call.stream},
+              z, temperature, s, ds, dz, scratch);
   sum_partials_cuda(call, z.replicas, {scratch, gate_slices(z.rows), 1, 0, dtemperature, {}});
 }
 

@@ -2,6 +2,7 @@
 # Checks a source tree against the project's rules; a line for each violation, exit 1 if any:
 #   tests/layering/check.sh [ROOT]
 # Layers: an #include "..." may point only where `may_include` below says, from the project root.
+# CUDA:   kernels are enqueued by cuda_launch and begin with after_previous() (kernels/cuda/launch.cuh).
 # House:  sources to 400 lines; no notes of unfinished work; nothing that ties the tree to one
 #         machine (home folders, the path of this checkout) or to a package registry.
 set -euo pipefail
@@ -73,6 +74,20 @@ check_includes() {  # source files
     }' "$@"
 }
 
+check_kernels() {  # source files
+  awk '
+    function violation(text) { printf "%s:%d: %s\n", FILENAME, FNR, text }
+    FNR == 1 { in_head = at_body = 0 }
+    /^[ \t]*\/\// { next }
+    /<<</ && FILENAME ~ /\.cuh?$/ { violation("a launch of its own; use cuda_launch") }
+    at_body {
+      if ($0 !~ /^[ \t]*after_previous\(\);/) violation("a kernel begins with after_previous()")
+      at_body = 0
+    }
+    /__global__/ { in_head = 1 }
+    in_head && /[{;][ \t]*$/ { at_body = /\{[ \t]*$/; in_head = 0 }' "$@"
+}
+
 # Patterns are written so that they do not match themselves.
 check_words() {  # text files
   local words='(^|[^[:alnum:]_])(TO[D]O|FIX[M]E|XX[X])($|[^[:alnum:]_])'
@@ -106,7 +121,8 @@ if [[ ${#sources[@]} == 0 ]]; then
   exit 2
 fi
 
-violations=$(check_includes "${sources[@]}" && check_words "${files[@]}")
+violations=$(check_includes "${sources[@]}" && check_kernels "${sources[@]}" &&
+  check_words "${files[@]}")
 if [[ -n $violations ]]; then
   printf '%s\n' "$violations"
   echo "[layering] $(wc -l <<<"$violations") violations in ${#files[@]} files"

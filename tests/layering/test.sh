@@ -28,6 +28,8 @@ clean_tree() {
     >"$tree/sweeps/cli/main.cpp"
   printf '#include "%s"\n' sweeps/a.h kernels/base/a.h tests/a.h own.h >"$tree/tests/kernels/a.cpp"
   yes '// a line' | head -n 400 >"$tree/kernels/long.h" || true
+  printf '__global__ void copy(const float* from,\n    float* to) {\n  after_previous();\n}\n' \
+    >"$tree/kernels/matmul/copy.cu"
   echo 'mktemp /tmp/dir.XXXXXX; see https://example.org/home/page and docs/root/x' >"$tree/notes.md"
   echo '#include "sweeps/a.h"' >"$tree/build/test/generated.cpp"
 }
@@ -88,6 +90,8 @@ caught kernels/base/error.h '#include <cublasLt.h>' 'kernels/base knows neither 
 caught kernels/matmul/matmul_cuda.cu '#include "mixers/a.h"' 'kernels may not include mixers'
 caught kernels/matmul/tile.cuh '#include "mixers/a.h"' 'kernels may not include mixers'
 caught kernels/long.h '// line 401' 'the file has more than 400 lines'
+caught kernels/matmul/copy.cu 'copy<<<1, 32>>>(from, to);' 'a launch of its own'
+caught kernels/matmul/tile.cuh $'__global__ void\n    f(float* x) {\n  *x = 0;' 'a kernel begins with after'
 for word in TO''DO FIX''ME XX''X; do
   caught mixers/based/based.cpp "// $word: later" 'a note of unfinished work'
 done

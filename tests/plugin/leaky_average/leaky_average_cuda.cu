@@ -1,6 +1,7 @@
 #include "leaky_average_cuda.h"
 
 #include "kernels/cuda/column_sums.h"
+#include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/runtime.h"
 
 namespace {
@@ -15,6 +16,7 @@ __device__ float* place(const Batched<float>& v, Index replica, Index row, Index
 
 /// A thread walks one channel of one example, blockIdx.y, of a replica, blockIdx.z.
 __global__ void walk(Index length, Batched<float> x, Batched<float> a, Batched<float> h) {
+  after_previous();
   const Index c = blockIdx.x * Index{kThreads} + threadIdx.x, r = blockIdx.z;
   if (c >= x.cols) return;
   const float decay = *place(a, r, 0, c);
@@ -28,6 +30,7 @@ __global__ void walk(Index length, Batched<float> x, Batched<float> a, Batched<f
 /// The same backwards; parts [R, B, D] gets each example's share of da.
 __global__ void walk_back(Index length, Batched<float> x, Batched<float> a, Batched<float> h,
                           Batched<float> dh, Gradient<float> dx, float* parts) {
+  after_previous();
   const Index c = blockIdx.x * Index{kThreads} + threadIdx.x, r = blockIdx.z;
   if (c >= x.cols) return;
   const Index first = blockIdx.y * length;
@@ -52,15 +55,15 @@ dim3 blocks(Index length, const Batched<float>& x) {
 
 void leaky_average_cuda(const CudaCall& call, Index length, const Batched<float>& x,
                         const Batched<float>& a, const Batched<float>& h) {
-  walk<<<blocks(length, x), kThreads, 0, call.stream>>>(length, x, a, h);
-  cuda_check_launch("leaky_average");
+  cuda_launch("leaky_average", walk, {blocks(length, x), kThreads, 0, call.stream}, length, x, a,
+              h);
 }
 
 void leaky_average_backward_cuda(const CudaCall& call, Index length, const Batched<float>& x,
                                  const Batched<float>& a, const Batched<float>& h,
                                  const Batched<float>& dh, const Gradient<float>& dx,
                                  const Gradient<float>& da, float* scratch) {
-  walk_back<<<blocks(length, x), kThreads, 0, call.stream>>>(length, x, a, h, dh, dx, scratch);
-  cuda_check_launch("leaky_average_backward");
+  cuda_launch("leaky_average_backward", walk_back, {blocks(length, x), kThreads, 0, call.stream},
+              length, x, a, h, dh, dx, scratch);
   if (da.wanted) sum_slices_cuda(call, scratch, x.rows / length, x.cols, da);
 }
