@@ -98,14 +98,14 @@ __device__ __forceinline__ float chunk_factors(const float* log_decay, float* mi
 /// walk_wait.
 __device__ __forceinline__ void chunk_load(float* to, int stride, const WalkRows& from) {
   if (!from.quads) return walk_load(to, stride, kChunkHead, from);
-  constexpr int kQuads = kChunkHead / 4, kStep = kChunkThreads / kQuads;
-  const int first = static_cast<int>(threadIdx.x) / kQuads;
+  constexpr int kQuads = kChunkHead / 4;
   const int column = static_cast<int>(threadIdx.x) % kQuads * 4;
-  const float* source = from.data + first * from.stride + column;
+  const float* source = from.data + min(column, from.cols - 4);
 #pragma unroll
-  for (int n = 0; n < kWalkChunk / kStep; ++n) {
-    const int row = first + n * kStep;
-    copy_async_or_zero<16>(to + row * stride + column, source + n * kStep * from.stride,
+  for (int n = 0; n < kWalkChunk; n += kChunkThreads / kQuads) {
+    const int row = static_cast<int>(threadIdx.x) / kQuads + n;
+    copy_async_or_zero<16>(to + row * stride + column,
+                           source + min(row, from.tokens - 1) * from.stride,
                            row < from.tokens && column < from.cols);
   }
 }
