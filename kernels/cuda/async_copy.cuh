@@ -33,6 +33,11 @@ __device__ inline void copy_async_or_zero(float* shared, const float* global, bo
                  : "memory");
 }
 
+/// Asks for a line of 128 bytes of global memory to be in the L2 cache when it is read.
+__device__ inline void copy_to_l2(const float* global) {
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(global));
+}
+
 /// Ends a group of this thread's copies.
 __device__ inline void copies_end_group() {
   asm volatile("cp.async.commit_group;" ::: "memory");

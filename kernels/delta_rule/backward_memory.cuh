@@ -46,7 +46,7 @@ struct DeltaBackwardMemory : DeltaMemory<Shape> {
   // 128 keys and columns leave no room for these shares but behind the rows of S: 4 numbers each.
   static constexpr bool kInPads = Shape::kKeys * 4 >= kDeltaRows * kSystems && Shape::kCols == 128;
 
-  static constexpr int groups(int padded) { return padded / (padded <= 32 ? 8 : 16); }
+  static constexpr int groups(int padded) { return padded / (Shape::few_keys(padded) ? 8 : 16); }
   __device__ float& share(int i) const {
     return kInPads ? this->state[i / 4 * Shape::kStride + Shape::kCols + i % 4] : shares_[i];
   }

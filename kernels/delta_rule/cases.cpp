@@ -101,11 +101,12 @@ OpCase sliced_case(Index length) {
 
 void append_delta_rule_cases(std::vector<OpCase>& cases) {
   for (const Kind kind : {Kind::plain, Kind::ungated, Kind::gated}) {
-    for (const Size& s : {Size{1, 1, 1, 1, 1}, Size{2, 7, 3, 2, 5}, Size{1, 20, 2, 3, 4},
-                          Size{3, 33, 2, 5, 3},  // one token beyond a chunk
-                          Size{1, 130, 1, 17, 20}, Size{2, 100, 1, 4, 6, 4}, Size{1, 66, 2, 18, 70},
-                          Size{1, 70, 2, 32, 64}, Size{1, 40, 1, 144, 36}, Size{1, 70, 2, 64, 80},
-                          Size{2, 66, 1, 128, 128}, Size{1, 97, 1, 116, 130}}) {
+    for (const Size& s :
+         {Size{1, 1, 1, 1, 1}, Size{2, 7, 3, 2, 5}, Size{1, 20, 2, 3, 4},
+          Size{3, 33, 2, 5, 3},  // one token beyond a chunk
+          Size{1, 130, 1, 17, 20}, Size{2, 100, 1, 4, 6, 4}, Size{1, 66, 2, 18, 70},
+          Size{1, 70, 2, 32, 64}, Size{2, 70, 2, 32, 32}, Size{1, 40, 1, 144, 36},
+          Size{1, 70, 2, 64, 80}, Size{2, 66, 1, 128, 128}, Size{1, 97, 1, 116, 130}}) {
       Size of_kind = s;
       of_kind.kind = kind;
       cases.push_back(make_case(of_kind));

@@ -26,11 +26,17 @@ constexpr Index kDeltaMostKeys = 256;
 template <int Keys, int Cols>
 struct DeltaShape {
   static constexpr int kKeys = Keys, kCols = Cols;
-  static constexpr int kStride = Cols + 4;             ///< of rows of `Cols` columns
-  static constexpr int kWarps = Cols == 128 ? 16 : 8;  ///< of a block
+  static constexpr int kStride = Cols + 4;  ///< of rows of `Cols` columns
+  static constexpr int kWarps = Cols == 128 ? 16 : Keys == 32 ? 4 : 8;  ///< of a block
   static constexpr int kThreads = 32 * kWarps;
-  static constexpr int kParts = kWarps / 2;               ///< of the columns of a product
+  static constexpr int kTiles = kWarps == 4 ? 2 : 1;  ///< fragments of a tile [32, 32] of a warp
+  static constexpr int kParts = kWarps / 2;           ///< of the columns of a product
   static constexpr int kFragments = Cols / (8 * kParts);  ///< of a part of `Cols` columns
+  static constexpr int kForwardBlocks = Cols == 128 ? 1 : kWarps == 4 ? 4 : 3;  ///< of an SM
+  static constexpr int kBackwardBlocks = Cols == 128 ? 1 : Cols == 64 ? 2 : kWarps == 4 ? 4 : 3;
+
+  /// Whether work is split finer, so that every warp has some.
+  static constexpr bool few_keys(int padded) { return Keys == 0 && padded <= 32; }
 };
 
 inline int delta_padded(Index keys) {
@@ -53,7 +59,7 @@ template <class Body>
 inline void delta_with_shape(const DeltaRuleCuda& rule, const Body& body) {
   switch (delta_columns(rule)) {
     case 32:
-      return body(DeltaShape<0, 32>{});
+      return delta_padded(rule.keys) == 32 ? body(DeltaShape<32, 32>{}) : body(DeltaShape<0, 32>{});
     case 128:
       return body(DeltaShape<128, 128>{});
     default:
@@ -83,8 +89,7 @@ struct DeltaPlace {
     row = example * rule.length;
   }
 
-  /// Whether work is split finer, so that every warp has some.
-  __device__ bool few_keys() const { return padded <= 32; }
+  __device__ bool few_keys() const { return Shape::few_keys(padded); }
   __device__ int count(int first) const { return min(kDeltaRows, length - first); }
   __device__ float* at(const Batched<float>& m, int token, Index column) const {
     return m.data + replica * m.replica_stride + (row + token) * m.stride + column;
@@ -199,7 +204,7 @@ __device__ inline void delta_prefetch(int mine, int threads, const float* from, 
   if (j >= cols) return;
 #pragma unroll 1
   for (int i = mine / kLines; i < rows; i += threads / kLines)
-    asm volatile("prefetch.global.L2 [%0];" ::"l"(from + i * stride + j));
+    copy_to_l2(from + i * stride + j);
 }
 
 /// delta_copy that has ended for this thread when it returns.
@@ -210,14 +215,15 @@ __device__ inline void delta_load(float* to, int to_stride, int most, int width,
   copies_wait<0>();
 }
 
-/// Numbers of [rows, cols] from shared memory, written or added by kDeltaThreads threads, of which
-/// this is `mine`.
+/// Numbers of [rows, cols] from shared memory, written or added by `Threads` threads, of which this
+/// is `mine`.
+template <int Threads>
 __device__ inline void delta_store(int mine, const float* from, int from_stride, float* to,
                                    Index stride, int rows, int cols, bool accumulate) {
   const bool wide = reinterpret_cast<std::uintptr_t>(to) % 16 == 0 && stride % 4 == 0;
   if (wide && cols % 4 == 0) {
     for (int j = mine % 16 * 4; j < cols; j += 64)
-      for (int i = mine / 16; i < rows; i += kDeltaThreads / 16) {
+      for (int i = mine / 16; i < rows; i += Threads / 16) {
         float4* const place = reinterpret_cast<float4*>(to + i * stride + j);
         float4 x = *reinterpret_cast<const float4*>(from + i * from_stride + j);
         if (accumulate) {
@@ -228,7 +234,7 @@ __device__ inline void delta_store(int mine, const float* from, int from_stride,
       }
     return;
   }
-  for (int i = mine / 32; i < rows; i += kDeltaThreads / 32)
+  for (int i = mine / 32; i < rows; i += Threads / 32)
     for (int j = mine % 32; j < cols; j += 32) {
       float& place = to[i * stride + j];
       const float x = from[i * from_stride + j];
@@ -337,36 +343,41 @@ template <class Shape>
 __device__ inline int delta_warp_column() {
   return delta_warp() % Shape::kParts * (8 * Shape::kFragments);
 }
-/// The place of the warp's [16, 8] in a tile [32, 32], for each eight warps.
+/// The place of the warp's [16, 8 kTiles] in a tile [32, 32]; what has eight warps has all of it.
+template <class Shape>
 __device__ inline int delta_tile_row() {
-  return delta_warp() % 8 / 4 * 16;
+  return delta_warp() % 8 / (4 / Shape::kTiles) * 16;
 }
+template <class Shape>
 __device__ inline int delta_tile_column() {
-  return delta_warp() % 4 * 8;
+  return delta_warp() % (4 / Shape::kTiles) * 8 * Shape::kTiles;
 }
 
 /// N and A. N, which the triangular systems are made of, is as good as float32 in every precision.
 template <Product P, Product Exact, class Shape>
 __device__ inline void delta_tiles_of_chunk(const DeltaPlace<Shape>& at,
                                             const DeltaMemory<Shape>& m, float scale) {
-  const int row = delta_tile_row(), column = delta_tile_column(), stride = at.key_stride;
+  constexpr int kTiles = Shape::kTiles;
+  const int row = delta_tile_row<Shape>(), column = delta_tile_column<Shape>();
+  const int stride = at.key_stride;
   const float *k = m.k + row * stride, *q = m.q + row * stride, *with = m.k + column * stride;
-  const bool both = Shape::kWarps == 8, for_n = both || delta_warp() < 8, for_a = both || !for_n;
-  float n[1][4], a[1][4];
+  constexpr bool kBoth = Shape::kWarps <= 8;
+  const bool for_n = kBoth || delta_warp() < 8, for_a = kBoth || !for_n;
+  float n[kTiles][4], a[kTiles][4];
   clear(n);
   clear(a);
   if (column < row + 16) {
-    if (both)
+    if constexpr (kBoth)
       delta_twin_rows<Exact, P>(n, k, a, q, stride, with, stride, at.padded);
     else if (for_n)
       delta_rows_by_halves<Exact>(n, k, stride, with, stride, at.padded);
     else
       delta_rows_by_halves<P>(a, q, stride, with, stride, at.padded);
   }
-  delta_fragments<1>(row, column, [&](int, int e, int i, int j) {
+  delta_fragments<kTiles>(row, column, [&](int f, int e, int i, int j) {
     const float decay = j <= i ? m.decay(i, j) : 0.0f;
-    if (for_n) m.overlaps[i * kDeltaTileStride + j] = j < i ? -decay * n[0][e] : 0.0f;
-    if (for_a) m.scores[i * kDeltaTileStride + j] = j <= i ? scale * decay * a[0][e] : 0.0f;
+    if (for_n) m.overlaps[i * kDeltaTileStride + j] = j < i ? -decay * n[f][e] : 0.0f;
+    if (for_a) m.scores[i * kDeltaTileStride + j] = j <= i ? scale * decay * a[f][e] : 0.0f;
   });
 }
 

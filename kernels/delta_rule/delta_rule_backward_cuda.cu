@@ -3,11 +3,12 @@
 // GFLOP, 0.4 ms in float32. On tensor cores shared memory bounds it: a chunk of dk = dv = 64 reads
 // it about 6500 times (a warp, 32 numbers), one of 128 keys and 128 columns 20000 times, where two
 // halves of 64 columns would take 26000 and write dq and dk twice: so long keys get blocks of 16
-// warps that fill a multiprocessor, shorter ones blocks of 8, of which it holds two. Chunks go from
-// the last to the first with the gradient of the state in shared memory; products that share a
-// factor are taken together, and what the next chunk needs is copied as soon as its place is free.
-// What sums over all values (dq, dk, dβ, dg) is a share of each block of columns; a second kernel
-// adds the shares where there are several.
+// warps that fill a multiprocessor, shorter ones blocks of 8, of which it holds two, or of 4, of
+// which it holds four, where keys and columns are 32. Chunks go from the last to the first with the
+// gradient of the state in shared memory; products that share a factor are taken together, and what
+// the next chunk needs is copied as soon as its place is free. What sums over all values (dq, dk,
+// dβ, dg) is a share of each block of columns; a second kernel adds the shares where there are
+// several.
 #include "kernels/cuda/column_shares.h"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/reduce.cuh"
@@ -86,12 +87,13 @@ template <Product P, class Shape>
 __device__ void tile_gradients(const DeltaRuleCuda& rule, const DeltaPlace<Shape>& at,
                                const DeltaBackwardMemory<Shape>& m, int first,
                                const Gradient<float>& dv, const ColumnShare& dbeta) {
-  const int spare = Shape::kWarps - 8;  // the last eight warps write, the first have the tiles
-  if (const int mine = static_cast<int>(threadIdx.x) - 32 * spare; mine >= 0) {
+  // The last eight warps write, the first have the tiles.
+  constexpr int kSpare = std::max(Shape::kWarps - 8, 0), kWriters = Shape::kThreads - 32 * kSpare;
+  if (const int mine = static_cast<int>(threadIdx.x) - 32 * kSpare; mine >= 0) {
     if (dv.wanted)
-      delta_store(mine, m.dvalues, m.kStride,
-                  at.at(dv.view, first, at.head * rule.values + at.first_column), dv.view.stride,
-                  at.count(first), at.columns, dv.accumulate);
+      delta_store<kWriters>(mine, m.dvalues, m.kStride,
+                            at.at(dv.view, first, at.head * rule.values + at.first_column),
+                            dv.view.stride, at.count(first), at.columns, dv.accumulate);
     if (dbeta.to.wanted && mine < at.count(first)) {
       float sum = 0;
 #pragma unroll
@@ -101,27 +103,28 @@ __device__ void tile_gradients(const DeltaRuleCuda& rule, const DeltaPlace<Shape
     }
   }
   if (delta_warp() >= 8) return;
-  const int row = delta_tile_row(), column = delta_tile_column();
+  constexpr int kTiles = Shape::kTiles;
+  const int row = delta_tile_row<Shape>(), column = delta_tile_column<Shape>();
   if (column >= row + 16) {
-    delta_fragments<1>(row, column,
-                       [&](int, int, int i, int j) { m.scores[i * kDeltaTileStride + j] = 0; });
+    delta_fragments<kTiles>(
+        row, column, [&](int, int, int i, int j) { m.scores[i * kDeltaTileStride + j] = 0; });
     return;
   }
-  float scores[1][4], overlaps[1][4];
+  float scores[kTiles][4], overlaps[kTiles][4];
   clear(scores);
   clear(overlaps);
   delta_twin_rows<P, P>(scores, m.dy + row * m.kStride, overlaps, m.dvalues + row * m.kStride,
                         m.kStride, m.updates + column * m.kStride, m.kStride, Shape::kCols);
-  delta_fragments<1>(row, column, [&](int, int e, int i, int j) {
+  delta_fragments<kTiles>(row, column, [&](int f, int e, int i, int j) {
     const int place = i * kDeltaTileStride + j;
     const float decay = j <= i ? m.decay(i, j) : 0.0f;
     if (j < i)
       m.changes[i * (i - 1) / 2 + j] =
-          scores[0][e] * m.scores[place] + overlaps[0][e] * m.overlaps[place];
-    m.scores[place] = j <= i ? rule.scale * decay * scores[0][e] : 0.0f;
+          scores[f][e] * m.scores[place] + overlaps[f][e] * m.overlaps[place];
+    m.scores[place] = j <= i ? rule.scale * decay * scores[f][e] : 0.0f;
     if (j <= i)
       m.overlaps[place] = m.overlaps[j * kDeltaTileStride + i] =
-          j < i ? -decay * overlaps[0][e] : 0.0f;
+          j < i ? -decay * overlaps[f][e] : 0.0f;
   });
 }
 
@@ -258,9 +261,7 @@ __device__ void next_dstate(const DeltaPlace<Shape>& at, const DeltaBackwardMemo
 }
 
 template <Product P, Product Exact, class Shape>
-__global__ void __launch_bounds__(Shape::kThreads, Shape::kCols == 32   ? 3
-                                                   : Shape::kCols == 64 ? 2
-                                                                        : 1)
+__global__ void __launch_bounds__(Shape::kThreads, Shape::kBackwardBlocks)
     delta_backward(DeltaRuleCuda rule, Index tiles, Batched<float> dy, Gradient<float> dv,
                    Shares out) {
   after_previous();
@@ -319,6 +320,7 @@ void launch(const CudaCall& call, const DeltaRuleCuda& rule, const Batched<float
     const auto kernel = delta_backward < P, P == Product::fp32 ? P : Product::split, Shape > ;
     const std::size_t bytes = DeltaBackwardMemory<Shape>::numbers(rule.keys) * sizeof(float);
     cuda_allow_shared(kernel, bytes, "delta_backward");
+    cuda_prefer_shared(kernel);
     const Index tiles = delta_tiles(rule),
                 blocks = dy.replicas * rule.examples * rule.heads * tiles;
     cuda_launch("delta_backward", kernel,

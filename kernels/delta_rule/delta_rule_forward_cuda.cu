@@ -5,7 +5,8 @@
 // tensor cores where the precision allows, that read shared memory about 2600 times (a warp, 32
 // numbers) a chunk of dk = dv = 64: that bounds it then. Blocks are small, three to a
 // multiprocessor, so that one's systems hide behind another's products; those of 128 keys and 128
-// columns have 16 warps instead and make N and A once for all columns.
+// columns have 16 warps instead and make N and A once for all columns, those of 32 keys and 32
+// columns 4, each with work in every step, and four blocks to a multiprocessor.
 #include "kernels/cuda/launch.cuh"
 #include "kernels/delta_rule/solve.cuh"
 
@@ -63,7 +64,7 @@ __device__ void next_state(const DeltaRuleCuda& rule, const DeltaPlace<Shape>& a
 }
 
 template <Product P, Product Exact, class Shape>
-__global__ void __launch_bounds__(Shape::kThreads, Shape::kCols == 128 ? 1 : 3)
+__global__ void __launch_bounds__(Shape::kThreads, Shape::kForwardBlocks)
     delta_forward(DeltaRuleCuda rule, Index tiles, Batched<float> y) {
   after_previous();
   extern __shared__ float4 memory[];
@@ -128,6 +129,7 @@ void launch(const CudaCall& call, const DeltaRuleCuda& rule, const Batched<float
     const auto kernel = delta_forward < P, P == Product::fp32 ? P : Product::split, Shape > ;
     const std::size_t bytes = Memory<Shape>::numbers(rule.keys) * sizeof(float);
     cuda_allow_shared(kernel, bytes, "delta_forward");
+    cuda_prefer_shared(kernel);
     const Index tiles = delta_tiles(rule), blocks = y.replicas * rule.examples * rule.heads * tiles;
     cuda_launch("delta_forward", kernel,
                 {static_cast<unsigned>(blocks), Shape::kThreads, bytes, call.stream}, rule, tiles,

@@ -14,9 +14,9 @@
 // Floor: reads q, k, v, g, κ, a, r, do, S and writes six gradients once (B = 256, L = 256, H = 2
 // heads of 64: 0.60 GB, 145 us). A chunk is 816 products of 1024 multiply-adds and about 3500
 // cycles of shared memory (140 us in all); three blocks share a multiprocessor and hide each
-// other's waits.
+// other's waits, and the next rows come while gradients are made.
 #include "kernels/cuda/launch.cuh"
-#include "kernels/generalized_delta_rule/chunks.cuh"
+#include "kernels/generalized_delta_rule/chunk_states.cuh"
 
 namespace recallbench {
 namespace {
@@ -27,12 +27,13 @@ struct Tensors {
   GeneralizedDeltaRuleGradients<float> out;
 };
 
-/// Rows [16, 64] of keys, of which readers and writers take the places of q and k, and e^{G_t - M},
-/// one row before the first token's too, that of g; rows of values; G' [64, 64].
-struct Memory {
-  float *queries, *keys, *kappa, *rate, *removals, *b, *factors;
+/// Rows [16, 64], e^{G_t - M} one row before the first token's too; G' [64, 64]. What the next
+/// chunk's rows of keys are made of comes, while gradients are made, where G' and dr were.
+struct Memory : ChunkFactored {
+  ChunkKeys raw;
+  float *kappa, *rate, *factors;
   float *v, *removed, *dy, *dremoved;
-  float *gradient, *tiles, *middle, *end;
+  float *gradient, *tiles;
 
   __device__ explicit Memory(float* memory) {
     for (float** rows :
@@ -45,29 +46,27 @@ struct Memory {
     tiles = gradient + kChunkHead * kChunkStride;
     middle = tiles + kChunkTiles * kChunkTile;
     end = middle + kChunkHead;
+    constexpr int kRaw = kWalkChunk * kChunkHead;
+    static_assert(4 * kRaw <= kChunkHead * kChunkStride);
+    raw = {gradient, gradient + kRaw, dremoved, gradient + 2 * kRaw, gradient + 3 * kRaw};
   }
   static constexpr int kNumbers =
       11 * kChunkRows + (1 + kChunkHead) * kChunkStride + kChunkTiles * kChunkTile + 2 * kChunkHead;
 };
 
-/// Readers, writers and factors of this thread's key and half of the tokens; rows of values
-/// rounded. Whether the key has a decay that is less than the least.
+/// Readers, writers, κ, a and factors of this thread's key and half of the tokens; rows of values
+/// rounded, as r is already. Whether the key has a decay that is less than the least.
 __device__ __forceinline__ bool make_rows(const Memory& m) {
-  const int key = static_cast<int>(threadIdx.x) % kChunkHead;
   bool less = false;
-  const float reader = chunk_factors(m.factors, kChunkStride, m.middle, m.end,
-                                     [&](int token, float before, float now, float writer) {
-                                       const int place = token * kChunkStride + key;
-                                       const float kappa = m.kappa[place];
-                                       less |= m.factors[place] < kChunkLeastLogDecay;
-                                       m.factors[place] = now;
-                                       m.removals[place] = chunk_rounded(kappa * before);
-                                       m.queries[place] = chunk_rounded(m.queries[place] * now);
-                                       m.keys[place] = chunk_rounded(m.keys[place] * writer);
-                                       m.b[place] = chunk_rounded(-kappa * m.rate[place] * writer);
-                                       for (float* row : {m.v, m.removed, m.dy})
-                                         row[place] = chunk_rounded(row[place]);
-                                     });
+  const float reader = m.make(m.raw, [&](int from, int to, float now) {
+    less |= m.raw.log_decay[from] < kChunkLeastLogDecay;
+    m.factors[to] = now;
+    m.kappa[to] = m.raw.kappa[from];
+    m.rate[to] = m.raw.rate[from];
+    m.v[to] = chunk_rounded(m.v[to]);
+    m.dy[to] = chunk_rounded(m.dy[to]);
+  });
+  const int key = static_cast<int>(threadIdx.x) % kChunkHead;
   if (threadIdx.x < kChunkHead) m.factors[key - kChunkStride] = reader;
   return less;
 }
@@ -85,7 +84,7 @@ __device__ __forceinline__ void solve(const float* tile, float* rows) {
 #pragma unroll
     for (int j = 0; j < i; j += 4) {
       float a[4];
-      load_numbers(tile + i * kChunkTileStride + j, a);
+      load_numbers(tile + chunk_place(i, j), a);
 #pragma unroll
       for (int n = 0; n < 4; ++n)
         if (j + n < i) r[j + n] = fmaf(a[n], r[i], r[j + n]);
@@ -98,70 +97,51 @@ __device__ __forceinline__ void solve(const float* tile, float* rows) {
   __syncwarp();
 }
 
-/// G' rounded, for products over values.
-__device__ __forceinline__ void put_gradient(const ChunkMatrix& gradient, float* rows) {
-  float* place = rows + 2 * lane_column() * kChunkStride + lane_row();
-#pragma unroll
-  for (int n = 0; n < kChunkHead / 8; ++n)
-#pragma unroll
-    for (int e = 0; e < 4; ++e)
-      place[(8 * n + e % 2) * kChunkStride + e / 2 * 8] = chunk_rounded(gradient[n][e]);
-}
-
-/// Of S before a chunk, a warp's keys: of the keys g and g + 8 the values 2t and 2t + 1 of eight.
-using KeyRows = float[kChunkHead / 8][2][2];
-
-__device__ __forceinline__ void load_state(const float* from, KeyRows& to, int keys, int values,
-                                           bool quads) {
-#pragma unroll
-  for (int n = 0; n < kChunkHead / 8; ++n)
-#pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      const int key = chunk_warp() * kChunkSlice + lane_row() + 8 * h;
-      const int column = 8 * n + 2 * lane_column();
-      const int count = from != nullptr && key < keys ? values - column : 0;
-      const float* place = from + key * values + column;
-      to[n][h][0] = to[n][h][1] = 0;
-      if (quads) {
-        if (count > 0) load_numbers(place, to[n][h]);
-      } else {
-        if (count > 0) to[n][h][0] = place[0];
-        if (count > 1) to[n][h][1] = place[1];
-      }
-    }
-}
-
 /// A warp's keys of the gradients [16, 16] of readers and writers, before their factors.
 struct KeySums {
   ChunkSums queries, removals, keys, b;
   float passing[2];  // Σ G' ⊙ S' of the keys 8h + g
 
-  /// By way of S and G.
-  __device__ __forceinline__ void add_matrices(const Memory& m, const KeyRows& state) {
-    const int key = chunk_warp() * kChunkSlice + lane_row();
-    const float middle[2] = {m.middle[key], m.middle[key + 8]};
+  /// By way of S and G; and, since rows of values are at hand, the warp's tile of them.
+  __device__ __forceinline__ void add_matrices(const Memory& m, const ChunkKeyRows& state) {
+    const int which = chunk_warp(), key = which * kChunkSlice;
+    const float middle[2] = {m.middle[key + lane_row()], m.middle[key + lane_row() + 8]};
+    const bool by_removals = which < kQueriesOfKeys, of_b = which % 2 == kRemovalsOfB;
+    const float *reader = by_removals ? m.dremoved : m.dy,
+                *reader2 = by_removals ? m.dy : m.dremoved;
+    const float *writer = of_b ? m.removed : m.v, *writer2 = of_b ? m.v : m.removed;
+    ChunkSums tile = {};
 #pragma unroll
     for (int k = 0; k < kChunkHead / 8; ++k) {
-      ChunkLeft dy, dremoved, v, removed;
-      chunk_left(m.dy, 8 * k, dy);
-      chunk_left(m.dremoved, 8 * k, dremoved);
-      chunk_left(m.v, 8 * k, v);
-      chunk_left(m.removed, 8 * k, removed);
+      std::uint32_t before[2][2], after[2][2];
 #pragma unroll
       for (int h = 0; h < 2; ++h) {
         const float s[2] = {chunk_rounded(middle[h] * state[k][h][0]),
                             chunk_rounded(middle[h] * state[k][h][1])};
         float g[2];
-        load_numbers(m.gradient + (key + 8 * h) * kChunkStride + 8 * k + 2 * lane_column(), g);
-        const std::uint32_t before[2] = {__float_as_uint(s[0]), __float_as_uint(s[1])};
-        const std::uint32_t after[2] = {__float_as_uint(g[0]), __float_as_uint(g[1])};
-        mma_tf32(queries[h], dy, before);
-        mma_tf32(removals[h], dremoved, before);
-        mma_tf32(keys[h], v, after);
-        mma_tf32(b[h], removed, after);
+        chunk_get_gradient(m.gradient, key + 8 * h, 8 * k, g);
         passing[h] += s[0] * g[0] + s[1] * g[1];
+#pragma unroll
+        for (int e = 0; e < 2; ++e) {
+          before[h][e] = __float_as_uint(s[e]);
+          after[h][e] = __float_as_uint(g[e]);
+        }
       }
+      const ChunkPairs written(writer, 8 * k);
+      ChunkLeft left;
+      ChunkPairs(reader, 8 * k).left(left);
+      written.add_to(tile, left);
+      chunk_add_columns(removals, left, before);
+      ChunkPairs(reader2, 8 * k).left(left);
+      chunk_add_columns(queries, left, before);
+      written.left(left);
+      chunk_add_columns(b, left, after);
+      ChunkPairs(writer2, 8 * k).left(left);
+      chunk_add_columns(keys, left, after);
     }
+    chunk_put_tile(tile, m.tiles + which * kChunkTile, by_removals ? 1 : 0);
+    chunk_exchange(!by_removals, removals, queries);
+    chunk_exchange(!of_b, b, keys);
 #pragma unroll
     for (float& sum : passing)
       sum = warp_sum<4>(sum);
@@ -184,9 +164,6 @@ struct KeySums {
     kappa.add_to<true>(b, tile(kRemovalsOfB));
   }
 };
-
-/// Two keys' numbers of the tokens g and g + 8.
-using TokenPairs = float[2][2];
 
 __device__ __forceinline__ void load_pairs(const float* rows, TokenPairs& x) {
   load_numbers(rows + lane_row() * kChunkStride, x[0]);
@@ -266,30 +243,28 @@ __device__ __forceinline__ void leave(const Memory& m, const KeySums& sums, int 
   load_pairs(m.factors + column - kChunkStride, before);
   load_pairs(m.kappa + column, kappa);
   load_pairs(m.rate + column, rate);
+  TokenPairs dq, dk, dg, dkappa, da;
 #pragma unroll
-  for (int u = 0; u < 2; ++u) {
-    const int row = lane_row() + 8 * u;
-    float dq[2], dk[2], dg[2], dkappa[2], da[2];
+  for (int u = 0; u < 2; ++u)
 #pragma unroll
     for (int e = 0; e < 2; ++e) {
-      const float writer = __fdividef(1.0f, now[u][e]), db = sums.b[h][2 * u + e] * writer;
-      dq[e] = sums.queries[h][2 * u + e] * now[u][e];
-      dk[e] = sums.keys[h][2 * u + e] * writer;
-      dkappa[e] = sums.removals[h][2 * u + e] * before[u][e] - rate[u][e] * db;
-      da[e] = -kappa[u][e] * db;
-      dg[e] = all[e] + from_on[u][e] - read[u][e];
+      const float writer = chunk_inverse(now[u][e]), db = sums.b[h][2 * u + e] * writer;
+      dq[u][e] = sums.queries[h][2 * u + e] * now[u][e];
+      dk[u][e] = sums.keys[h][2 * u + e] * writer;
+      dkappa[u][e] = sums.removals[h][2 * u + e] * before[u][e] - rate[u][e] * db;
+      da[u][e] = -kappa[u][e] * db;
+      dg[u][e] = all[e] + from_on[u][e] - read[u][e];
+      const int row = lane_row() + 8 * u;
       if (to.less && row < to.of_decay.tokens && column + e < to.of_decay.cols) {
         const float g = to.of_decay.data[row * to.of_decay.stride + column + e];
-        if (g < kChunkLeastLogDecay) dg[e] *= __expf(g - kChunkLeastLogDecay);
+        if (g < kChunkLeastLogDecay) dg[u][e] *= __expf(g - kChunkLeastLogDecay);
       }
     }
-    if (out.dq.wanted) chunk_write(dq, to.q, row, column, out.dq.accumulate);
-    if (out.dk.wanted) chunk_write(dk, to.k, row, column, out.dk.accumulate);
-    if (out.dlog_decay.wanted)
-      chunk_write(dg, to.log_decay, row, column, out.dlog_decay.accumulate);
-    if (out.dremoval.wanted) chunk_write(dkappa, to.removal, row, column, out.dremoval.accumulate);
-    if (out.drate.wanted) chunk_write(da, to.rate, row, column, out.drate.accumulate);
-  }
+  if (out.dq.wanted) chunk_write(dq, to.q, column, out.dq.accumulate);
+  if (out.dk.wanted) chunk_write(dk, to.k, column, out.dk.accumulate);
+  if (out.dlog_decay.wanted) chunk_write(dg, to.log_decay, column, out.dlog_decay.accumulate);
+  if (out.dremoval.wanted) chunk_write(dkappa, to.removal, column, out.dremoval.accumulate);
+  if (out.drate.wanted) chunk_write(da, to.rate, column, out.drate.accumulate);
 }
 
 template <bool Full>
@@ -303,36 +278,37 @@ __global__ void __launch_bounds__(kChunkThreads, 3)
   const int keys = Full ? kChunkHead : static_cast<int>(p.keys);
   const int values = Full ? kChunkHead : at.count, mine = chunk_warp() * kChunkSlice;
   if constexpr (Full) quads = true;
+  const auto chunk_at = [&](int token) {
+    return ChunkPlace{at, at.head * p.keys, at.head * p.values, token, keys, values, quads};
+  };
+  const auto state_before = [&](int token) -> const float* {
+    return token == 0 ? nullptr : at.matrix(p, x.kept.states, token / kWalkChunk - 1);
+  };
+  const auto load = [&](int token) {
+    if (token < 0) return;
+    if (const int n = 32 * static_cast<int>(threadIdx.x); token > 0 && n < keys * values)
+      copy_to_l2(state_before(token) + n);
+    const ChunkPlace from = chunk_at(token);
+    m.raw.load(in, from);
+    chunk_load(m.v, kChunkStride, from.of_values(in.v));
+    chunk_load(m.dy, kChunkStride, from.of_values(x.dy));
+    chunk_load(m.removed, kChunkStride, from.of_values(x.kept.removed));
+  };
   ChunkMatrix gradient = {};
-  for (int token = (at.length - 1) / kWalkChunk * kWalkChunk; token >= 0; token -= kWalkChunk) {
-    const auto of_keys = [&](const Batched<float>& tensor) {
-      return WalkRows(tensor, at, token, at.head * p.keys, keys, quads);
-    };
-    const auto of_values = [&](const Batched<float>& tensor) {
-      return WalkRows(tensor, at, token, at.head * p.values, values, quads);
-    };
-    const auto load = [&](float* to, const WalkRows& from) { chunk_load(to, kChunkStride, from); };
-    load(m.factors, of_keys(in.log_decay));
-    load(m.kappa, of_keys(in.removal));
-    load(m.rate, of_keys(in.rate));
-    load(m.keys, of_keys(in.k));
-    load(m.queries, of_keys(in.q));
-    load(m.v, of_values(in.v));
-    load(m.dy, of_values(x.dy));
-    load(m.removed, of_values(x.kept.removed));
-    KeyRows state;
-    load_state(token == 0 ? nullptr : at.matrix(p, x.kept.states, token / kWalkChunk - 1), state,
-               keys, values, quads);
+  const int last = (at.length - 1) / kWalkChunk * kWalkChunk;
+  load(last);
+  for (int token = last; token >= 0; token -= kWalkChunk) {
+    const ChunkPlace here = chunk_at(token);
     walk_wait();
     __syncthreads();
-    const bool less = make_rows(m);
-    const bool any_less = __syncthreads_or(less);
+    const bool any_less = __syncthreads_or(make_rows(m));
     chunk_scale(gradient, m.end);
-    put_gradient(gradient, m.gradient + mine);
-    chunk_make_tile(m.tiles, m.removals, m.queries, m.keys, m.b);
+    chunk_put_gradient(gradient, m.gradient + mine);
     ChunkSums dremoved = {}, dv = {};
-    chunk_read_matrix(dremoved, dv, m.b, m.keys, gradient);
+    chunk_read_matrix<false>(dremoved, dv, m, gradient, m.tiles);
     __syncthreads();
+    ChunkKeyRows state;
+    chunk_load_state(state_before(token), state, keys, values, quads);
     {
       const ChunkColumns dy(m.dy + mine);
       dy.add_to<true>(dremoved, m.tiles + kQueriesOfB * kChunkTile);
@@ -344,27 +320,28 @@ __global__ void __launch_bounds__(kChunkThreads, 3)
       dr.add_to<true>(dv, m.tiles + kRemovalsOfKeys * kChunkTile);
       dr.add_to(gradient, m.removals);
       chunk_scale(gradient, m.middle);
-      if (x.out.dv.wanted) chunk_store(dv, of_values(x.out.dv.view), mine, x.out.dv.accumulate);
+      if (x.out.dv.wanted)
+        chunk_store(dv, here.of_values(x.out.dv.view), mine, x.out.dv.accumulate);
     }
     __syncthreads();
-    chunk_make_tile(m.tiles, m.dremoved, m.dy, m.v, m.removed);
     KeySums sums = {};
     sums.add_matrices(m, state);
     float all[2][2];
     written(m, sums, all);
     __syncthreads();
+    load(token - kWalkChunk);
     sums.add_tokens(m);
-    const KeyRowsOut to{of_keys(x.out.dq.view),
-                        of_keys(x.out.dk.view),
-                        of_keys(x.out.dlog_decay.view),
-                        of_keys(x.out.dremoval.view),
-                        of_keys(x.out.drate.view),
-                        of_keys(in.log_decay),
+    const auto of = [&](const Gradient<float>& out) { return here.of_keys(out.view); };
+    const KeyRowsOut to{of(x.out.dq),
+                        of(x.out.dk),
+                        of(x.out.dlog_decay),
+                        of(x.out.dremoval),
+                        of(x.out.drate),
+                        here.of_keys(in.log_decay),
                         any_less};
 #pragma unroll
     for (int h = 0; h < 2; ++h)
       leave(m, sums, h, all[h], to, x.out);
-    __syncthreads();
   }
 }
 

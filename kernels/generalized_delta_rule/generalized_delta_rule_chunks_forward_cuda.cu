@@ -8,20 +8,19 @@
 // memory (65 us in all); four blocks share a multiprocessor, and the next rows are on their way
 // meanwhile.
 #include "kernels/cuda/launch.cuh"
-#include "kernels/generalized_delta_rule/chunks.cuh"
+#include "kernels/generalized_delta_rule/chunk_states.cuh"
 
 namespace recallbench {
 namespace {
 
 /// Tensors' rows as they come [16, 64], the six of them; then factored rows, of which r takes κ̂'s
 /// place.
-struct Memory {
-  float *log_decay, *kappa, *rate, *k, *q, *raw_v;
-  float *removals, *b, *keys, *queries, *v;
-  float *tiles, *middle, *end;
+struct Memory : ChunkFactored {
+  ChunkKeys raw;
+  float *raw_v, *v, *tiles;
 
   __device__ explicit Memory(float* memory) {
-    for (float** rows : {&log_decay, &kappa, &rate, &k, &q, &raw_v}) {
+    for (float** rows : {&raw.log_decay, &raw.kappa, &raw.rate, &raw.k, &raw.q, &raw_v}) {
       *rows = memory;
       memory += kWalkChunk * kChunkHead;
     }
@@ -37,21 +36,6 @@ struct Memory {
       6 * kWalkChunk * kChunkHead + 5 * kChunkRows + kChunkTiles * kChunkTile + 2 * kChunkHead;
 };
 
-/// Readers and writers of this thread's key and half of the tokens, and v.
-__device__ __forceinline__ void make_rows(const Memory& m) {
-  const int key = static_cast<int>(threadIdx.x) % kChunkHead;
-  chunk_factors(m.log_decay, kChunkHead, m.middle, m.end,
-                [&](int token, float before, float now, float writer) {
-                  const int from = token * kChunkHead + key, to = token * kChunkStride + key;
-                  const float kappa = m.kappa[from];
-                  m.removals[to] = chunk_rounded(kappa * before);
-                  m.queries[to] = chunk_rounded(m.q[from] * now);
-                  m.keys[to] = chunk_rounded(m.k[from] * writer);
-                  m.b[to] = chunk_rounded(-kappa * m.rate[from] * writer);
-                  m.v[to] = chunk_rounded(m.raw_v[from]);
-                });
-}
-
 /// r of the warp's columns, in place: a lane has a column, its other half the same.
 __device__ __forceinline__ void solve(const float* tile, float* rows) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
@@ -63,7 +47,7 @@ __device__ __forceinline__ void solve(const float* tile, float* rows) {
 #pragma unroll
     for (int j = 0; j < i; j += 4) {
       float a[4];
-      load_numbers(tile + i * kChunkTileStride + j, a);
+      load_numbers(tile + chunk_place(i, j), a);
 #pragma unroll
       for (int n = 0; n < 4; ++n)
         if (j + n < i) r[i] = fmaf(a[n], r[j + n], r[i]);
@@ -77,29 +61,17 @@ __device__ __forceinline__ void solve(const float* tile, float* rows) {
   __syncwarp();
 }
 
-/// The state [keys, values], of which a lane has the values g and g + 8 of its warp's.
-__device__ __forceinline__ void keep(const ChunkMatrix& state, float* to, int keys, int values) {
-  const int value = chunk_warp() * kChunkSlice + lane_row();
-  to += 2 * lane_column() * values + value;
-#pragma unroll
-  for (int n = 0; n < kChunkHead / 8; ++n)
-#pragma unroll
-    for (int e = 0; e < 4; ++e)
-      if (8 * n + 2 * lane_column() + e % 2 < keys && value + e / 2 * 8 < values)
-        to[(8 * n + e % 2) * values + e / 2 * 8] = state[n][e];
-}
-
 /// r of the warp's columns, as the products read it.
 __device__ inline void store_removed(const float* rows, const WalkRows& to, int first) {
 #pragma unroll
-  for (int n = 0; n < 2; ++n)
+  for (int n = 0; n < 2; ++n) {
+    const int column = 8 * n + 2 * lane_column();
+    TokenPairs x;
 #pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      const int row = lane_row() + 8 * h, column = 8 * n + 2 * lane_column();
-      float x[2];
-      load_numbers(rows + row * kChunkStride + column, x);
-      chunk_write(x, to, row, first + column, false);
-    }
+    for (int u = 0; u < 2; ++u)
+      load_numbers(rows + (lane_row() + 8 * u) * kChunkStride + column, x[u]);
+    chunk_write(x, to, first + column, false);
+  }
 }
 
 template <bool Full>
@@ -114,28 +86,26 @@ __global__ void __launch_bounds__(kChunkThreads, 4)
   const int keys = Full ? kChunkHead : static_cast<int>(p.keys);
   const int values = Full ? kChunkHead : at.count, mine = chunk_warp() * kChunkSlice;
   if constexpr (Full) quads = true;
-  const Index key = at.head * p.keys, value = at.head * p.values;
+  const auto chunk_at = [&](int token) {
+    return ChunkPlace{at, at.head * p.keys, at.head * p.values, token, keys, values, quads};
+  };
   const auto load = [&](int token) {
     if (token >= at.length) return;
-    chunk_load(m.log_decay, kChunkHead, {in.log_decay, at, token, key, keys, quads});
-    chunk_load(m.kappa, kChunkHead, {in.removal, at, token, key, keys, quads});
-    chunk_load(m.rate, kChunkHead, {in.rate, at, token, key, keys, quads});
-    chunk_load(m.k, kChunkHead, {in.k, at, token, key, keys, quads});
-    chunk_load(m.q, kChunkHead, {in.q, at, token, key, keys, quads});
-    chunk_load(m.raw_v, kChunkHead, {in.v, at, token, value, values, quads});
+    const ChunkPlace from = chunk_at(token);
+    m.raw.load(in, from);
+    chunk_load(m.raw_v, kChunkHead, from.of_values(in.v));
   };
   ChunkMatrix state = {};
   load(0);
   for (int token = 0; token < at.length; token += kWalkChunk) {
     walk_wait();
     __syncthreads();
-    make_rows(m);
+    m.make(m.raw, [&](int from, int to, float) { m.v[to] = chunk_rounded(m.raw_v[from]); });
     __syncthreads();
     load(token + kWalkChunk);
-    chunk_make_tile(m.tiles, m.removals, m.queries, m.keys, m.b);
     chunk_scale(state, m.middle);
     ChunkSums r = {}, o = {};
-    chunk_read_matrix(r, o, m.removals, m.queries, state);
+    chunk_read_matrix<true>(r, o, m, state, m.tiles);
     __syncthreads();
     const ChunkColumns v(m.v + mine);
     v.add_to<false>(r, m.tiles + kRemovalsOfKeys * kChunkTile);
@@ -148,11 +118,11 @@ __global__ void __launch_bounds__(kChunkThreads, 4)
     u.add_to<false>(o, m.tiles + kQueriesOfB * kChunkTile);
     u.add_to(state, m.b);
     chunk_scale(state, m.end);
-    chunk_store(o, {y, at, token, value, values, quads}, mine, false);
-    if (kept.removed.data != nullptr)
-      store_removed(removed, {kept.removed, at, token, value, values, quads}, mine);
+    const ChunkPlace to = chunk_at(token);
+    chunk_store(o, to.of_values(y), mine, false);
+    if (kept.removed.data != nullptr) store_removed(removed, to.of_values(kept.removed), mine);
     if (kept.states.data != nullptr && token + kWalkChunk < at.length)
-      keep(state, at.matrix(p, kept.states, token / kWalkChunk), keys, values);
+      chunk_keep(state, at.matrix(p, kept.states, token / kWalkChunk), keys, values);
   }
 }
 

@@ -10,7 +10,7 @@ constexpr Index kGeneralizedDeltaMost = 512;
 
 /// What forward leaves for backward where there is memory: r_t = S_{t-1}ᵀ κ_t [R, B, L, H·V], and
 /// S after every chunk of GeneralizedDeltaRulePlan::kChunk tokens but the last
-/// [R, B, chunks - 1, H·K·V].
+/// [R, B, chunks - 1, H·K·V], each matrix in the order that its kernels like.
 struct GeneralizedDeltaRuleKept {
   Batched<float> removed, states;
 };
