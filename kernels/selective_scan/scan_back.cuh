@@ -9,71 +9,43 @@ namespace recallbench {
 inline constexpr int kScanPiece = 4;  // tokens whose states are in registers
 inline constexpr int kScanPieces = kScanChunk / kScanPiece;
 
+/// A thread's place, where it reads of b and c, and where it leaves shares of db and dc: both from
+/// the beginning of a token's.
+template <int P>
+struct ScanBackPlace : ScanPlace<P, true> {
+  static constexpr int kHalf = P % 2 == 0 ? P / 2 : P;              // after a sum over two lanes
+  static constexpr int kLast = kHalf % 2 == 0 ? kHalf / 2 : kHalf;  // the states of one's shares
+  int reads, leaves, slot;
+
+  __device__ explicit ScanBackPlace(const ScanSize& s) : ScanPlace<P, true>(s) {
+    constexpr int kWidth = ScanTile<P>::kWidth;
+    const int place = this->place, first = kHalf % 2 == 0 && place & 1 ? kLast : 0;
+    reads = scan_keep((this->swapped() ? kWidth : 0) + this->group * P);
+    leaves = scan_keep(place / 2 % 2 * kWidth + this->state(first));
+    slot = scan_keep(threadIdx.x / 32 * kScanPieces);
+  }
+};
+
 /// Shared memory of a block.
 template <int P>
 struct alignas(16) ScanBackChunk {
   static constexpr int kWidth = ScanTile<P>::kWidth, kValues = ScanTile<P>::kValues;
   static constexpr int kWarps = ScanTile<P>::kWarps;
-  static constexpr int kStates = 32 * kValues;             // a warp's
-  static constexpr int kShares = kScanPiece * 2 * kWidth;  // of db and dc, of a piece
-  static constexpr int kAllShares = kScanPieces * kShares;
-  // the first piece whose states are kept; those before another are loaded once more
-  static constexpr int kFirst = P == 4 || P == 6 ? 1 : 0;
-  static constexpr int kMost = (kScanPieces - 1 - kFirst) * kStates + kShares;
-  static constexpr int kNumbers = kMost > kAllShares ? kMost : kAllShares;
-  static_assert(kShares <= kStates);  // so that shares never reach states still to be read
-  // b and c; where P is even a second copy, as ScanPlace::swapped has it, but for c where its
-  // halves are vectors
-  static constexpr int kCopies = P % 2 == 0 ? 2 : 1, kCopiesOfC = P % 4 == 0 ? 1 : kCopies;
+  /// Of a warp and a piece: the states before it, until they are read; then the warp's shares of db
+  /// and dc.
+  union Slot {
+    float4 states[kValues / 4][32];
+    float tokens[kScanPiece][2][kWidth];
+  };
 
   float2 delta_u[kScanChunk][kScanChannels];  // Δ and Δ x
+  // b and c; where P is even a second copy, as ScanPlace::swapped has it
+  static constexpr int kCopies = P % 2 == 0 ? 2 : 1;
   alignas(16) float b[kScanChunk][kCopies][kWidth];
-  alignas(16) float c[kScanChunk][kCopiesOfC][kWidth];
-  /// Of a warp: from the front the states before each piece from kFirst on but the last; at the end
-  /// the shares of all tokens, which take the place of states that were read.
-  alignas(16) float own[kWarps][kNumbers];
+  alignas(16) float c[kScanChunk][kCopies][kWidth];
+  Slot slots[kWarps][kScanPieces];
   float dy[kScanChunk][kScanChannels];
-
-  /// [kScanChunk, 2, kWidth] of a warp.
-  __device__ const float* shares(int warp) const { return own[warp] + (kNumbers - kAllShares); }
 };
-
-/// A thread's place; where it reads of b and of c, from the beginning of a token's; where in
-/// ScanBackChunk::own it keeps states, and leaves shares of db and dc of the first token.
-template <int P>
-struct ScanBackPlace : ScanPlace<P, true> {
-  static constexpr int kHalf = P % 2 == 0 ? P / 2 : P;              // after a sum over two lanes
-  static constexpr int kLast = kHalf % 2 == 0 ? kHalf / 2 : kHalf;  // the states of one's shares
-  int reads, reads_c, states, leaves;
-
-  __device__ explicit ScanBackPlace(const ScanSize& s) : ScanPlace<P, true>(s) {
-    using Chunk = ScanBackChunk<P>;
-    constexpr int kWidth = ScanTile<P>::kWidth;
-    const int place = this->place, first = kHalf % 2 == 0 && place & 1 ? kLast : 0;
-    const int own = threadIdx.x / 32 * Chunk::kNumbers;
-    reads = scan_keep((this->swapped() ? kWidth : 0) + this->group * P);
-    reads_c = P % 4 == 0 ? scan_keep(this->state(0)) : reads;
-    states = scan_keep(own + threadIdx.x % 32 * 4);
-    leaves = scan_keep(own + Chunk::kNumbers - Chunk::kAllShares + place / 2 % 2 * kWidth +
-                       this->state(first));
-  }
-};
-
-/// A lane's P numbers of a token's, in its order of states: with P % 4 == 0 the token is kept once
-/// and `first` is where the half begins that the lane has first.
-template <int P>
-__device__ inline void scan_read_halves(const float* token, int first, float (&to)[P]) {
-  if constexpr (P % 4 == 0) {
-    float half[2][P / 2];
-    scan_read(token + first, half[0]);
-    scan_read(token + (first ^ (P / 2)), half[1]);
-#pragma unroll
-    for (int p = 0; p < P; ++p)
-      to[p] = half[p / (P / 2)][p % (P / 2)];
-  } else {
-    scan_read(token + first, to);
-  }
-}
 
 /// v[i] += the partner's, of the lane 4 kBit away. With N even: each gets one half of the sums, the
 /// upper lane the upper.
@@ -97,7 +69,8 @@ __device__ void scan_sum_of_two(int place, float (&v)[N], float (&to)[N % 2 == 0
 /// The sums over the eight places are first shared by halves of the states, of which the lower half
 /// in a lane's order is its own; then by db and dc; then by halves again.
 template <int P>
-__device__ void scan_store_token(float (&v)[2][P], const ScanBackPlace<P>& at, float* to) {
+__device__ void scan_store_token(float (&v)[2][P], const ScanBackPlace<P>& at,
+                                 float (*to)[kScanGroups * P]) {
   constexpr int kHalf = ScanBackPlace<P>::kHalf, kLast = ScanBackPlace<P>::kLast;
   float half[2 * kHalf], mine[kHalf], last[kLast];
 #pragma unroll
@@ -112,7 +85,7 @@ __device__ void scan_store_token(float (&v)[2][P], const ScanBackPlace<P>& at, f
   if ((P % 2 != 0 && at.place & 4) || (kHalf % 2 != 0 && at.place & 1)) return;  // another's sums
 #pragma unroll
   for (int m = 0; m < kLast; ++m)
-    to[at.leaves + m] = last[m];
+    to[0][at.leaves + m] = last[m];
 }
 
 /// What a thread reads of a token for its channels and states.
@@ -174,11 +147,8 @@ struct ScanBackRows {
 /// A thread's states on their way back: number k P + p is state p of channel k.
 template <int P>
 struct ScanBackLane {
-  using Chunk = ScanBackChunk<P>;
   static constexpr int kChannels = ScanTile<P>::kChannels, kTokens = ScanTile<P>::kTokens;
   static constexpr int kValues = ScanTile<P>::kValues;
-  // tokens of a piece whose decays are computed once more, to spare registers for more blocks
-  static constexpr int kAgain = P <= 2 ? 0 : P == 4 ? 2 : P == 6 ? 3 : 4;
   float a2[kValues], g[kValues] = {}, da[kValues] = {};
 
   __device__ void step(const ScanToken<P>& token, const float (&h)[kValues], float (&a)[kValues],
@@ -194,14 +164,13 @@ struct ScanBackLane {
   }
 
   /// The states before each piece from h, that before the chunk; h to that before the last piece.
-  __device__ void fill_starts(Chunk& chunk, const ScanBackPlace<P>& at, float (&h)[kValues]) const {
+  __device__ void fill_starts(ScanBackChunk<P>& chunk, const ScanBackPlace<P>& at,
+                              float (&h)[kValues]) const {
     for (int piece = 0; piece + 1 < kScanPieces; ++piece) {
-      if (piece >= Chunk::kFirst) {
-        float* const to = chunk.own[0] + at.states + (piece - Chunk::kFirst) * Chunk::kStates;
+      auto& to = chunk.slots[0][at.slot + piece].states;
 #pragma unroll
-        for (int e = 0; e < kValues; e += 4)
-          *reinterpret_cast<float4*>(to + e * 32) = make_float4(h[e], h[e + 1], h[e + 2], h[e + 3]);
-      }
+      for (int e = 0; e < kValues; e += 4)
+        to[e / 4][threadIdx.x % 32] = make_float4(h[e], h[e + 1], h[e + 2], h[e + 3]);
 #pragma unroll
       for (int j = 0; j < kScanPiece; ++j) {
         float a[kValues];
@@ -210,14 +179,15 @@ struct ScanBackLane {
     }
   }
 
-  /// Token i back: `before` and `after` it are the states, `a` the decays, or null. r = Σ_n g b and
+  /// Token i back: `before` and `after` it are the states, `a` the decays. r = Σ_n g b and
   /// q = Σ_n m a2, with m = g ⊙ (what h_{t-1} brings to h_t), are the thread's shares.
-  __device__ void step_back(const Chunk& chunk, const ScanBackPlace<P>& at, int i, const float* a,
-                            const float (&before)[kValues], const float (&after)[kValues],
-                            float (&r)[kChannels], float (&q)[kChannels], float* tokens) {
+  __device__ void step_back(const ScanBackChunk<P>& chunk, const ScanBackPlace<P>& at, int i,
+                            const float (&a)[kValues], const float (&before)[kValues],
+                            const float (&after)[kValues], float (&r)[kChannels],
+                            float (&q)[kChannels], float (*tokens)[kScanGroups * P]) {
     const ScanToken<P> token(chunk, at, i);
     float c[P], shares[2][P] = {};  // of db and dc
-    scan_read_halves<P>(chunk.c[i][0], at.reads_c, c);
+    scan_read(chunk.c[i][0] + at.reads, c);
 #pragma unroll
     for (int k = 0; k < kChannels; ++k) {
       const float dy = chunk.dy[i][at.column[k]];
@@ -226,7 +196,7 @@ struct ScanBackLane {
       for (int p = 0; p < P; ++p) {
         const int e = k * P + p;
         const float gradient = g[e] + dy * c[p];
-        g[e] = gradient * (a == nullptr ? scan_exp2(token.delta[k] * a2[e]) : a[e]);
+        g[e] = gradient * a[e];
         const float m = g[e] * before[e];
         r[k] += gradient * token.b[p];
         q[k] += m * a2[e];
@@ -239,7 +209,7 @@ struct ScanBackLane {
   }
 
   /// A piece back, from the state before it.
-  __device__ void piece_back(Chunk& chunk, const ScanBackPlace<P>& at, int piece,
+  __device__ void piece_back(ScanBackChunk<P>& chunk, const ScanBackPlace<P>& at, int piece,
                              const ScanBackRows& rows, const float (&h)[kValues]) {
     const int first = piece * kScanPiece;
     float a[kScanPiece][kValues], states[kScanPiece + 1][kValues];
@@ -254,16 +224,15 @@ struct ScanBackLane {
 #pragma unroll
     for (int j = 0; j < kScanPiece; ++j)
       step(ScanToken<P>(chunk, at, first + j), states[j], a[j], states[j + 1]);
-    __syncwarp();  // all have read the states
-    float* const tokens = chunk.own[0] + piece * Chunk::kShares;
+    __syncwarp();  // all have read the slot
+    auto& tokens = chunk.slots[0][at.slot + piece].tokens;
 #pragma unroll
     for (int j = kScanPiece / kTokens - 1; j >= 0; --j) {
       float r[kTokens][kChannels], q[kTokens][kChannels];
 #pragma unroll
       for (int n = kTokens - 1; n >= 0; --n) {
         const int i = j * kTokens + n;
-        step_back(chunk, at, first + i, i < kAgain ? nullptr : a[i], states[i], states[i + 1], r[n],
-                  q[n], tokens + i * 2 * ScanTile<P>::kWidth);
+        step_back(chunk, at, first + i, a[i], states[i], states[i + 1], r[n], q[n], tokens[i]);
       }
       const float sum_r = scan_sum_states(at.group, r), sum_q = scan_sum_states(at.group, q);
       const int i = first + j * kTokens + at.token();
@@ -272,25 +241,16 @@ struct ScanBackLane {
     }
   }
 
-  /// A whole chunk back. load(h) gives h, zeros, the states before it, each time it is called.
-  template <class Load>
-  __device__ void chunk_back(Chunk& chunk, const ScanBackPlace<P>& at, const ScanBackRows& rows,
-                             const Load& load) {
-    float h[kValues] = {};
-    load(h);
+  /// A whole chunk back, from the state `h` before it.
+  __device__ void chunk_back(ScanBackChunk<P>& chunk, const ScanBackPlace<P>& at,
+                             const ScanBackRows& rows, float (&h)[kValues]) {
     fill_starts(chunk, at, h);
     for (int piece = kScanPieces - 1; piece >= 0; --piece) {
-      if (piece < Chunk::kFirst) {
-#pragma unroll
-        for (int e = 0; e < kValues; ++e)
-          h[e] = 0;
-        load(h);
-      } else if (piece + 1 < kScanPieces) {
-        const float* const from =
-            chunk.own[0] + at.states + (piece - Chunk::kFirst) * Chunk::kStates;
+      if (piece + 1 < kScanPieces) {
+        const auto& from = chunk.slots[0][at.slot + piece].states;
 #pragma unroll
         for (int e = 0; e < kValues; e += 4) {
-          const float4 v = *reinterpret_cast<const float4*>(from + e * 32);
+          const float4 v = from[e / 4][threadIdx.x % 32];
           h[e] = v.x, h[e + 1] = v.y, h[e + 2] = v.z, h[e + 3] = v.w;
         }
       }

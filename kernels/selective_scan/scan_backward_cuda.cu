@@ -1,12 +1,11 @@
 // Floor: reads x, dt and dy, writes dx and ddt: 40 us at B = 256, L = 256, C = 128 and 4.2 TB/s;
 // for each token, channel and state at least twelve multiplications and additions, 55 us at N = 16.
 // The states are computed twice: chunk by chunk backward, from the kept state before the chunk to
-// those before each piece of four tokens, then from piece to piece, whose states stay in registers,
-// with as many of their decays as leave room for four blocks on a multiprocessor at N = 16. With
-// loads, sums across lanes and what a token's channel costs that makes some 32 instructions, 145
-// us. A thread adds its channels' parts of db and dc and its states' parts of dx and ddt in
-// registers; shuffles share what is left between tokens and states. The lanes that end with a
-// channel's sums write its dx and ddt; blocks of 64 channels leave shares of db and dc.
+// those before each piece of four tokens, then from piece to piece, whose states and decays stay in
+// registers; with loads, sums across lanes and what a token's channel costs that makes some 29
+// instructions, 130 us. A thread adds its channels' parts of db and dc and its states' parts of dx
+// and ddt in registers; shuffles share what is left between tokens and states. The lanes that end
+// with a channel's sums write its dx and ddt; blocks of 64 channels leave shares of db and dc.
 #include <algorithm>
 
 #include "kernels/cuda/elements.cuh"
@@ -24,23 +23,6 @@ struct Shares {
   float *tokens, *channels;
 };
 
-/// h: the states after chunk k, where they exist.
-template <int P>
-__device__ void load_kept(const Batched<float>& checkpoints, const ScanSize& s,
-                          const ScanBackPlace<P>& at, const ScanStates& states, Index k,
-                          float (&h)[ScanTile<P>::kValues]) {
-  const Index chunks = (s.length + kScanChunk - 1) / kScanChunk;
-  const float* row = scan_row(checkpoints, at.replica, at.example * (chunks - 1) + k);
-#pragma unroll
-  for (int i = 0; i < ScanTile<P>::kChannels; ++i) {
-    if (at.channel(i) >= s.channels) continue;
-    const float* from = row + at.channel(i) * s.states + states.first;
-#pragma unroll
-    for (int p = 0; p < P; ++p)
-      if (at.state(p) < states.width) h[i * P + p] = from[at.state(p)];
-  }
-}
-
 /// The block's shares of db and dc of a chunk: its warps', in order.
 template <int P>
 __device__ void finish_tokens(const ScanBackChunk<P>& chunk, const ScanSize& s,
@@ -54,10 +36,11 @@ __device__ void finish_tokens(const ScanBackChunk<P>& chunk, const ScanSize& s,
   if (states.width == kWidth) {
 #pragma unroll
     for (int e = threadIdx.x; e < kScanChunk * kRow / 4; e += ScanTile<P>::kThreads) {
-      float4 sum = reinterpret_cast<const float4*>(chunk.shares(0))[e];
+      const int piece = e / (kScanPiece * kRow / 4), place = e % (kScanPiece * kRow / 4);
+      float4 sum = reinterpret_cast<const float4*>(chunk.slots[0][piece].tokens)[place];
 #pragma unroll
       for (int w = 1; w < ScanTile<P>::kWarps; ++w) {
-        const float4 v = reinterpret_cast<const float4*>(chunk.shares(w))[e];
+        const float4 v = reinterpret_cast<const float4*>(chunk.slots[w][piece].tokens)[place];
         sum.x += v.x, sum.y += v.y, sum.z += v.z, sum.w += v.w;
       }
       if (e < rows * kRow / 4) reinterpret_cast<float4*>(to)[e] = sum;
@@ -65,12 +48,12 @@ __device__ void finish_tokens(const ScanBackChunk<P>& chunk, const ScanSize& s,
     return;
   }
   for (int e = threadIdx.x; e < rows * kRow; e += ScanTile<P>::kThreads) {
-    const int n = e % kWidth;
+    const int i = e / kRow, which = e / kWidth % 2, n = e % kWidth;
     if (n >= states.width) continue;
-    float sum = chunk.shares(0)[e];
+    float sum = chunk.slots[0][i / kScanPiece].tokens[i % kScanPiece][which][n];
     for (int w = 1; w < ScanTile<P>::kWarps; ++w)
-      sum += chunk.shares(w)[e];
-    to[e / kWidth * states.width + n] = sum;
+      sum += chunk.slots[w][i / kScanPiece].tokens[i % kScanPiece][which][n];
+    to[(2 * i + which) * states.width + n] = sum;
   }
 }
 
@@ -102,7 +85,7 @@ __device__ void finish_example(ScanBackChunk<P>& chunk, const ScanSize& s,
 /// Blocks that registers and shared memory leave on a multiprocessor.
 template <int P>
 constexpr int blocks_at_once() {
-  return P <= 2 ? 5 : P == 4 ? 4 : P == 6 ? 3 : 2;
+  return P <= 2 ? 5 : P == 4 ? 3 : P == 6 ? 2 : 1;
 }
 
 template <int P>
@@ -125,6 +108,18 @@ __global__ void __launch_bounds__(ScanTile<P>::kThreads, blocks_at_once<P>())
   for (Index k = chunks - 1; k >= 0; --k) {
     const Index t = k * kScanChunk;
     const ScanStatesLoad<P> b(in.b, s, at, states, t), c(in.c, s, at, states, t);
+    float h[Tile::kValues] = {};
+    if (k > 0) {
+      const Index kept = at.example * (chunks - 1) + k - 1;
+#pragma unroll
+      for (int i = 0; i < Tile::kChannels; ++i) {
+        if (at.channel(i) >= s.channels) continue;
+        const float* from = scan_row(checkpoints, at.replica, kept) + at.channel(i) * s.states;
+#pragma unroll
+        for (int p = 0; p < P; ++p)
+          if (at.state(p) < states.width) h[i * P + p] = from[states.first + at.state(p)];
+      }
+    }
     scan_load_chunk<P>({in.x, in.dt, dy}, s, at, t, [&](int i, int column, const float(&v)[3]) {
       const float delta = scan_softplus(v[1]);
       chunk.delta_u[i][column] = make_float2(delta, delta * v[0]);
@@ -135,10 +130,7 @@ __global__ void __launch_bounds__(ScanTile<P>::kThreads, blocks_at_once<P>())
     c.store(chunk.c);
     __syncthreads();
     if (k > 0) scan_prefetch_chunk<P>({in.x, in.dt, dy}, s, at, t - kScanChunk);
-    lane.chunk_back(chunk, at, ScanBackRows(s, at, t, skip, out, first_states),
-                    [&](float(&h)[Tile::kValues]) {
-                      if (k > 0) load_kept<P>(checkpoints, s, at, states, k - 1, h);
-                    });
+    lane.chunk_back(chunk, at, ScanBackRows(s, at, t, skip, out, first_states), h);
     __syncthreads();
     finish_tokens<P>(chunk, s, at, t, states, shares.tokens);
   }

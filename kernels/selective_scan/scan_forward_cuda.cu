@@ -2,7 +2,7 @@
 // each token, channel and state, 16 a cycle and multiprocessor: 37 us at N = 16. x, dt and y move
 // once; a thread's eight states of a token take some four shared loads and the eight instructions
 // of their sums' shuffles, so that 2^x binds. The cost is linear in L, and fills the GPU from about
-// B C = 68000 on.
+// B C = 50000 on.
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/shared_memory.h"
 #include "kernels/selective_scan/scan.cuh"
@@ -14,9 +14,10 @@ namespace {
 /// Shared memory of a block.
 template <int P>
 struct alignas(16) ForwardChunk {
-  float2 delta_x[kScanChunk][kScanChannels];
+  float2 delta_u[kScanChunk][kScanChannels];  // Δ and Δ x
   alignas(16) float b[kScanChunk][1][ScanTile<P>::kWidth];
   alignas(16) float c[kScanChunk][1][ScanTile<P>::kWidth];
+  float x[kScanChunk][kScanChannels];
 };
 
 /// One token of a thread's channels: h to that after it, and each channel's share of c h.
@@ -30,13 +31,12 @@ __device__ void step_forward(const ForwardChunk<P>& chunk, const ScanPlace<P>& a
   scan_read(chunk.c[i][0] + at.group * P, c);
 #pragma unroll
   for (int k = 0; k < ScanTile<P>::kChannels; ++k) {
-    const float2 in = chunk.delta_x[i][at.column[k]];
-    const float u = in.x * in.y;
+    const float2 in = chunk.delta_u[i][at.column[k]];
     sums[k] = 0;
 #pragma unroll
     for (int p = 0; p < P; ++p) {
       float& state = h[k * P + p];
-      state = scan_exp2(in.x * a2[k * P + p]) * state + u * b[p];
+      state = scan_exp2(in.x * a2[k * P + p]) * state + in.y * b[p];
       sums[k] += c[p] * state;
     }
   }
@@ -56,14 +56,9 @@ __device__ void keep(const Batched<float>& checkpoints, const ScanSize& s, const
   }
 }
 
-/// Blocks that registers and shared memory leave on a multiprocessor.
 template <int P>
-constexpr int blocks_at_once() {
-  return P <= 2 ? 12 : P == 4 ? 8 : P == 6 ? 4 : 2;
-}
-
-template <int P>
-__global__ void __launch_bounds__(ScanTile<P>::kThreads, blocks_at_once<P>())
+__global__ void __launch_bounds__(ScanTile<P>::kThreads,
+                                  (P <= 4 ? 768 : 512) / ScanTile<P>::kThreads)
     scan_forward(ScanSize s, ScanStates states, ScanViews<float> in, Batched<float> y,
                  Batched<float> checkpoints) {
   after_previous();
@@ -81,7 +76,9 @@ __global__ void __launch_bounds__(ScanTile<P>::kThreads, blocks_at_once<P>())
     const ScanStatesLoad<P> b(in.b, s, at, states, t), c(in.c, s, at, states, t);
     if (k > 0) __syncthreads();
     scan_load_chunk<P>({in.x, in.dt}, s, at, t, [&](int i, int column, const float(&v)[2]) {
-      chunk.delta_x[i][column] = make_float2(scan_softplus(v[1]), v[0]);
+      const float delta = scan_softplus(v[1]);
+      chunk.x[i][column] = v[0];
+      chunk.delta_u[i][column] = make_float2(delta, delta * v[0]);
     });
     b.store(chunk.b);
     c.store(chunk.c);
@@ -98,7 +95,7 @@ __global__ void __launch_bounds__(ScanTile<P>::kThreads, blocks_at_once<P>())
       const int mine = i + at.token();
       if (!used || t + mine >= s.length) continue;
       float* to = out + mine * stride;
-      *to = sum + (first_states ? d * chunk.delta_x[mine][at.column[0]].y : *to);
+      *to = sum + (first_states ? d * chunk.x[mine][at.column[0]] : *to);
     }
     if (checkpoints.data != nullptr && k + 1 < chunks)
       keep<P>(checkpoints, s, at, states, at.example * (chunks - 1) + k, h);
