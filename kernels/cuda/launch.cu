@@ -2,15 +2,18 @@
 
 namespace recallbench {
 
-bool cuda_launches_early() {
-  static const bool early = [] {
+bool cuda_launches_early(const void* kernel) {
+  static const bool able = [] {
     int index = 0, major = 0;
     cuda_check(cudaGetDevice(&index), "cudaGetDevice");
     cuda_check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index),
                "cudaDeviceGetAttribute");
     return major >= 9;
   }();
-  return early;
+  if (!able) return false;
+  cudaFuncAttributes attributes{};
+  cuda_check(cudaFuncGetAttributes(&attributes, kernel), "cudaFuncGetAttributes");
+  return attributes.ptxVersion >= 90;
 }
 
 }  // namespace recallbench

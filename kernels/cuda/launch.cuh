@@ -23,9 +23,9 @@ __device__ __forceinline__ void after_previous() {
 #endif
 }
 
-/// Whether the chosen GPU can launch a kernel before the one ahead of it has ended: from compute
-/// 9.0 on.
-bool cuda_launches_early();
+/// Whether `kernel` may be launched before the one ahead of it has ended: on a GPU from compute 9.0
+/// on, where it was compiled for one. Older code, translated for such a GPU, does not wait.
+bool cuda_launches_early(const void* kernel);
 
 struct CudaGrid {
   dim3 blocks, threads;
@@ -47,7 +47,7 @@ void cuda_launch(const char* name, void (*kernel)(Parameters...), const CudaGrid
   config.dynamicSmemBytes = grid.shared_bytes;
   config.stream = grid.stream;
   config.attrs = &early;
-  config.numAttrs = cuda_launches_early() ? 1 : 0;
+  config.numAttrs = cuda_launches_early(reinterpret_cast<const void*>(kernel)) ? 1 : 0;
   cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...);
   cuda_check_launch(name);
 }
