@@ -157,6 +157,8 @@ std::vector<double> rows_at(const std::vector<double>& y, const MixerInput& inpu
 
 namespace {
 
+constexpr double kStep = 1e-5;
+
 /// The derivative at 0 of Σ output_weight ⊙ y(step), by central differences over 2h.
 template <class Evaluate>
 double central_difference(const Evaluate& y, double h) {
@@ -172,8 +174,8 @@ double central_difference(const Evaluate& y, double h) {
 /// near a wrong one. The least error counts.
 template <class Evaluate>
 double derivative_error(double gradient, double enough, const Evaluate& y) {
-  double least = std::abs(gradient - central_difference(y, 1e-5));
-  for (const double h : {1e-5, 3e-6, 1e-6, 1e-7}) {
+  double least = std::abs(gradient - central_difference(y, kStep));
+  for (const double h : {kStep, 3e-6, 1e-6, 1e-7}) {
     if (!(least > enough)) break;
     const double refined = (4 * central_difference(y, h) - central_difference(y, 2 * h)) / 3;
     least = std::min(least, std::abs(gradient - refined));
@@ -181,11 +183,21 @@ double derivative_error(double gradient, double enough, const Evaluate& y) {
   return least;
 }
 
+/// The size of a gradient below which differences cannot tell it to a millionth: outputs are
+/// rounded, which leaves some ε Σ |output_weight y| / step in a difference.
+double least_visible(const std::vector<double>& y) {
+  double sum = 0;
+  for (std::size_t i = 0; i < y.size(); ++i)
+    sum += std::abs(output_weight(0, static_cast<Index>(i)) * y[i]);
+  return std::max(1e-3, 1e6 * std::numeric_limits<double>::epsilon() * sum / kStep);
+}
+
 }  // namespace
 
 double gradient_error(const MadeMixer& made, const HostParameters& parameters,
                       const MixerInput& input, std::string& worst) {
   const MixerRun run = run_mixer<double>(made, parameters, input, true);
+  const double least = least_visible(run.y);
   double largest = 0;
   const auto compare = [&](const std::string& name, const std::vector<double>& gradient,
                            const auto& evaluate) {
@@ -197,7 +209,7 @@ double gradient_error(const MadeMixer& made, const HostParameters& parameters,
         analytic += gradient[i] * along[i];
         norm += std::abs(gradient[i] * along[i]);
       }
-      norm = std::max(norm, 1e-3);
+      norm = std::max(norm, least);
       const double error = derivative_error(analytic, 1e-7 * norm,
                                             [&](double step) { return evaluate(along, step); }) /
                            norm;

@@ -78,7 +78,8 @@ std::vector<double> fold_decoder(const MadeMixer& made, const HostParameters& pa
 std::vector<double> rows_at(const std::vector<double>& y, const MixerInput& input);
 
 /// Over x and every parameter, the largest difference between the gradient and central differences
-/// along random directions, in double, relative to Σ |gradient ⊙ direction|; its place in `worst`.
+/// along random directions, in double, relative to Σ |gradient ⊙ direction|, or to the least that
+/// differences can see where that is more; its place in `worst`.
 double gradient_error(const MadeMixer& made, const HostParameters& parameters,
                       const MixerInput& input, std::string& worst);
 
