@@ -367,14 +367,15 @@ void selective_scan_backward_cpu(const ScanSize& s, const ScanViews<T>& in,
   }
 }
 
-#define INSTANTIATE(T)                                                                \
-  template void selective_scan_forward_cpu(const ScanSize&, const ScanViews<T>&,      \
-                                           const Batched<T>&, const Batched<T>&, T*); \
-  template void selective_scan_backward_cpu(const ScanSize&, const ScanViews<T>&,     \
-                                            const Batched<T>&, const Batched<T>&,     \
-                                            const ScanGradients<T>&, T*);
-INSTANTIATE(float)
-INSTANTIATE(double)
-#undef INSTANTIATE
+template void selective_scan_forward_cpu(const ScanSize&, const ScanViews<float>&,
+                                         const Batched<float>&, const Batched<float>&, float*);
+template void selective_scan_backward_cpu(const ScanSize&, const ScanViews<float>&,
+                                          const Batched<float>&, const Batched<float>&,
+                                          const ScanGradients<float>&, float*);
+template void selective_scan_forward_cpu(const ScanSize&, const ScanViews<double>&,
+                                         const Batched<double>&, const Batched<double>&, double*);
+template void selective_scan_backward_cpu(const ScanSize&, const ScanViews<double>&,
+                                          const Batched<double>&, const Batched<double>&,
+                                          const ScanGradients<double>&, double*);
 
 }  // namespace recallbench
