@@ -9,10 +9,11 @@
 
 namespace recallbench {
 
-/// How kernels follow one another. Between the end of a kernel and the first blocks of the next
-/// lie one or two microseconds, and a small step is dozens of kernels. So the next is launched as
-/// soon as the last block of the one before has begun to end, and its blocks wait for it by
-/// themselves ("Programmatic Dependent Launch" in NVIDIA's CUDA C++ Programming Guide).
+// How kernels follow one another. Between the last block of a kernel and the first of the next lies
+// a microsecond, and a small step is dozens of kernels. So the next is launched as soon as the last
+// block of the one before has returned, and its blocks wait by themselves until that kernel is
+// wholly over and what it wrote can be read ("Programmatic Dependent Launch" in NVIDIA's CUDA C++
+// Programming Guide).
 
 /// The first statement of every kernel that cuda_launch enqueues: waits until all that was
 /// enqueued before has ended and what it wrote can be read. Before compute 9.0 there is nothing

@@ -25,9 +25,9 @@ struct ItemOnDevice {
         values(static_cast<int>(c.plan.values)) {
     const auto heads = static_cast<std::uint32_t>(c.plan.options.heads);
     const auto examples = static_cast<std::uint32_t>(c.plan.examples);
-    const std::uint32_t pair = index / heads, of = pair / examples, example = pair % examples;
+    const std::uint32_t pair = index / heads, example = pair % examples;
     head = static_cast<int>(index % heads);
-    replica = of;
+    replica = pair / examples;
     first_query = example * c.plan.queries;
     first_key = example * c.plan.length;
     positions =
