@@ -31,7 +31,8 @@ void append_selective_scan_cases(std::vector<OpCase>& cases) {
         Size{2, 70, 37, 9, 0, 1, false, false},    // states that fill no lane evenly
         Size{1, 37, 70, 8, 3, 1, false, false},    // two blocks of channels on a GPU
         Size{2, 33, 130, 16, 0, 1, false, false},  // three
-        Size{1, 64, 3, 16, 3, 4, true, false},     // decays to 0, softplus above 20
+        Size{1, 64, 3, 16, 3, 4, true, false},     // decays to 0
+        Size{2, 40, 5, 3, 0, 12, false, false},    // softplus above 20
         Size{2, 65, 40, 24, 2, 1, false, false},   // whole chunks and a token
         Size{2, 35, 4, 37, 0, 1, false, false},    // more states than one launch on a GPU takes
         Size{64, 256, 128, 16, 4, 1, false, true}, Size{64, 256, 128, 8, 4, 1, false, true},
