@@ -53,9 +53,12 @@ void append_label_cross_entropy_cases(std::vector<OpCase>& cases) {
         {205, 80, 3, 2, false},     // several chunks of rows of the largest, with a rest
         {10, 15, 200, 100, false},  // several tiles each way, all with a rest
         {16, 16, 256, 64, false},   // whole tiles
-        {3, 7, 130, 130, false},    // wider than the fused kernel
+        {3, 7, 130, 130, false},    // wider than two fragments of rows a warp
+        {16, 17, 320, 256, false},  // as wide as the fused kernel goes, rests both ways
+        {9, 16, 130, 261, false},   // wider than that
         {64, 16, 8192, 64, true},
-        {256, 16, 8192, 128, true}}) {
+        {256, 16, 8192, 128, true},
+        {256, 16, 8192, 256, true}}) {
     OpCase c;
     c.name = fmt::format("label_cross_entropy/M={},V={},D={}", examples * labels, vocab, dim);
     c.inputs = {{examples, labels, dim}, {vocab, dim}};

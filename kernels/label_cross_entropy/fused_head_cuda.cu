@@ -9,7 +9,11 @@
 //     read three times from the L2, 5 launches a chunk   0.15 / 0.6     0.20 / 0.8
 //   chunks, dlogits and operands in bf16                 0.11 / 0.42    0.13 / 0.5
 //   two passes: 4 products, no logits, 6 launches        0.06 / 0.22    0.11 / 0.42
-// The fourth product is the scores again: it costs less than to keep them. A third pass
+// D = 256 has twice the rows' results in registers and so half of the rows a warp: a tile's
+// fragment, read from shared memory, serves two products of fragments instead of four. 576 cycles
+// of shared memory a warp and tile, 2.3 times those of D = 128: 1.1 ms for M = 16,384, where
+// chunks took 4.1 kernel by kernel (a 64-column tile's inner sum of 512 keeps cuBLAS at 55
+// TFLOP/s). The fourth product is the scores again: it costs less than to keep them. A third pass
 // (statistics, dh, dtable: 5 products) is spared, for the first takes dh along by a running
 // softmax. The floor is three products at cuBLAS's rate in bf16, 0.28 ms for M = 16,384, D = 128.
 //
@@ -217,10 +221,13 @@ __global__ void __launch_bounds__(kSmallThreads) merge_table(const __grid_consta
 }
 
 /// Launches a pass with its shared memory.
-void launch(const CudaCall& call, void (*pass)(Fused), Index blocks, std::size_t shared,
-            const Fused& f, const char* name) {
-  cuda_allow_shared(pass, shared, name);
-  cuda_launch(name, pass, {static_cast<unsigned>(blocks), kThreads, shared, call.stream}, f);
+template <int kDim>
+void launch(const CudaCall& call, void (*pass)(Fused), Index blocks, const Fused& f,
+            const char* name) {
+  constexpr std::size_t kShared = Shared<kDim>::kSize;
+  cuda_allow_shared(pass, kShared, name);
+  cuda_launch(name, pass,
+              {static_cast<unsigned>(blocks), WarpShape<kDim>::kThreads, kShared, call.stream}, f);
 }
 
 unsigned small_blocks(Index threads) {
@@ -241,8 +248,8 @@ void run_rows(const CudaCall& call, const Fused& f) {
                call.stream},
               f);
   const Index row_blocks = replicas * (plan.padded_rows / kOwnRows) * plan.vocab_parts;
-  launch(call, f.a.dh.wanted ? row_pass<E, kDim, true> : row_pass<E, kDim, false>, row_blocks,
-         Shared<kDim>::kSize, f, "row_pass");
+  launch<kDim>(call, f.a.dh.wanted ? row_pass<E, kDim, true> : row_pass<E, kDim, false>, row_blocks,
+               f, "row_pass");
   cuda_launch("merge_rows", merge_rows<E, kDim>,
               {small_blocks(replicas * plan.padded_rows * 32), kSmallThreads, 0, call.stream}, f);
 }
@@ -252,7 +259,7 @@ void run_table(const CudaCall& call, const Fused& f) {
   const Plan& plan = f.plan;
   const Index replicas = f.a.h.replicas;
   const Index table_blocks = replicas * (plan.padded_vocab / kOwnRows) * plan.row_parts;
-  launch(call, table_pass<E, kDim>, table_blocks, Shared<kDim>::kSize, f, "table_pass");
+  launch<kDim>(call, table_pass<E, kDim>, table_blocks, f, "table_pass");
   cuda_launch("merge_table", merge_table<kDim>,
               {small_blocks(replicas * plan.padded_vocab * kDim), kSmallThreads, 0, call.stream},
               f);
@@ -262,7 +269,7 @@ void run_table(const CudaCall& call, const Fused& f) {
 template <class Body>
 void with_operands(const CudaCall& call, const Fused& f, const Body& body) {
   check(fused_head_fits(call.precision, f.a.h.cols), "fused_head_cuda",
-        "expected a 16-bit precision and at most 128 columns");
+        "expected a 16-bit precision and columns that fit");
   const auto with_width = [&](auto width) {
     if (call.precision == Precision::bf16)
       body(__nv_bfloat16{}, width);
@@ -271,6 +278,8 @@ void with_operands(const CudaCall& call, const Fused& f, const Body& body) {
   };
   if (f.plan.dim == kWidest)
     with_width(std::integral_constant<int, kWidest>{});
+  else if (f.plan.dim == 128)
+    with_width(std::integral_constant<int, 128>{});
   else
     with_width(std::integral_constant<int, 64>{});
 }
@@ -283,7 +292,8 @@ Fused fused(const LabelCrossEntropyOnDevice& a) {
 }  // namespace fused_head
 
 bool fused_head_fits(Precision precision, Index cols) {
-  return precision != Precision::fp32 && cols <= fused_head::kWidest;
+  if (precision == Precision::fp32 || cols > fused_head::kWidest) return false;
+  return cols <= 128 || fused_head::Shared<fused_head::kWidest>::kSize <= cuda_shared_limit();
 }
 
 Index fused_head_scratch(Index replicas, Index rows, Index vocab, Index cols) {

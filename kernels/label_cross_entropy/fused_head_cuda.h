@@ -12,7 +12,8 @@ void fused_head_rows_cuda(const CudaCall& call, const LabelCrossEntropyOnDevice&
 /// Then dtable, from what the rows left in the scratch; h and the table are not read again.
 void fused_head_table_cuda(const CudaCall& call, const LabelCrossEntropyOnDevice& a);
 
-/// Whether it serves such a call: a row of h must fit in the registers.
+/// Whether it serves such a call: at most 256 columns, so that results stay in registers, and of
+/// more than 128 columns only where a block may have 129 KB of shared memory.
 bool fused_head_fits(Precision precision, Index cols);
 
 /// What `a.scratch` holds, in numbers; 0 for widths that it does not serve.

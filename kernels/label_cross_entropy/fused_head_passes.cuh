@@ -14,9 +14,16 @@
 
 namespace recallbench::fused_head {
 
-constexpr int kThreads = 128;
-constexpr int kWarpRows = kOwnRows / (kThreads / 32);
-static_assert(kWarpRows == 32);
+/// How a block shares its kept rows out: a warp has as many as leave its results, [rows, kDim], in
+/// 128 registers a thread.
+template <int kDim>
+struct WarpShape {
+  static constexpr int kFragments = kDim <= 128 ? 2 : 1;  // of 16 rows
+  static constexpr int kRows = 16 * kFragments;
+  static constexpr int kLaneRows = 2 * kFragments;  // rows that a lane has numbers of
+  static constexpr int kThreads = kOwnRows / kRows * 32;
+  static constexpr int kBlocks = 256 / kThreads;  // on a multiprocessor, as registers allow
+};
 
 /// One row of a tile as the table pass needs it.
 struct Column {
@@ -38,7 +45,7 @@ struct Shared {
 /// row, by its number modulo 8, so that load_matrices meets every bank once.
 template <int kRows, int kDim>
 __device__ inline void copy_rows(std::uint32_t to, const void* from) {
-  constexpr int kPieces = kDim / 8;
+  constexpr int kPieces = kDim / 8, kThreads = WarpShape<kDim>::kThreads;
   const char* bytes = static_cast<const char*>(from);
 #pragma unroll
   for (int k = 0; k < kRows * kPieces / kThreads; ++k) {
@@ -48,13 +55,15 @@ __device__ inline void copy_rows(std::uint32_t to, const void* from) {
   }
 }
 
-/// One warp's 32 kept rows against tiles: m16 fragments 0 and 1 hold rows 0 to 15 and 16 to 31.
+/// One warp's kept rows against tiles: m16 fragment m holds rows 16 m to 16 m + 15.
 template <class E, int kDim>
 class WarpProducts {
  public:
   static constexpr int kRowBytes = Shared<kDim>::kRowBytes;
-  using Scores = float[2][kTileRows / 8][4];
-  using Result = float[2][kDim / 8][4];
+  static constexpr int kFragments = WarpShape<kDim>::kFragments;
+  static constexpr int kWarpRows = WarpShape<kDim>::kRows;
+  using Scores = float[kFragments][kTileRows / 8][4];
+  using Result = float[kFragments][kDim / 8][4];
 
   __device__ explicit WarpProducts(std::uint32_t shared) {
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, swap = lane % 8;
@@ -68,21 +77,22 @@ class WarpProducts {
   __device__ void scores(int stage, Scores& s) const {
     const std::uint32_t tile = tile_ + stage * Shared<kDim>::kTileBytes;
 #pragma unroll
-    for (int m = 0; m < 2; ++m)
+    for (int m = 0; m < kFragments; ++m)
 #pragma unroll
       for (int n = 0; n < kTileRows / 8; ++n)
         s[m][n][0] = s[m][n][1] = s[m][n][2] = s[m][n][3] = 0;
 #pragma unroll
     for (int k = 0; k < kDim / 16; ++k) {
-      std::uint32_t a[2][4];
-      load_matrices(a[0], own_ ^ (32 * k));
-      load_matrices(a[1], (own_ + 16 * kRowBytes) ^ (32 * k));
+      std::uint32_t a[kFragments][4];
+#pragma unroll
+      for (int m = 0; m < kFragments; ++m)
+        load_matrices(a[m], (own_ + m * 16 * kRowBytes) ^ (32 * k));
 #pragma unroll
       for (int n = 0; n < kTileRows / 16; ++n) {
         std::uint32_t b[4];
         load_matrices(b, (tile ^ (32 * k)) + n * 16 * kRowBytes);
 #pragma unroll
-        for (int m = 0; m < 2; ++m) {
+        for (int m = 0; m < kFragments; ++m) {
           mma<E>(s[m][2 * n], a[m], b[0], b[1]);
           mma<E>(s[m][2 * n + 1], a[m], b[2], b[3]);
         }
@@ -95,9 +105,9 @@ class WarpProducts {
     const std::uint32_t tile = transposed_ + stage * Shared<kDim>::kTileBytes;
 #pragma unroll
     for (int k = 0; k < kTileRows / 16; ++k) {
-      std::uint32_t a[2][4];
+      std::uint32_t a[kFragments][4];
 #pragma unroll
-      for (int m = 0; m < 2; ++m)
+      for (int m = 0; m < kFragments; ++m)
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
           a[m][2 * half] = pack<E>(p[m][2 * k + half][0], p[m][2 * k + half][1]);
@@ -108,7 +118,7 @@ class WarpProducts {
         std::uint32_t b[4];
         load_transposed(b, (tile ^ (32 * d)) + k * 16 * kRowBytes);
 #pragma unroll
-        for (int m = 0; m < 2; ++m) {
+        for (int m = 0; m < kFragments; ++m) {
           mma<E>(result[m][2 * d], a[m], b[0], b[1]);
           mma<E>(result[m][2 * d + 1], a[m], b[2], b[3]);
         }
@@ -129,7 +139,7 @@ class WarpProducts {
   /// Writes the block's rows of the result, side by side.
   __device__ static void store(const Result& result, float* to) {
 #pragma unroll
-    for (int m = 0; m < 2; ++m)
+    for (int m = 0; m < kFragments; ++m)
 #pragma unroll
       for (int half = 0; half < 2; ++half)
 #pragma unroll
@@ -156,28 +166,31 @@ struct Share {
   }
 };
 
-/// What a thread of the row pass knows of its four rows: (m, half) is number 2 m + half.
+/// What a thread of the row pass knows of its rows: (m, half) is number 2 m + half.
+template <int kRows>
 struct RunningSoftmax {
-  float largest[4], sum[4];
-  int target[4];
+  float largest[kRows], sum[kRows];
+  int target[kRows];
 };
 
 /// Columns of the tile from `end` on are no words.
-template <class Scores>
-__device__ inline void drop_from(int end, Scores& s, int column) {
+template <int kFragments>
+__device__ inline void drop_from(int end, float (&s)[kFragments][kTileRows / 8][4], int column) {
 #pragma unroll
-  for (int n = 0; n < kTileRows / 8; ++n)
+  for (int m = 0; m < kFragments; ++m)
 #pragma unroll
-    for (int c = 0; c < 4; ++c)
-      if (8 * n + column + c % 2 >= end) s[0][n][c] = s[1][n][c] = -INFINITY;
+    for (int n = 0; n < kTileRows / 8; ++n)
+#pragma unroll
+      for (int c = 0; c < 4; ++c)
+        if (8 * n + column + c % 2 >= end) s[m][n][c] = -INFINITY;
 }
 
 /// Puts larger maxima in place: sums and results so far shrink.
-template <bool kGradient, class Result>
-__device__ inline void grow_to(RunningSoftmax& rows, const float (&largest)[4], float to_log2,
-                               Result& result) {
+template <bool kGradient, int kRows, class Result>
+__device__ inline void grow_to(RunningSoftmax<kRows>& rows, const float (&largest)[kRows],
+                               float to_log2, Result& result) {
 #pragma unroll
-  for (int r = 0; r < 4; ++r) {
+  for (int r = 0; r < kRows; ++r) {
     const float factor = exp2_approximate((rows.largest[r] - largest[r]) * to_log2);
     rows.largest[r] = largest[r];
     rows.sum[r] *= factor;
@@ -192,10 +205,10 @@ __device__ inline void grow_to(RunningSoftmax& rows, const float (&largest)[4], 
 }
 
 /// Scores become weights 2^(kShift + to_log2 (score - largest)), which are summed.
-template <class Scores>
-__device__ inline void weigh(RunningSoftmax& rows, float to_log2, Scores& s) {
+template <int kRows, class Scores>
+__device__ inline void weigh(RunningSoftmax<kRows>& rows, float to_log2, Scores& s) {
 #pragma unroll
-  for (int r = 0; r < 4; ++r) {
+  for (int r = 0; r < kRows; ++r) {
     const float offset = kShift - rows.largest[r] * to_log2;
 #pragma unroll
     for (int n = 0; n < kTileRows / 8; ++n)
@@ -230,10 +243,12 @@ __device__ inline float2 target_and_before(const Scores& s, int r, int target, i
 ///   parts = Σ_v of these weights · table[v],
 ///   target_stats = {target's score, largest one before it in this part}.
 template <class E, int kDim, bool kGradient>
-__global__ void __launch_bounds__(kThreads, 2) row_pass(const __grid_constant__ Fused f) {
+__global__ void __launch_bounds__(WarpShape<kDim>::kThreads, WarpShape<kDim>::kBlocks)
+    row_pass(const __grid_constant__ Fused f) {
   after_previous();
-  extern __shared__ __align__(256) char shared_bytes[];
+  extern __shared__ __align__(512) char shared_bytes[];
   using Products = WarpProducts<E, kDim>;
+  constexpr int kRows = WarpShape<kDim>::kLaneRows;
   const Plan& plan = f.plan;
   const int tiles = Plan::tiles_of(plan.vocab);
   const Share share(plan.padded_rows / kOwnRows, plan.vocab_parts, tiles);
@@ -251,9 +266,9 @@ __global__ void __launch_bounds__(kThreads, 2) row_pass(const __grid_constant__ 
   const Products products(shared);
   const float to_log2 = f.facts(share.replica).to_log2;
   const int column = Products::column();
-  RunningSoftmax rows;
+  RunningSoftmax<kRows> rows;
 #pragma unroll
-  for (int r = 0; r < 4; ++r) {
+  for (int r = 0; r < kRows; ++r) {
     const int row = first_row + Products::row(r / 2, r % 2);
     rows.largest[r] = -INFINITY;
     rows.sum[r] = 0;
@@ -268,10 +283,10 @@ __global__ void __launch_bounds__(kThreads, 2) row_pass(const __grid_constant__ 
     typename Products::Scores s;
     products.scores(stage, s);
     if (word + kTileRows > plan.vocab) drop_from(plan.vocab - word, s, column);
-    float largest[4];
+    float largest[kRows];
     bool grew = false;
 #pragma unroll
-    for (int r = 0; r < 4; ++r) {
+    for (int r = 0; r < kRows; ++r) {
       float x = rows.largest[r];
 #pragma unroll
       for (int n = 0; n < kTileRows / 8; ++n)
@@ -295,7 +310,7 @@ __global__ void __launch_bounds__(kThreads, 2) row_pass(const __grid_constant__ 
 
   const Index part_row = Index{share.part} * plan.padded_rows + first_row;
 #pragma unroll
-  for (int r = 0; r < 4; ++r) {
+  for (int r = 0; r < kRows; ++r) {
     const float sum = warp_sum<4>(rows.sum[r]);
     if (column == 0)
       f.at<float2>(share.replica, plan.part_stats)[part_row + Products::row(r / 2, r % 2)] =
@@ -308,10 +323,12 @@ __global__ void __launch_bounds__(kThreads, 2) row_pass(const __grid_constant__ 
 /// Words of the table are kept, rows of h stream past:
 ///   parts = 2^kShift Σ_i w_i (softmax_i[v] - [v = target_i]) h[i] over a part of the rows.
 template <class E, int kDim>
-__global__ void __launch_bounds__(kThreads, 2) table_pass(const __grid_constant__ Fused f) {
+__global__ void __launch_bounds__(WarpShape<kDim>::kThreads, WarpShape<kDim>::kBlocks)
+    table_pass(const __grid_constant__ Fused f) {
   after_previous();
-  extern __shared__ __align__(256) char shared_bytes[];
+  extern __shared__ __align__(512) char shared_bytes[];
   using Products = WarpProducts<E, kDim>;
+  constexpr int kWarpRows = WarpShape<kDim>::kRows, kRows = WarpShape<kDim>::kLaneRows;
   const Plan& plan = f.plan;
   const int tiles = Plan::tiles_of(plan.rows);
   const Share share(plan.padded_vocab / kOwnRows, plan.row_parts, tiles);
@@ -353,7 +370,7 @@ __global__ void __launch_bounds__(kThreads, 2) table_pass(const __grid_constant_
         const float offset = c == 0 ? two.x : two.z;
         const int word = __float_as_int(c == 0 ? two.y : two.w) - warp_word;
 #pragma unroll
-        for (int r = 0; r < 4; ++r) {
+        for (int r = 0; r < kRows; ++r) {
           float& x = s[r / 2][n][2 * (r % 2) + c];
           x = exp2_approximate(fmaf(x, to_log2, offset));
         }
@@ -361,7 +378,7 @@ __global__ void __launch_bounds__(kThreads, 2) table_pass(const __grid_constant_
           const int row = tile * kTileRows + 8 * n + column + c;
           const float weight = f.a.weights[share.replica * plan.rows + row] * kScale;
 #pragma unroll
-          for (int r = 0; r < 4; ++r)
+          for (int r = 0; r < kRows; ++r)
             s[r / 2][n][2 * (r % 2) + c] -= word / 8 == r ? weight : 0;
         }
       }

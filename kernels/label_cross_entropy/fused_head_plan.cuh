@@ -10,7 +10,7 @@ constexpr int kOwnRows = 128;   // rows that a block of a pass keeps
 constexpr int kTileRows = 64;   // rows that stream past them, at a time
 constexpr int kMostParts = 32;  // of an inner sum: one a lane where they are merged
 constexpr int kMagnitudes = 64;
-constexpr int kWidest = 128;
+constexpr int kWidest = 256;
 
 /// exp(x - max) and softmax - onehot are products' operands in 16 bits: times 2^kShift fewer of
 /// them are subnormal in float16.
@@ -29,7 +29,7 @@ struct Facts {
 /// in numbers of float32. Padding rows and columns of the 16-bit operands are zero.
 struct Plan {
   int rows, vocab, cols;               // M, V, D
-  int padded_rows, padded_vocab, dim;  // multiples of kOwnRows; 64 or 128
+  int padded_rows, padded_vocab, dim;  // multiples of kOwnRows; 64, 128 or 256
   int vocab_parts, row_parts;          // of dh's inner sum, of dtable's
   Index h, table;                      // 16-bit [padded_rows, dim], [padded_vocab, dim]
   Index part_stats;                    // float2 [vocab_parts, padded_rows]
@@ -40,7 +40,10 @@ struct Plan {
 
   Plan(Index m, Index v, Index d) {
     rows = static_cast<int>(m), vocab = static_cast<int>(v), cols = static_cast<int>(d);
-    padded_rows = padded(rows), padded_vocab = padded(vocab), dim = cols <= 64 ? 64 : kWidest;
+    padded_rows = padded(rows), padded_vocab = padded(vocab),
+    dim = cols <= 64    ? 64
+          : cols <= 128 ? 128
+                        : kWidest;
     vocab_parts = parts_of(padded_rows, vocab);
     row_parts = parts_of(padded_vocab, rows);
     Index end = 0;
