@@ -9,13 +9,12 @@
 //     read three times from the L2, 5 launches a chunk   0.15 / 0.6     0.20 / 0.8
 //   chunks, dlogits and operands in bf16                 0.11 / 0.42    0.13 / 0.5
 //   two passes: 4 products, no logits, 6 launches        0.06 / 0.22    0.11 / 0.42
-// D = 256 has twice the rows' results in registers and so half of the rows a warp: a tile's
-// fragment, read from shared memory, serves two products of fragments instead of four. 576 cycles
-// of shared memory a warp and tile, 2.3 times those of D = 128: 1.1 ms for M = 16,384, where
-// chunks took 4.1 kernel by kernel (a 64-column tile's inner sum of 512 keeps cuBLAS at 55
-// TFLOP/s). The fourth product is the scores again: it costs less than to keep them. A third pass
+// The fourth product is the scores again: it costs less than to keep them. A third pass
 // (statistics, dh, dtable: 5 products) is spared, for the first takes dh along by a running
 // softmax. The floor is three products at cuBLAS's rate in bf16, 0.28 ms for M = 16,384, D = 128.
+// A row's result of D = 256 takes twice the registers, so a warp has half of the rows: a tile's
+// fragment, read from shared memory, serves two products instead of four, and a warp reads 576
+// cycles a tile instead of 320. Predicted and measured 1.1 ms for M = 16,384; chunks took 4.2.
 //
 // Launches: (magnitudes under tf32,) convert, row_pass, merge_rows; table_pass, merge_table. Bytes:
 // h and table once, their 16-bit copies (6 MB, in the L2 throughout), and about 16 MB of partial
