@@ -144,6 +144,8 @@ void append_elementwise_cases(std::vector<OpCase>& cases) {
     cases.push_back(unary("sigmoid" + suffix, Activation::sigmoid, scale));
     cases.push_back(unary("tanh" + suffix, Activation::tanh, scale));
   }
+  // A quarter of the inputs above 20, where softplus becomes the identity.
+  cases.push_back(unary("softplus,scale=30", Activation::softplus, 30.0));
 }
 
 }  // namespace recallbench
