@@ -36,6 +36,7 @@ void append_ssd_cases(std::vector<OpCase>& cases) {
                         Size{1, 66, 2, 12, 1, 40, false, 1, false, false},
                         Size{40, 3, 2, 2, 2, 2, false, 1, false, false},   // more items than lanes
                         Size{1, 150, 2, 4, 1, 8, false, 3, true, false},   // decays to 0
+                        Size{2, 40, 3, 4, 1, 5, false, 8, false, false},   // softplus above 20
                         Size{1, 34, 2, 9, 2, 20, true, 1, false, false},   // states, channels in
                         Size{1, 3, 2, 66, 1, 66, true, 1, false, false},   // tiles of 32, and of
                         Size{2, 3, 2, 66, 1, 66, false, 1, false, false},  // 64 and two more
