@@ -40,10 +40,8 @@ struct Plan {
 
   Plan(Index m, Index v, Index d) {
     rows = static_cast<int>(m), vocab = static_cast<int>(v), cols = static_cast<int>(d);
-    padded_rows = padded(rows), padded_vocab = padded(vocab),
-    dim = cols <= 64    ? 64
-          : cols <= 128 ? 128
-                        : kWidest;
+    padded_rows = padded(rows), padded_vocab = padded(vocab);
+    dim = cols <= 64 ? 64 : cols <= 128 ? 128 : kWidest;
     vocab_parts = parts_of(padded_rows, vocab);
     row_parts = parts_of(padded_vocab, rows);
     Index end = 0;
