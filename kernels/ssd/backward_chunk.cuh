@@ -315,6 +315,8 @@ struct SsdWarpTokens {
                             float& dbias) const {
     if (token(t) >= f.s.length) return;
     const float delta = steps().delta[t];
+    // Nothing crosses a decay to 0: a rounding error times a large rate would be left.
+    if (ssd_power(ssd_log_decay(rate, delta)) == 0.0f) since = 0;
     da_log -= since * rate * delta;
     const float slope = -expm1f(-delta);  // of softplus, whose value is Δ
     const float step = slope * (ddelta - rate * since);

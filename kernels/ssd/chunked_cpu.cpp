@@ -319,9 +319,11 @@ class Chunked {
     T since = 0;
     for (Index t = count_ - 1; t >= 0; --t) {
       since += dlog[t];
-      g.a_log[h] -= since * steps_.rate * steps_.delta[t];
+      // Nothing crosses a decay to 0: a rounding error times a large rate would be left.
+      const T crossing = steps_.a[t] < T(kNothing) ? T(0) : since;
+      g.a_log[h] -= crossing * steps_.rate * steps_.delta[t];
       const T slope = steps_.before[t] > T(20) ? T(1) : 1 / (1 + std::exp(-steps_.before[t]));
-      ddelta[t] = slope * (ddelta[t] - steps_.rate * since);
+      ddelta[t] = slope * (ddelta[t] - steps_.rate * crossing);
       g.dt_bias[h] += ddelta[t];
       if (g.dt.to.data == nullptr) continue;
       T& to = g.dt.to.row(first_ + t)[h];

@@ -234,6 +234,11 @@ __device__ inline float ssd_power(float logarithm) {
   return logarithm < -99.65784f ? 0.0f : power;
 }
 
+/// log2 of the decay exp(-rate Δ).
+__device__ inline float ssd_log_decay(float rate, float delta) {
+  return -rate * delta * 1.44269504f;
+}
+
 /// The step sizes of a chunk; tokens beyond the sequence have none and do not decay. Decays between
 /// two tokens are differences of logarithms, whose sums are kept as two numbers each: large decays
 /// of earlier tokens leave the later ones exact.
@@ -259,7 +264,7 @@ struct SsdSteps {
                         ssd_row(in.dt_bias, at.replica, 0)[at.head];
         step[k] = x > 20.0f ? x : log1pf(expf(x));
       }
-      const float logarithm = -rate * step[k] * 1.44269504f;
+      const float logarithm = ssd_log_decay(rate, step[k]);
       sum[k] = logarithm < -1024.0f ? -1024.0f : logarithm;  // one such is a decay to 0
     }
     double total = sum[0] + sum[1];
