@@ -300,7 +300,8 @@ void Population::finish(Index replica) {
   result.chance = chance_of(member.data->test);
   result.num_parameters = trainer_->model().parameters().trainable_numbers();
   result.state_length = longest_length(member.data->test);
-  result.state_bytes = trainer_->model().measured_state_bytes(result.state_length);
+  if (!state_bytes_) state_bytes_ = trainer_->model().measured_state_bytes(result.state_length);
+  result.state_bytes = *state_bytes_;
   result.published_state_bytes = trainer_->model().published_state_bytes(result.state_length);
   if (member.hooks().on_end) member.hooks().on_end(result, timing_now());
 }

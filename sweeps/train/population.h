@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 
 #include "sweeps/train/checkpoint.h"
 #include "sweeps/train/trainer.h"
@@ -72,6 +73,7 @@ class Population {
   std::vector<BatchPlace> batches_, visit_;  ///< in the order of the data, and of this epoch
   std::int64_t epoch_ = 0, batch_ = 0;
   bool stop_ = false;
+  std::optional<std::int64_t> state_bytes_;  ///< of every member, counted when the first ends
   std::chrono::steady_clock::time_point last_saved_, shown_;
   double examples_ = 0, tokens_ = 0, shown_tokens_ = 0;
 };
