@@ -302,7 +302,10 @@ std::string Graph::text() const {
     lines += fmt::format("{:24}", node.operation->name());
     for (const Tensor& output : node.outputs)
       lines += " " + output.shape.text();
-    lines += node.backward ? "  (backward)\n" : "\n";
+    if (node.backward) lines += "  (backward)";
+    if (node.join_before[0]) lines += "  forward joins";
+    if (node.join_before[1]) lines += "  backward joins";
+    lines += "\n";
   }
   return lines;
 }

@@ -84,7 +84,7 @@ class Graph {
   /// Whether the backward walk writes this parameter's gradient.
   bool uses(Parameter p) const;
   std::size_t arena_bytes() const { return arena_bytes_; }
-  /// A line an operation: name, outputs, for people and for profiles.
+  /// A line an operation: name, outputs, whether it joins what runs beside; for people and tests.
   std::string text() const;
   /// Seconds spent in each operation since the last call, forward and backward; counted only
   /// while profiling is on.

@@ -1,8 +1,11 @@
 // What an operation leaves for later is still there later: forward's scratch of one that works
-// beside, and the partial sums that wait for the end of the backward walk.
+// beside, and the partial sums that wait for the end of the backward walk. And who touches what is
+// made beside joins it first; on a GPU a lucky order would hide who does not.
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <sstream>
+#include <utility>
 
 #include "kernels/graph/execution.h"
 
@@ -18,6 +21,55 @@ struct Seen {
 };
 
 enum class Leaves { nothing, work_beside, partial_sums };
+
+/// y = x + w, of which forward may make the gradients and outputs of these numbers beside.
+class Adder : public TypedOperation<Adder> {
+ public:
+  Adder(const Tensor& x, const Tensor& w, std::vector<int> gradients, std::vector<int> outputs,
+        bool loss)
+      : loss_(loss) {
+    reads(x, InBackward::unused);
+    reads(w, InBackward::unused);
+    writes(x.shape, InBackward::unused);
+    if (!gradients.empty() || !outputs.empty())
+      works_beside(std::move(gradients), std::move(outputs));
+  }
+  std::string_view name() const override { return "adder"; }
+  template <class T>
+  void forward_as(Execution&) {}
+  template <class T>
+  void backward_as(Execution&) {}
+  bool gradients_in_forward() const override { return loss_; }
+
+ private:
+  bool loss_;
+};
+
+/// Four operations in a row, of which the third makes these beside; the first and the third add
+/// one weight, the others another, unless the last is a loss, which adds the first's. Who joins,
+/// forward and backward: "--F-" is the third alone.
+std::pair<std::string, std::string> joins(const std::vector<int>& gradients,
+                                          const std::vector<int>& outputs, bool loss = false) {
+  Parameters parameters({{"one", {4}, constant(1)}, {"other", {4}, constant(1)}}, DType::f32, 1);
+  Arena arena;
+  Graph graph(parameters, true);
+  Tensor x = graph.input({1, 1, 4}, true);
+  for (int i = 0; i < 4; ++i) {
+    const bool makes = i == 2, ends = i == 3 && loss;
+    x = graph.add(std::make_unique<Adder>(x, graph.parameter({ends ? 0 : i % 2}),
+                                          makes ? gradients : std::vector<int>{},
+                                          makes ? outputs : std::vector<int>{}, ends))[0];
+  }
+  graph.set_root(x);
+  graph.finish(arena);
+  std::istringstream lines(graph.text());
+  std::pair<std::string, std::string> who;
+  for (std::string line; std::getline(lines, line);) {
+    who.first += line.find("forward joins") != std::string::npos ? 'F' : '-';
+    who.second += line.find("backward joins") != std::string::npos ? 'B' : '-';
+  }
+  return who;
+}
 
 /// y = x + w; fills its scratch with `mark`, forward and backward.
 class Marker : public TypedOperation<Marker> {
@@ -111,6 +163,29 @@ TEST(Beside, OnlyAGradientThatNobodyElseTouchesMayBeLate) {
   EXPECT_TRUE(chain.seen[2].late);
   EXPECT_FALSE(chain.seen[0].late);
   EXPECT_FALSE(chain.seen[1].late);
+}
+
+using Joins = std::pair<std::string, std::string>;
+
+TEST(Beside, NobodyJoinsWhereNothingIsBeside) {
+  EXPECT_EQ(joins({}, {}), Joins("----", "----"));
+}
+
+// The third's own backward always joins: it may read what its forward makes beside.
+TEST(Beside, WhoAddsToAGradientMadeBesideJoins) {
+  EXPECT_EQ(joins({1}, {}), Joins("----", "B-B-"));
+}
+
+TEST(Beside, ALossThatAddsToAGradientMadeBesideJoinsForward) {
+  EXPECT_EQ(joins({1}, {}, true), Joins("---F", "B-BB"));
+}
+
+TEST(Beside, WhoReadsAGradientMadeBesideJoins) {
+  EXPECT_EQ(joins({0}, {}), Joins("----", "-BB-"));
+}
+
+TEST(Beside, WhoReadsAnOutputMadeBesideJoins) {
+  EXPECT_EQ(joins({}, {0}), Joins("---F", "--BB"));
 }
 
 }  // namespace
