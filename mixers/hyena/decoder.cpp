@@ -33,13 +33,16 @@ class HyenaDecoder : public Decoder {
     for (std::size_t i = 0; i < dim_; ++i)
       all.push_back(c[i] * c[2 * dim_ + i]);
     const std::size_t held = (all.size() - window_) / dim_, taps = taps_.size() / dim_;
-    std::vector<double> gated(dim_);
-    for (std::size_t i = 0; i < dim_; ++i) {
-      double sum = options_.bias ? p_.at("filter_fn.bias")[i] * all[all.size() - dim_ + i] : 0;
-      for (std::size_t back = 0; back < std::min(held, taps); ++back)
-        sum += taps_[back * dim_ + i] * all[all.size() - (back + 1) * dim_ + i];
-      gated[i] = sum * c[dim_ + i];
+    std::vector<double> gated(dim_, 0.0);
+    for (std::size_t i = 0; options_.bias && i < dim_; ++i)
+      gated[i] = p_.at("filter_fn.bias")[i] * all[all.size() - dim_ + i];
+    for (std::size_t back = 0; back < std::min(held, taps); ++back) {
+      const double *tap = &taps_[back * dim_], *past = &all[all.size() - (back + 1) * dim_];
+      for (std::size_t i = 0; i < dim_; ++i)
+        gated[i] += tap[i] * past[i];
     }
+    for (std::size_t i = 0; i < dim_; ++i)
+      gated[i] *= c[dim_ + i];
     const auto out = host_linear(gated, p_.at("out_proj.weight"), p_.at("out_proj.bias"));
     std::copy(out.begin(), out.end(), y.begin());
     if (held >= taps) {

@@ -30,12 +30,14 @@ class MambaDecoder : public Decoder {
     const std::vector<double> token = host_linear(x, p_.at("x_proj.weight"));
     const std::vector<double> dt =
         host_linear(std::span(token).first(rank_), p_.at("dt_proj.weight"), p_.at("dt_proj.bias"));
+    const std::vector<double>& a_log = p_.at("A_log");
+    const std::vector<double>& skip = p_.at("D");
     std::vector<double> gated(inner_);
     for (std::size_t c = 0; c < inner_; ++c) {
       const double delta = host_softplus(dt[c]);
-      double sum = p_.at("D")[c] * x[c];
+      double sum = skip[c] * x[c];
       for (std::size_t n = 0; n < states_; ++n) {
-        const double a = -std::exp(p_.at("A_log")[c * states_ + n]);
+        const double a = -std::exp(a_log[c * states_ + n]);
         const double b = token[rank_ + n], out = token[rank_ + states_ + n];
         double& number = h[c * states_ + n];
         number = std::exp(delta * a) * number + delta * b * x[c];
