@@ -1,7 +1,5 @@
 #include "sweeps/check/golden_case.h"
 
-#include <stdlib.h>
-
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -11,6 +9,7 @@
 #include "kernels/base/io/json.h"
 #include "kernels/base/io/npy.h"
 #include "kernels/base/io/safetensors.h"
+#include "kernels/base/io/temporary_folder.h"
 #include "kernels/graph/graph.h"
 #include "sweeps/config/node.h"
 #include "sweeps/forward/forward_model.h"
@@ -23,26 +22,6 @@ namespace fs = std::filesystem;
 constexpr std::uint64_t kMaxBytes = std::uint64_t{1} << 26;
 constexpr double kGpuShare = 5;
 constexpr double kNoNumber = std::numeric_limits<double>::quiet_NaN();
-
-/// A folder for what `forward` writes, removed with the object.
-class ScratchFolder {
- public:
-  ScratchFolder() : path_((fs::temp_directory_path() / "recallbench-golden-XXXXXX").string()) {
-    if (::mkdtemp(path_.data()) == nullptr)
-      fail(ErrorKind::io, "golden", "no folder can be made in {}; set TMPDIR to one with room",
-           fs::temp_directory_path().string());
-  }
-  ~ScratchFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 /// max |a - b|, NaN where one of them is or the sizes differ.
 double largest_difference(const std::vector<double>& a, const std::vector<double>& b) {
@@ -248,7 +227,7 @@ GoldenReport run_golden_case(const std::string& folder, const std::string& name,
   GoldenReport report{name, "", {}};
   const fs::path expected = fs::path(folder) / name;
   const auto file = [&](const char* of) { return (expected / of).string(); };
-  const ScratchFolder out;
+  const TemporaryFolder out;
   try {
     const Json trace = read_json(file("train_trace.json"), ErrorKind::io);
     forward_model({file("model.toml"), file("weights.safetensors"), file("inputs.npy"),

@@ -8,7 +8,7 @@
 
 #include "analysis/summary.h"
 #include "kernels/base/error.h"
-#include "tests/base/temporary_folder.h"
+#include "kernels/base/io/temporary_folder.h"
 
 namespace recallbench {
 

@@ -18,7 +18,7 @@
 #include "kernels/base/philox.h"
 #include "tests/base/child.h"
 #include "tests/base/expect_error.h"
-#include "tests/base/temporary_folder.h"
+#include "tests/base/names_in.h"
 
 namespace recallbench {
 namespace {
@@ -37,7 +37,7 @@ TEST(Publish, WritesReplacesAndLeavesNothingElse) {
   EXPECT_EQ(read_file(folder / "a", kLimit), "");
   publish(folder / "b", std::array<std::string_view, 3>{"x", "", "yz"});
   EXPECT_EQ(read_file(folder / "b", kLimit), "xyz");
-  EXPECT_EQ(folder.names(), (Names{"a", "b"}));
+  EXPECT_EQ(names_in(folder), (Names{"a", "b"}));
 }
 
 TEST(Publish, OddNames) {
@@ -48,7 +48,7 @@ TEST(Publish, OddNames) {
     publish(folder / name, name);
     EXPECT_EQ(read_file(folder / name, kLimit), name);
   }
-  EXPECT_EQ(folder.names().size(), 5u);
+  EXPECT_EQ(names_in(folder).size(), 5u);
 }
 
 TEST(Publish, RelativePaths) {
@@ -78,7 +78,7 @@ TEST(Publish, ErrorsNamePathOperationReasonAndRemedy) {
   EXPECT_ERROR(publish("", "x"), ErrorKind::io, "'' is not the path of a file");
   EXPECT_ERROR(publish(folder / std::string(NAME_MAX + 1, 'n'), "x"), ErrorKind::io,
                "choose a shorter name");
-  EXPECT_EQ(folder.names(), (Names{"file", "sub"}));
+  EXPECT_EQ(names_in(folder), (Names{"file", "sub"}));
 }
 
 TEST(Publish, ReadOnlyFolder) {
@@ -124,7 +124,7 @@ TEST(Publish, FromManyThreadsAtOnce) {
     thread.join();
   const std::string content = read_file(folder / "a", kLimit);
   EXPECT_EQ(content, std::string(5000, content.at(0)));
-  EXPECT_EQ(folder.names(), (Names{"a"}));
+  EXPECT_EQ(names_in(folder), (Names{"a"}));
 }
 
 /// A short write, then EFBIG: as a full disk goes.
@@ -145,7 +145,7 @@ TEST(Publish, AFileThatDoesNotFitLeavesTheOldOne) {
   });
   EXPECT_EQ(status, 7);
   EXPECT_EQ(read_file(folder / "a", kLimit), "old");
-  EXPECT_EQ(folder.names(), (Names{"a"}));
+  EXPECT_EQ(names_in(folder), (Names{"a"}));
 }
 
 /// Content that shows tearing: the same number all over.
@@ -183,7 +183,7 @@ TEST(Publish, KilledAtRandomMomentsTheFileIsNeverTorn) {
     ASSERT_GE(version, seen);
     seen = version;
     removed += remove_leftovers(folder.path());
-    ASSERT_EQ(folder.names(), (Names{"a"}));
+    ASSERT_EQ(names_in(folder), (Names{"a"}));
   }
   EXPECT_EQ(killed, 60);
   EXPECT_GT(seen, 1);
@@ -256,7 +256,7 @@ TEST(RemoveLeftovers, TakesDeadTemporaryFilesAlone) {
       std::ofstream(folder / name) << "x";
   std::filesystem::create_directory(folder / (".d.tmp." + gone));
   EXPECT_EQ(remove_leftovers(folder.path()), 3);
-  EXPECT_EQ(folder.names().size(), kept.size() + 1);
+  EXPECT_EQ(names_in(folder).size(), kept.size() + 1);
   EXPECT_EQ(remove_leftovers(folder.path()), 0);
   EXPECT_ERROR(remove_leftovers(folder / "missing"), ErrorKind::io, "cannot list the folder");
 }

@@ -6,10 +6,10 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/base/io/temporary_folder.h"
 #include "kernels/base/philox.h"
 #include "kernels/base/text.h"
 #include "tests/base/expect_error.h"
-#include "tests/base/temporary_folder.h"
 
 namespace recallbench {
 namespace {

@@ -6,9 +6,9 @@
 #include <cstring>
 
 #include "kernels/base/io/atomic_file.h"
+#include "kernels/base/io/temporary_folder.h"
 #include "kernels/base/text.h"
 #include "tests/base/expect_error.h"
-#include "tests/base/temporary_folder.h"
 
 namespace recallbench {
 namespace {

@@ -7,8 +7,8 @@
 #include <cstring>
 
 #include "kernels/base/io/atomic_file.h"
+#include "kernels/base/io/temporary_folder.h"
 #include "tests/base/expect_error.h"
-#include "tests/base/temporary_folder.h"
 
 namespace recallbench {
 namespace {

@@ -15,7 +15,7 @@
 
 #include "kernels/base/io/atomic_file.h"
 #include "kernels/base/io/line_file.h"
-#include "tests/base/temporary_folder.h"
+#include "tests/base/names_in.h"
 
 namespace recallbench {
 namespace {
@@ -98,7 +98,7 @@ void expect_whole(const TemporaryFolder& folder, bool leftovers_allowed) {
   const std::string content = read_file(folder / "a", 1 << 20);
   EXPECT_TRUE(content == kOld || content == kNew) << content.size() << " bytes";
   if (leftovers_allowed) remove_leftovers(folder.path());
-  EXPECT_EQ(folder.names(), (std::vector<std::string>{"a"}));
+  EXPECT_EQ(names_in(folder), (std::vector<std::string>{"a"}));
 }
 
 TEST(SystemCallFaults, PublishKilledAtEachLeavesTheOldFileOrTheNew) {

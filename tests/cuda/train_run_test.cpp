@@ -1,10 +1,10 @@
 // Whole runs on the GPU: the same bits again, interrupted, and in populations; like the CPU's.
 #include <gtest/gtest.h>
 
+#include "kernels/base/io/temporary_folder.h"
 #include "kernels/cuda/runtime.h"
 #include "sweeps/config/recipe.h"
 #include "sweeps/train/metrics_json.h"
-#include "tests/base/temporary_folder.h"
 
 namespace recallbench {
 namespace {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/base/temporary_folder.h"
+#include "kernels/base/io/temporary_folder.h"
 
 namespace recallbench {
 

@@ -5,9 +5,9 @@
 #include <filesystem>
 #include <fstream>
 
+#include "kernels/base/io/temporary_folder.h"
 #include "sweeps/config/recipe.h"
 #include "sweeps/train/run_data.h"
-#include "tests/base/temporary_folder.h"
 
 namespace recallbench {
 namespace {

@@ -5,9 +5,9 @@
 #include <filesystem>
 #include <fstream>
 
+#include "kernels/base/io/temporary_folder.h"
 #include "sweeps/config/recipe.h"
 #include "sweeps/train/metrics_json.h"
-#include "tests/base/temporary_folder.h"
 
 namespace recallbench {
 namespace {
@@ -65,6 +65,15 @@ TEST(TrainRun, SameBitsInAPopulation) {
     EXPECT_EQ(text(together[i]), text(train_run(configs[i], {}))) << i;
   EXPECT_EQ(together[3].status, "diverged");
   EXPECT_FALSE(same_shape(small_run({"model.d_model=32"}), configs[0]));
+}
+
+// Two inputs of the convolution, and a key and a value of each of 32 tokens, 16 numbers each.
+TEST(TrainRun, EachMemberOfAPopulationSaysWhatItsDecoderCarries) {
+  const RunConfig first = small_run(), second = small_run({"seed=2"});
+  for (const RunResult& result : train_population({{&first, {}}, {&second, {}}})) {
+    EXPECT_EQ(result.state_length, 32);
+    EXPECT_EQ(result.state_bytes, 4 * 16 * (2 + 2 * 32));
+  }
 }
 
 TEST(TrainRun, InterruptedAtEveryFewStepsItEndsWithTheSameBits) {
