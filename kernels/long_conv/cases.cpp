@@ -65,7 +65,12 @@ void append_long_conv_cases(std::vector<OpCase>& cases) {
         Size{18, 130, 12, 130, LongConvWrap::none, false},  // and more than them
         Size{5, 193, 9, 64, LongConvWrap::none, false},     // a filter that reaches a chunk back
         Size{3, 256, 16, 256, LongConvWrap::none, false},
+        Size{154, 3, 112, 3, LongConvWrap::none, false},   // blocks of several groups of examples
+        Size{150, 65, 36, 65, LongConvWrap::none, false},  // and, with replicas, of chunks
         Size{2, 321, 5, 300, LongConvWrap::none, false},
+        Size{3, 400, 5, 70, LongConvWrap::none,
+             false},  // a span of 256 times reads 2 chunks before
+        Size{1, 600, 20, 600, LongConvWrap::none, false},
         Size{6, 257, 3, 200, LongConvWrap::none, false},    // FFT on a GPU
         Size{2, 1031, 2, 1031, LongConvWrap::none, false},  // FFT
         Size{2, 1026, 2, 1500, LongConvWrap::circular, false},

@@ -6,6 +6,7 @@
 
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/partial_sums.h"
+#include "kernels/cuda/shared_memory.h"
 #include "kernels/long_conv/long_conv_cuda.h"
 
 namespace recallbench {
@@ -14,8 +15,8 @@ namespace {
 constexpr int kLanes = 32;  // channels side by side
 constexpr int kWarps = 8;   // tiles of a block
 constexpr int kTile = 8;    // sums of a thread
-// Examples that one partial filter gradient sums over.
-constexpr Index kExampleBlock = 16;
+// Examples that one partial filter gradient sums over, and on tensor cores.
+constexpr Index kExampleBlock = 16, kTensorExampleBlock = 32;
 
 __host__ __device__ Index ceil_div(Index a, Index b) {
   return (a + b - 1) / b;
@@ -207,7 +208,8 @@ Index long_conv_cuda_scratch(const LongConvSize& s, bool backward) {
 
 void long_conv_forward_cuda(const CudaCall& call, const LongConvSize& s, const Batched<float>& u,
                             const Batched<float>& filter, const Batched<float>& y, float* scratch) {
-  if (long_conv_uses_tensor_cores(call.precision, s, false))
+  if (long_conv_uses_tensor_cores(call.precision, s, false) &&
+      long_conv_tensor_bytes(s) <= cuda_shared_limit())
     long_conv_tensor_cuda(call, s, u, filter, y);
   else if (s.length > kDirectLongConvCuda)
     long_conv_fft_cuda(call, s, u, filter, y, scratch);
@@ -223,16 +225,19 @@ void long_conv_backward_cuda(const CudaCall& call, const LongConvSize& s, const 
   if (s.length > kDirectLongConvCuda)
     return long_conv_fft_backward_cuda(call, s, u, filter, dy, du, rows, scratch);
   const bool tensor_cores = long_conv_uses_tensor_cores(call.precision, s, true);
-  if (du.wanted && tensor_cores)
+  const std::size_t shared = cuda_shared_limit();
+  if (du.wanted && tensor_cores && long_conv_tensor_bytes(s) <= shared)
     long_conv_tensor_du_cuda(call, s, filter, dy, du);
   else if (du.wanted)
     launch_convolve<true>(call, s, dy, filter, du);
   if (!dfilter.wanted) return;
-  const Index blocks = ceil_div(s.examples, kExampleBlock);
-  if (tensor_cores)
-    long_conv_tensor_sums_cuda(call, s, kExampleBlock, u, dy, scratch);
-  else
+  Index blocks = ceil_div(s.examples, kExampleBlock);
+  if (tensor_cores && long_conv_tensor_sums_bytes(s) <= shared) {
+    blocks = ceil_div(s.examples, kTensorExampleBlock);
+    long_conv_tensor_sums_cuda(call, s, kTensorExampleBlock, u, dy, scratch);
+  } else {
     launch_filter_sums(call, s, blocks, u, dy, scratch);
+  }
   sum_partials_cuda(call, s.replicas, {scratch, blocks, s.taps * s.channels, 0, rows, {}});
 }
 

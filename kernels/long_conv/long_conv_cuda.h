@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstddef>
+
 #include "kernels/cuda/call.h"
 #include "kernels/tensor/matrix.h"
 
@@ -44,7 +46,10 @@ void long_conv_fft_backward_cuda(const CudaCall& call, const LongConvSize& size,
 Index long_conv_fft_cuda_scratch(const LongConvSize& size, bool backward);
 
 /// The form on tensor cores, factors rounded to tf32: y, du and the sums of the filter's gradient
-/// over slices of `slice_examples` examples, parts [R, slices, taps, D].
+/// over slices of `slice_examples` examples, parts [R, slices, taps, D]. The first two say what
+/// shared memory a block has at least, of y and du and of the sums.
+std::size_t long_conv_tensor_bytes(const LongConvSize& size);
+std::size_t long_conv_tensor_sums_bytes(const LongConvSize& size);
 void long_conv_tensor_cuda(const CudaCall& call, const LongConvSize& size, const Batched<float>& u,
                            const Batched<float>& filter, const Batched<float>& y);
 void long_conv_tensor_du_cuda(const CudaCall& call, const LongConvSize& size,

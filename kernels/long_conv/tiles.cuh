@@ -2,140 +2,142 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/async_copy.cuh"
 #include "kernels/cuda/elements.cuh"
 #include "kernels/cuda/tensor_cores.cuh"
 #include "kernels/long_conv/long_conv_cuda.h"
 
-// Sequences in shared memory, transposed: how the long convolutions on tensor cores read and write
-// [example, time, channel] in whole sectors and find a channel's numbers by time.
+// Sequences in shared memory, transposed and a chunk of times at a time: how the long convolutions
+// on tensor cores read and write [example, time, channel] in pieces of 32 or 64 bytes and find a
+// channel's numbers by time. What limits them is the L2 cache's requests, twice as many in pieces
+// of 32 bytes, and instructions.
 
 namespace recallbench::long_conv_tiles {
 
-inline constexpr int kChunk = 64;  // times that a warp takes from registers at once
+inline constexpr int kChunk = 64;  // times
 
-__host__ __device__ inline constexpr int ceil_div(Index a, Index b) {
-  return static_cast<int>((a + b - 1) / b);
+__host__ __device__ inline constexpr Index ceil_div(Index a, Index b) {
+  return (a + b - 1) / b;
 }
-__host__ __device__ inline constexpr int padded(Index length) {
-  return ceil_div(length, kChunk) * kChunk;
+__host__ __device__ inline constexpr int chunks_of(Index length) {
+  return static_cast<int>(ceil_div(length, kChunk));
 }
 
-/// Numbers by channel, example and time. Examples lie 4 or 8 more than a multiple of 32 apart, so
-/// that a fragment's 8 x 4 or 4 x 8 numbers lie in different banks; channels 4 more, so that those
-/// of a quad's neighbour do when they are transposed.
-template <int kCount, int kPad>
-struct Tile {
-  float* data;
-  int example, channel;  // strides
+/// The place of number i's successor in a ring.
+__device__ inline int next_in_ring(int i, int slots) {
+  return i + 1 < slots ? i + 1 : 0;
+}
 
-  __device__ Tile(float* at, int length)
-      : data(at), example(length + kPad), channel(kCount * example + 4) {}
-  __host__ __device__ static constexpr int numbers(int channels, int length) {
-    return channels * (kCount * (length + kPad) + 4);
-  }
+/// A chunk of the examples from `example` on.
+struct ChunkPlace {
+  Index example;
+  int chunk;
 };
 
-/// Four neighbouring channels of one example, by time or, with kReversed, from its end.
-template <bool kReversed>
-struct Quad {
-  float* data;
-  Index stride;
-  int length, count;  // channels that there are: 0 to 4
-  bool whole;         // may be read as one
+/// What a block, a warp a channel, and each of its threads have of every chunk of a tensor. A
+/// thread moves four neighbouring channels at one time of every second example. kReversed: time
+/// runs back; kPaired: in a tile, times 8 apart are neighbours.
+template <int kChannels, int kExamples, bool kReversed, bool kPaired>
+class Share {
+ public:
+  // A tile has a chunk's numbers by channel, example and place in time. Examples lie 8 more than a
+  // multiple of 32 apart, so that the pairs of numbers that half a warp's lanes have of a fragment
+  // lie in different banks; channels as much more as lets those that a warp brings or takes at
+  // once.
+  static constexpr int kExample = kChunk + 8, kChannel = kExamples * kExample + 32 / kChannels;
+  static constexpr int kTile = kChannels * kChannel;              // numbers of a tile
+  static constexpr int kCopies = kChannels * kExamples * kChunk;  // and of a chunk's copies
 
-  /// An example that is not there is one of no length.
-  __device__ Quad(const Batched<float>& m, const LongConvSize& s, Index example, Index channel,
-                  bool quads)
-      : data(m.data + blockIdx.y * m.replica_stride + example * s.length * m.stride + channel),
-        stride(m.stride),
-        length(example < s.examples ? static_cast<int>(s.length) : 0),
-        count(static_cast<int>(min(Index{4}, max(Index{0}, s.channels - channel)))),
-        whole(quads && count == 4) {}
+  /// `quads`: four channels may be read as one. No example from `last` on is there.
+  __device__ Share(const Batched<float>& m, const LongConvSize& s, Index channel, Index last,
+                   bool quads)
+      : stride_(m.stride), length_(s.length), last_(last), quads_(quads) {
+    const int quad = 4 * (thread() % kQuads), row = thread() / kQuads, place = row % kChunk;
+    example_ = row / kChunk;
+    time_ = kPaired ? place / 16 * 16 + place % 16 / 2 + place % 2 * 8 : place;
+    channels_ = static_cast<int>(min(Index{4}, max(Index{0}, s.channels - channel - quad)));
+    first_ = m.data + blockIdx.y * m.replica_stride +
+             (example_ * length_ + (kReversed ? length_ - 1 - time_ : time_)) * stride_ + channel +
+             quad;
+    in_tile_ = quad * kChannel + example_ * kExample + place;
+  }
 
-  __device__ float* row(int t) const { return data + (kReversed ? length - 1 - t : t) * stride; }
-};
-
-/// What a lane does of a warp's pass over an example: kRows times by kChannels channels.
-template <int kChannels>
-struct Pass {
-  static constexpr int kQuads = kChannels / 4, kRows = 32 / kQuads;
-  int quad, first;
-
-  __device__ Pass()
-      : quad(static_cast<int>(threadIdx.x) % kQuads),
-        first(static_cast<int>(threadIdx.x) / kQuads) {}
-};
-
-__device__ inline float rounded(float x) {
-  return __uint_as_float(tf32_bits(x));
-}
-
-/// A warp brings one example to `to`, rounded, zeros from its end to `length`. kLoads loads of a
-/// lane are under way at a time where quads can be read.
-template <int kChannels, int kLoads, bool kReversed>
-__device__ void bring(const Quad<kReversed>& from, int length, float* to, int channel_stride) {
-  constexpr int kRows = Pass<kChannels>::kRows;
-  const Pass<kChannels> pass;
-  to += 4 * pass.quad * channel_stride;
-  if (!from.whole) {
-    for (int t = pass.first; t < length; t += kRows)
+  /// Begins to copy the chunk to where this thread alone reads it: zeros where there is no number.
+  __device__ void copy(const ChunkPlace& at, float* copies) const {
+    const int there = examples(at);
+    const float* from = place(at);
+    float* to = copies + 4 * thread();
+    if (quads_) {
+#pragma unroll
+      for (int i = 0; i < kCount; ++i, from += kEach * length_ * stride_)
+        copy_async_or_zero<16>(to + 4 * i * kThreads, from, i * kEach < there);
+      return;
+    }
+    for (int i = 0; i < kCount; ++i, from += kEach * length_ * stride_)
 #pragma unroll
       for (int k = 0; k < 4; ++k)
-        to[k * channel_stride + t] =
-            t < from.length && k < from.count ? rounded(from.row(t)[k]) : 0.0f;
-    return;
+        copy_async_or_zero<4>(to + 4 * i * kThreads + k, from + k,
+                              i * kEach < there && k < channels_);
   }
-  for (int t0 = pass.first; t0 < length; t0 += kLoads * kRows) {
-    float numbers[kLoads][4] = {};
-#pragma unroll
-    for (int i = 0; i < kLoads; ++i)
-      if (t0 + i * kRows < from.length) load_numbers(from.row(t0 + i * kRows), numbers[i]);
-#pragma unroll
-    for (int i = 0; i < kLoads; ++i)
-#pragma unroll
-      for (int k = 0; k < 4; ++k)
-        if (t0 + i * kRows < length)
-          to[k * channel_stride + t0 + i * kRows] = rounded(numbers[i][k]);
-  }
-}
 
-/// A warp writes one example, or adds it to what is there: of that, kLoads loads of a lane are
-/// under way at a time where quads can be read.
-template <int kChannels, int kLoads, bool kReversed>
-__device__ void take(const float* from, int channel_stride, const Quad<kReversed>& to,
-                     bool accumulate) {
-  constexpr int kRows = Pass<kChannels>::kRows;
-  const Pass<kChannels> pass;
-  from += 4 * pass.quad * channel_stride;
-  if (!to.whole) {
-    for (int t = pass.first; t < to.length; t += kRows)
+  /// Copied numbers to their places in a tile, rounded.
+  __device__ void bring(const float* copies, float* tile) const {
+    float* to = tile + in_tile_;
 #pragma unroll
-      for (int k = 0; k < 4; ++k) {
-        if (k >= to.count) continue;
-        float* place = to.row(t) + k;
-        *place = from[k * channel_stride + t] + (accumulate ? *place : 0.0f);
-      }
-    return;
-  }
-  for (int t0 = pass.first; t0 < to.length; t0 += kLoads * kRows) {
-    float numbers[kLoads][4] = {};
-    if (accumulate)
-#pragma unroll
-      for (int i = 0; i < kLoads; ++i)
-        if (t0 + i * kRows < to.length) load_numbers(to.row(t0 + i * kRows), numbers[i]);
-#pragma unroll
-    for (int i = 0; i < kLoads; ++i) {
-      const int t = t0 + i * kRows;
-      if (t >= to.length) continue;
+    for (int i = 0; i < kCount; ++i) {
+      float numbers[4];
+      load_numbers(copies + 4 * (i * kThreads + thread()), numbers);
 #pragma unroll
       for (int k = 0; k < 4; ++k)
-        numbers[i][k] += from[k * channel_stride + t];
-      // Said so that it stays one access.
-      __stcg(reinterpret_cast<float4*>(to.row(t)),
-             make_float4(numbers[i][0], numbers[i][1], numbers[i][2], numbers[i][3]));
+        to[k * kChannel + i * kEach * kExample] = __uint_as_float(tf32_bits(numbers[k]));
     }
   }
-}
+
+  /// Writes a tile's numbers to the chunk, or their sums with `copies`.
+  __device__ void take(const ChunkPlace& at, const float* tile, const float* copies) const {
+    const int there = examples(at);
+    const float* from = tile + in_tile_;
+    float* to = place(at);
+#pragma unroll
+    for (int i = 0; i < kCount; ++i, to += kEach * length_ * stride_) {
+      if (i * kEach >= there) break;
+      float numbers[4] = {};
+      if (copies != nullptr) load_numbers(copies + 4 * (i * kThreads + thread()), numbers);
+#pragma unroll
+      for (int k = 0; k < 4; ++k)
+        numbers[k] += from[k * kChannel + i * kEach * kExample];
+      if (quads_)
+        __stcg(reinterpret_cast<float4*>(to),
+               make_float4(numbers[0], numbers[1], numbers[2], numbers[3]));
+      else
+#pragma unroll
+        for (int k = 0; k < 4; ++k)
+          if (k < channels_) to[k] = numbers[k];
+    }
+  }
+
+ private:
+  static constexpr int kThreads = 32 * kChannels, kQuads = kChannels / 4;
+  static constexpr int kEach = kThreads / kQuads / kChunk, kCount = kExamples / kEach;
+
+  __device__ static int thread() {
+    return static_cast<int>(threadIdx.y * 32 + threadIdx.x);
+  }
+  /// Number i of the thread's examples is there if i * kEach is less.
+  __device__ int examples(const ChunkPlace& at) const {
+    const bool there = at.chunk * kChunk + time_ < length_ && channels_ > 0;
+    return there ? static_cast<int>(last_ - at.example) - example_ : 0;
+  }
+  __device__ float* place(const ChunkPlace& at) const {
+    const Index time = at.chunk * kChunk;
+    return first_ + (at.example * length_ + (kReversed ? -time : time)) * stride_;
+  }
+
+  float* first_;
+  Index stride_, length_, last_;
+  int time_, example_, channels_, in_tile_;
+  bool quads_;
+};
 
 inline dim3 grid_of(const LongConvSize& s, int channels, Index items) {
   return dim3(static_cast<unsigned>(ceil_div(s.channels, channels) * items),
