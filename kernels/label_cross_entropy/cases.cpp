@@ -56,6 +56,10 @@ void append_label_cross_entropy_cases(std::vector<OpCase>& cases) {
         {3, 7, 130, 130, false},    // wider than two fragments of rows a warp
         {16, 17, 320, 256, false},  // as wide as the fused kernel goes, rests both ways
         {9, 16, 130, 261, false},   // wider than that
+        {61, 18, 700, 20, false},   // more shares of the work than multiprocessors, in three
+        {61, 18, 700, 70, false},   // replicas, at each width
+        {40, 13, 3000, 200, false},
+        {300, 30, 130, 250, false},  // several tiles a share
         {64, 16, 8192, 64, true},
         {256, 16, 8192, 128, true},
         {256, 16, 8192, 256, true}}) {

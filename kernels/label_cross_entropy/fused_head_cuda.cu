@@ -16,20 +16,29 @@
 // fragment, read from shared memory, serves two products instead of four, and a warp reads 576
 // cycles a tile instead of 320. Predicted and measured 1.1 ms for M = 16,384; chunks took 4.2.
 //
+// On compute 9.0, in a program with code for it alone (RECALLBENCH_SM90A), both passes are by wgmma
+// (fused_head_warpgroups.cuh): two products in 0.24 ms for M = 16,384, D = 256 (four replicas),
+// 0.83 to 0.88 for M = 65,536, at 660 to 620 TFLOP/s; by mma.sync 0.47 to 0.49 and 1.7 to 1.8.
+//
 // Launches: (magnitudes under tf32,) convert, row_pass, merge_rows; table_pass, merge_table. Bytes:
 // h and table once, their 16-bit copies (6 MB, in the L2 throughout), and about 16 MB of partial
 // results for each pass, written once and read once.
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <type_traits>
 
 #include "kernels/base/error.h"
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/runtime.h"
 #include "kernels/cuda/shared_memory.h"
 #include "kernels/label_cross_entropy/block_total.cuh"
 #include "kernels/label_cross_entropy/fused_head_cuda.h"
 #include "kernels/label_cross_entropy/fused_head_passes.cuh"
+#ifdef RECALLBENCH_SM90A
+#include "kernels/label_cross_entropy/fused_head_warpgroups.cuh"
+#endif
 
 namespace recallbench {
 namespace fused_head {
@@ -128,7 +137,12 @@ __global__ void __launch_bounds__(kSmallThreads) convert(const __grid_constant__
   if (table) place -= plan.padded_rows * kPerRow;
   const Quads quads(table ? f.a.table : f.a.h, replica);
   const float scale = ldexpf(1, table ? table_exponent : h_exponent);
-  const int row = place / kPerRow, column = place % kPerRow * 8;
+  int row = place / kPerRow, column = place % kPerRow * 8;
+  if (plan.warpgroups) {
+    const int rows = table ? plan.padded_vocab : plan.padded_rows, within = place % (8 * rows);
+    row = within / 8;
+    column = place / (8 * rows) * 64 + ((within % 8) ^ (row % 8)) * 8;
+  }
   const float4 low = quads(row, column), high = quads(row, column + 4);
   f.at<uint4>(replica, table ? plan.table : plan.h)[place] =
       make_uint4(pack<E>(low.x * scale, low.y * scale), pack<E>(low.z * scale, low.w * scale),
@@ -168,7 +182,7 @@ __global__ void __launch_bounds__(kSmallThreads) merge_rows(const __grid_constan
       lane < plan.vocab_parts ? exp2_approximate((stats.x - largest) * facts.to_log2) : 0;
   const float scaled_sum = warp_sum(factor * stats.y);
   const float sum = scaled_sum * (1 / kScale);
-  const int end = (lane + 1) * Plan::tiles_of(plan.vocab) / plan.vocab_parts * kTileRows;
+  const int end = (lane + 1) * plan.tiles_of(plan.vocab) / plan.vocab_parts * plan.tile_rows;
   const bool earlier =
       __any_sync(0xffffffffu, lane < plan.vocab_parts && end <= target && stats.x == largest);
   if (lane == 0) {
@@ -191,13 +205,15 @@ __global__ void __launch_bounds__(kSmallThreads) merge_rows(const __grid_constan
       dh[k] = fmaf(of_part, part[32 * k], dh[k]);
     part += Index{plan.padded_rows} * kDim;
   }
-  const E* word = f.at<E>(replica, plan.table) + Index{target} * kDim + lane;
+  const E* table = f.at<E>(replica, plan.table);
   const float scale = weight * facts.weight_unit * facts.table_unit;
 #pragma unroll
   for (int k = 0; k < kDim / 32; ++k)
-    if (lane + 32 * k < plan.cols)
+    if (lane + 32 * k < plan.cols) {
+      const E word = table[plan.place_of(plan.padded_vocab, target, lane + 32 * k)];
       put(f.a.dh, replica, row, lane + 32 * k,
-          weight == 0 ? 0 : scale * (dh[k] / scaled_sum - widen(word[32 * k])));
+          weight == 0 ? 0 : scale * (dh[k] / scaled_sum - widen(word)));
+    }
 }
 
 /// dtable = Σ of its parts, in order, in units of 1.
@@ -219,7 +235,7 @@ __global__ void __launch_bounds__(kSmallThreads) merge_table(const __grid_consta
   put(f.a.dtable, replica, word, column, sum * (facts.weight_unit * facts.h_unit * (1 / kScale)));
 }
 
-/// Launches a pass with its shared memory.
+/// Launches a pass of `blocks` blocks' work with its shared memory.
 template <int kDim>
 void launch(const CudaCall& call, void (*pass)(Fused), Index blocks, const Fused& f,
             const char* name) {
@@ -227,6 +243,61 @@ void launch(const CudaCall& call, void (*pass)(Fused), Index blocks, const Fused
   cuda_allow_shared(pass, kShared, name);
   cuda_launch(name, pass,
               {static_cast<unsigned>(blocks), WarpShape<kDim>::kThreads, kShared, call.stream}, f);
+}
+
+#ifdef RECALLBENCH_SM90A
+template <int kDim>
+void launch_warpgroups(const CudaCall& call, void (*pass)(Fused), Index shares, const Fused& f,
+                       const char* name) {
+  constexpr std::size_t kShared = warpgroups::Shared<kDim>::kSize;
+  cuda_allow_shared(pass, kShared, name);
+  const auto blocks = static_cast<unsigned>(std::min<Index>(shares, cuda_multiprocessors()));
+  cuda_launch(name, pass, {blocks, warpgroups::kThreads, kShared, call.stream}, f);
+}
+#endif
+
+/// Whether the passes are those of warpgroups: where they are in the program and the GPU has wgmma.
+bool has_warpgroups() {
+#ifdef RECALLBENCH_SM90A
+  static const bool has = [] {
+    int index = 0, major = 0, minor = 0;
+    cuda_check(cudaGetDevice(&index), "cudaGetDevice");
+    cuda_check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index),
+               "cudaDeviceGetAttribute");
+    cuda_check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, index),
+               "cudaDeviceGetAttribute");
+    return major == 9 && minor == 0;
+  }();
+  return has;
+#else
+  return false;
+#endif
+}
+
+template <class E, int kDim>
+void launch_row_pass(const CudaCall& call, const Fused& f) {
+  const Plan& plan = f.plan;
+  const Index shares = f.a.h.replicas * (plan.padded_rows / kOwnRows) * plan.vocab_parts;
+#ifdef RECALLBENCH_SM90A
+  if (plan.warpgroups)
+    return launch_warpgroups<kDim>(
+        call,
+        f.a.dh.wanted ? warpgroups::row_pass<E, kDim, true> : warpgroups::row_pass<E, kDim, false>,
+        shares, f, "row_pass");
+#endif
+  launch<kDim>(call, f.a.dh.wanted ? row_pass<E, kDim, true> : row_pass<E, kDim, false>, shares, f,
+               "row_pass");
+}
+
+template <class E, int kDim>
+void launch_table_pass(const CudaCall& call, const Fused& f) {
+  const Plan& plan = f.plan;
+  const Index shares = f.a.h.replicas * (plan.padded_vocab / kOwnRows) * plan.row_parts;
+#ifdef RECALLBENCH_SM90A
+  if (plan.warpgroups)
+    return launch_warpgroups<kDim>(call, warpgroups::table_pass<E, kDim>, shares, f, "table_pass");
+#endif
+  launch<kDim>(call, table_pass<E, kDim>, shares, f, "table_pass");
 }
 
 unsigned small_blocks(Index threads) {
@@ -246,9 +317,7 @@ void run_rows(const CudaCall& call, const Fused& f) {
               {static_cast<unsigned>(replicas) * (small_blocks(eights(plan)) + 1), kSmallThreads, 0,
                call.stream},
               f);
-  const Index row_blocks = replicas * (plan.padded_rows / kOwnRows) * plan.vocab_parts;
-  launch<kDim>(call, f.a.dh.wanted ? row_pass<E, kDim, true> : row_pass<E, kDim, false>, row_blocks,
-               f, "row_pass");
+  launch_row_pass<E, kDim>(call, f);
   cuda_launch("merge_rows", merge_rows<E, kDim>,
               {small_blocks(replicas * plan.padded_rows * 32), kSmallThreads, 0, call.stream}, f);
 }
@@ -257,8 +326,7 @@ template <class E, int kDim>
 void run_table(const CudaCall& call, const Fused& f) {
   const Plan& plan = f.plan;
   const Index replicas = f.a.h.replicas;
-  const Index table_blocks = replicas * (plan.padded_vocab / kOwnRows) * plan.row_parts;
-  launch<kDim>(call, table_pass<E, kDim>, table_blocks, f, "table_pass");
+  launch_table_pass<E, kDim>(call, f);
   cuda_launch("merge_table", merge_table<kDim>,
               {small_blocks(replicas * plan.padded_vocab * kDim), kSmallThreads, 0, call.stream},
               f);
@@ -284,7 +352,7 @@ void with_operands(const CudaCall& call, const Fused& f, const Body& body) {
 }
 
 Fused fused(const LabelCrossEntropyOnDevice& a) {
-  return {a, {a.h.rows, a.table.rows, a.h.cols}};
+  return {a, {a.h.rows, a.table.rows, a.h.cols, has_warpgroups()}};
 }
 
 }  // namespace
@@ -297,7 +365,7 @@ bool fused_head_fits(Precision precision, Index cols) {
 
 Index fused_head_scratch(Index replicas, Index rows, Index vocab, Index cols) {
   if (cols > fused_head::kWidest) return 0;
-  return replicas * fused_head::Plan(rows, vocab, cols).size;
+  return replicas * fused_head::Plan(rows, vocab, cols, fused_head::has_warpgroups()).size;
 }
 
 void fused_head_rows_cuda(const CudaCall& call, const LabelCrossEntropyOnDevice& a) {

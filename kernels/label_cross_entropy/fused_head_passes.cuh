@@ -1,16 +1,13 @@
 #pragma once
 
-// The two passes over all pairs (row of h, word of the table). Each block keeps 128 rows of one
-// operand in shared memory and their result in registers, while rows of the other stream past,
-// 64 at a time, double-buffered. A tile serves two products: scores with the rows kept, and, by
-// the weights that come of the scores, the result. The scores never leave the registers.
-
-#include <cmath>
+// The two passes over all pairs (row of h, word of the table), by mma.sync. Each block keeps 128
+// rows of one operand in shared memory and their result in registers, while rows of the other
+// stream past, 64 at a time, double-buffered. A tile serves two products: scores with the rows
+// kept, and, by the weights that come of the scores, the result. The scores never leave the
+// registers.
 
 #include "kernels/cuda/launch.cuh"
-#include "kernels/cuda/reduce.cuh"
-#include "kernels/label_cross_entropy/fused_head_plan.cuh"
-#include "kernels/label_cross_entropy/tensor_core.cuh"
+#include "kernels/label_cross_entropy/fused_head_softmax.cuh"
 
 namespace recallbench::fused_head {
 
@@ -20,15 +17,8 @@ template <int kDim>
 struct WarpShape {
   static constexpr int kFragments = kDim <= 128 ? 2 : 1;  // of 16 rows
   static constexpr int kRows = 16 * kFragments;
-  static constexpr int kLaneRows = 2 * kFragments;  // rows that a lane has numbers of
   static constexpr int kThreads = kOwnRows / kRows * 32;
   static constexpr int kBlocks = 256 / kThreads;  // on a multiprocessor, as registers allow
-};
-
-/// One row of a tile as the table pass needs it.
-struct Column {
-  float offset;  // kShift + log2(w) - log2 of the row's Σ e^logit; -inf where w = 0
-  int target;    // -1 past the last row
 };
 
 template <int kDim>
@@ -62,8 +52,8 @@ class WarpProducts {
   static constexpr int kRowBytes = Shared<kDim>::kRowBytes;
   static constexpr int kFragments = WarpShape<kDim>::kFragments;
   static constexpr int kWarpRows = WarpShape<kDim>::kRows;
-  using Scores = float[kFragments][kTileRows / 8][4];
-  using Result = float[kFragments][kDim / 8][4];
+  using Scores = Fragments<kFragments, kTileRows / 8>;
+  using Result = Fragments<kFragments, kDim / 8>;
 
   __device__ explicit WarpProducts(std::uint32_t shared) {
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, swap = lane % 8;
@@ -152,91 +142,6 @@ class WarpProducts {
   std::uint32_t own_, tile_, transposed_;
 };
 
-/// Which block of kept rows, part of the streamed tiles and replica this block has.
-struct Share {
-  int own, part;
-  Index replica;
-  int first, last;  // tiles [first, last)
-
-  __device__ Share(int own_blocks, int parts, int tiles) {
-    const int block = blockIdx.x % (own_blocks * parts);
-    own = block % own_blocks, part = block / own_blocks;
-    replica = blockIdx.x / (own_blocks * parts);
-    first = part * tiles / parts, last = (part + 1) * tiles / parts;
-  }
-};
-
-/// What a thread of the row pass knows of its rows: (m, half) is number 2 m + half.
-template <int kRows>
-struct RunningSoftmax {
-  float largest[kRows], sum[kRows];
-  int target[kRows];
-};
-
-/// Columns of the tile from `end` on are no words.
-template <int kFragments>
-__device__ inline void drop_from(int end, float (&s)[kFragments][kTileRows / 8][4], int column) {
-#pragma unroll
-  for (int m = 0; m < kFragments; ++m)
-#pragma unroll
-    for (int n = 0; n < kTileRows / 8; ++n)
-#pragma unroll
-      for (int c = 0; c < 4; ++c)
-        if (8 * n + column + c % 2 >= end) s[m][n][c] = -INFINITY;
-}
-
-/// Puts larger maxima in place: sums and results so far shrink.
-template <bool kGradient, int kRows, class Result>
-__device__ inline void grow_to(RunningSoftmax<kRows>& rows, const float (&largest)[kRows],
-                               float to_log2, Result& result) {
-#pragma unroll
-  for (int r = 0; r < kRows; ++r) {
-    const float factor = exp2_approximate((rows.largest[r] - largest[r]) * to_log2);
-    rows.largest[r] = largest[r];
-    rows.sum[r] *= factor;
-    if constexpr (kGradient) {
-#pragma unroll
-      for (auto& of_eight : result[r / 2]) {
-        of_eight[2 * (r % 2)] *= factor;
-        of_eight[2 * (r % 2) + 1] *= factor;
-      }
-    }
-  }
-}
-
-/// Scores become weights 2^(kShift + to_log2 (score - largest)), which are summed.
-template <int kRows, class Scores>
-__device__ inline void weigh(RunningSoftmax<kRows>& rows, float to_log2, Scores& s) {
-#pragma unroll
-  for (int r = 0; r < kRows; ++r) {
-    const float offset = kShift - rows.largest[r] * to_log2;
-#pragma unroll
-    for (int n = 0; n < kTileRows / 8; ++n)
-#pragma unroll
-      for (int c = 0; c < 2; ++c) {
-        float& x = s[r / 2][n][2 * (r % 2) + c];
-        x = exp2_approximate(fmaf(x, to_log2, offset));
-        rows.sum[r] += x;
-      }
-  }
-}
-
-/// Of row `r`, whose target lies in this tile: its score, and the largest score before it.
-template <class Scores>
-__device__ inline float2 target_and_before(const Scores& s, int r, int target, int column) {
-  float of_target = -INFINITY, before = -INFINITY;
-#pragma unroll
-  for (int n = 0; n < kTileRows / 8; ++n)
-#pragma unroll
-    for (int c = 0; c < 2; ++c) {
-      const float x = s[r / 2][n][2 * (r % 2) + c];
-      const int at = 8 * n + column + c;
-      if (at == target) of_target = x;
-      if (at < target) before = fmaxf(before, x);
-    }
-  return make_float2(warp_max<4>(of_target), warp_max<4>(before));
-}
-
 /// Rows of h are kept, the table streams past: a part's running softmax, as in attention with the
 /// table for keys and values.
 ///   part_stats = {largest score, Σ 2^(kShift + to_log2 (score - largest))},
@@ -248,10 +153,10 @@ __global__ void __launch_bounds__(WarpShape<kDim>::kThreads, WarpShape<kDim>::kB
   after_previous();
   extern __shared__ __align__(512) char shared_bytes[];
   using Products = WarpProducts<E, kDim>;
-  constexpr int kRows = WarpShape<kDim>::kLaneRows;
+  constexpr int kFragments = WarpShape<kDim>::kFragments, kRows = 2 * kFragments;
   const Plan& plan = f.plan;
-  const int tiles = Plan::tiles_of(plan.vocab);
-  const Share share(plan.padded_rows / kOwnRows, plan.vocab_parts, tiles);
+  const int tiles = plan.tiles_of(plan.vocab);
+  const Share share(blockIdx.x, plan.padded_rows / kOwnRows, plan.vocab_parts, tiles);
   const std::uint32_t shared = shared_address(shared_bytes);
   const E* table = f.at<E>(share.replica, plan.table);
   const auto begin_tile = [&](int tile) {
@@ -266,6 +171,7 @@ __global__ void __launch_bounds__(WarpShape<kDim>::kThreads, WarpShape<kDim>::kB
   const Products products(shared);
   const float to_log2 = f.facts(share.replica).to_log2;
   const int column = Products::column();
+  float2* target_stats = f.at<float2>(share.replica, plan.target_stats) + first_row;
   RunningSoftmax<kRows> rows;
 #pragma unroll
   for (int r = 0; r < kRows; ++r) {
@@ -282,29 +188,21 @@ __global__ void __launch_bounds__(WarpShape<kDim>::kThreads, WarpShape<kDim>::kB
     const int stage = (tile - share.first) % 2, word = tile * kTileRows;
     typename Products::Scores s;
     products.scores(stage, s);
-    if (word + kTileRows > plan.vocab) drop_from(plan.vocab - word, s, column);
-    float largest[kRows];
-    bool grew = false;
+    if (word + kTileRows > plan.vocab)
+      drop_from<kFragments, kTileRows / 8>(plan.vocab - word, s, column);
+    float largest[kRows], factor[kRows];
+    const bool grew = find_largest<kFragments, kTileRows / 8>(
+        rows, s, word, column, largest,
+        [&](int r, float2 stats) { target_stats[Products::row(r / 2, r % 2)] = stats; });
+    if (grew) {
+      grow_to(rows, largest, to_log2, factor);
+      if constexpr (kGradient) {
 #pragma unroll
-    for (int r = 0; r < kRows; ++r) {
-      float x = rows.largest[r];
-#pragma unroll
-      for (int n = 0; n < kTileRows / 8; ++n)
-        x = fmaxf(x, fmaxf(s[r / 2][n][2 * (r % 2)], s[r / 2][n][2 * (r % 2) + 1]));
-      largest[r] = warp_max<4>(x);
-      grew |= largest[r] > rows.largest[r];
-      const int target = rows.target[r] - word;
-      const bool here = static_cast<unsigned>(target) < unsigned{kTileRows};
-      if (__any_sync(0xffffffffu, here)) {
-        float2 stats = target_and_before(s, r, target, column);
-        stats.y = fmaxf(stats.y, rows.largest[r]);
-        if (here && column == 0)
-          f.at<float2>(share.replica, plan.target_stats)[first_row + Products::row(r / 2, r % 2)] =
-              stats;
+        for (int m = 0; m < kFragments; ++m)
+          shrink(result[m], factor[2 * m], factor[2 * m + 1]);
       }
     }
-    if (__any_sync(0xffffffffu, grew)) grow_to<kGradient>(rows, largest, to_log2, result);
-    weigh(rows, to_log2, s);
+    weigh<kFragments, kTileRows / 8>(rows, to_log2, s);
     if constexpr (kGradient) products.add_weighted(stage, s, result);
   }
 
@@ -328,10 +226,9 @@ __global__ void __launch_bounds__(WarpShape<kDim>::kThreads, WarpShape<kDim>::kB
   after_previous();
   extern __shared__ __align__(512) char shared_bytes[];
   using Products = WarpProducts<E, kDim>;
-  constexpr int kWarpRows = WarpShape<kDim>::kRows, kRows = WarpShape<kDim>::kLaneRows;
   const Plan& plan = f.plan;
-  const int tiles = Plan::tiles_of(plan.rows);
-  const Share share(plan.padded_vocab / kOwnRows, plan.row_parts, tiles);
+  const int tiles = plan.tiles_of(plan.rows);
+  const Share share(blockIdx.x, plan.padded_vocab / kOwnRows, plan.row_parts, tiles);
   const std::uint32_t shared = shared_address(shared_bytes);
   const E* h = f.at<E>(share.replica, plan.h);
   const Column* columns = f.at<Column>(share.replica, plan.columns);
@@ -350,8 +247,7 @@ __global__ void __launch_bounds__(WarpShape<kDim>::kThreads, WarpShape<kDim>::kB
 
   const Products products(shared);
   const float to_log2 = f.facts(share.replica).to_log2;
-  const int column = Products::column(), lane_row = threadIdx.x % 32 / 4;
-  const int warp_word = first_word + static_cast<int>(threadIdx.x) / 32 * kWarpRows;
+  const int warp_word = first_word + static_cast<int>(threadIdx.x) / 32 * WarpShape<kDim>::kRows;
   typename Products::Result result = {};
   for (int tile = share.first; tile < share.last; ++tile) {
     wait_for_copies();
@@ -360,30 +256,10 @@ __global__ void __launch_bounds__(WarpShape<kDim>::kThreads, WarpShape<kDim>::kB
     const int stage = (tile - share.first) % 2;
     typename Products::Scores s;
     products.scores(stage, s);
-    const Column* here = reinterpret_cast<const Column*>(shared_bytes + Shared<kDim>::kColumns +
-                                                         stage * Shared<kDim>::kColumnBytes);
-#pragma unroll
-    for (int n = 0; n < kTileRows / 8; ++n) {
-      const float4 two = *reinterpret_cast<const float4*>(here + 8 * n + column);
-#pragma unroll
-      for (int c = 0; c < 2; ++c) {
-        const float offset = c == 0 ? two.x : two.z;
-        const int word = __float_as_int(c == 0 ? two.y : two.w) - warp_word;
-#pragma unroll
-        for (int r = 0; r < kRows; ++r) {
-          float& x = s[r / 2][n][2 * (r % 2) + c];
-          x = exp2_approximate(fmaf(x, to_log2, offset));
-        }
-        if (static_cast<unsigned>(word) < unsigned{kWarpRows} && word % 8 == lane_row) {
-          const int row = tile * kTileRows + 8 * n + column + c;
-          const float weight = f.a.weights[share.replica * plan.rows + row] * kScale;
-#pragma unroll
-          for (int r = 0; r < kRows; ++r)
-            s[r / 2][n][2 * (r % 2) + c] -= word / 8 == r ? weight : 0;
-        }
-      }
-    }
-    __syncwarp();  // lanes part where a target is met
+    weigh_columns<WarpShape<kDim>::kFragments, kTileRows / 8>(
+        reinterpret_cast<const Column*>(shared_bytes + Shared<kDim>::kColumns +
+                                        stage * Shared<kDim>::kColumnBytes),
+        f.a.weights + share.replica * plan.rows + tile * kTileRows, to_log2, warp_word, s);
     products.add_weighted(stage, s, result);
   }
   Products::store(result, f.at<float>(share.replica, plan.parts) +

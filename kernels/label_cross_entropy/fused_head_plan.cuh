@@ -7,7 +7,7 @@
 namespace recallbench::fused_head {
 
 constexpr int kOwnRows = 128;   // rows that a block of a pass keeps
-constexpr int kTileRows = 64;   // rows that stream past them, at a time
+constexpr int kTileRows = 64;   // rows that stream past them, at a time, without warpgroups
 constexpr int kMostParts = 32;  // of an inner sum: one a lane where they are merged
 constexpr int kMagnitudes = 64;
 constexpr int kWidest = 256;
@@ -26,22 +26,28 @@ struct Facts {
 };
 
 /// Sizes, which follow from one replica's shape alone, and where things lie in a replica's scratch,
-/// in numbers of float32. Padding rows and columns of the 16-bit operands are zero.
+/// in numbers of float32. Padding rows and columns of the 16-bit operands are zero. Where the
+/// passes are those of warpgroups, operands lie in panels of 64 columns, [dim / 64, rows, 64], and
+/// in each row of a panel pieces of eight numbers change places by its number modulo 8, as wgmma
+/// has them in shared memory.
 struct Plan {
+  bool warpgroups;
   int rows, vocab, cols;               // M, V, D
   int padded_rows, padded_vocab, dim;  // multiples of kOwnRows; 64, 128 or 256
-  int vocab_parts, row_parts;          // of dh's inner sum, of dtable's
-  Index h, table;                      // 16-bit [padded_rows, dim], [padded_vocab, dim]
-  Index part_stats;                    // float2 [vocab_parts, padded_rows]
-  Index target_stats;                  // float2 [padded_rows]
-  Index columns;                       // float2 [padded_rows]
+  int tile_rows;
+  int vocab_parts, row_parts;  // of dh's inner sum, of dtable's
+  Index h, table;              // 16-bit [padded_rows, dim], [padded_vocab, dim]
+  Index part_stats;            // float2 [vocab_parts, padded_rows]
+  Index target_stats;          // float2 [padded_rows]
+  Index columns;               // float2 [padded_rows]
   Index parts;  // [vocab_parts, padded_rows, dim], later [row_parts, padded_vocab, dim]
   Index size;
 
-  Plan(Index m, Index v, Index d) {
+  Plan(Index m, Index v, Index d, bool by_warpgroups) : warpgroups(by_warpgroups) {
     rows = static_cast<int>(m), vocab = static_cast<int>(v), cols = static_cast<int>(d);
     padded_rows = padded(rows), padded_vocab = padded(vocab);
     dim = cols <= 64 ? 64 : cols <= 128 ? 128 : kWidest;
+    tile_rows = warpgroups ? warpgroup_tile_rows(dim) : kTileRows;
     vocab_parts = parts_of(padded_rows, vocab);
     row_parts = parts_of(padded_vocab, rows);
     Index end = 0;
@@ -61,14 +67,23 @@ struct Plan {
     size = end;
   }
 
-  __host__ __device__ static int tiles_of(int n) { return (n + kTileRows - 1) / kTileRows; }
+  /// A warpgroup's scores and weights of a tile have room in registers beside its result.
+  static constexpr int warpgroup_tile_rows(int dim) { return dim <= 128 ? 128 : 64; }
+
+  __host__ __device__ int tiles_of(int n) const { return (n + tile_rows - 1) / tile_rows; }
+
+  /// Where number (row, column) of an operand of `rows` rows is.
+  __device__ Index place_of(int rows, int row, int column) const {
+    if (!warpgroups) return Index{row} * dim + column;
+    return (Index{column / 64} * rows + row) * 64 + ((column % 64) ^ (row % 8 * 8));
+  }
 
  private:
   static int padded(int n) { return (n + kOwnRows - 1) / kOwnRows * kOwnRows; }
-  /// Two blocks for each multiprocessor of a large GPU, where there are tiles for that.
-  static int parts_of(int own, int streamed) {
-    constexpr int kBlocks = 264;
-    return std::clamp(kBlocks / (own / kOwnRows), 1, std::min(kMostParts, tiles_of(streamed)));
+  /// One or two blocks for each multiprocessor of a large GPU, where there are tiles for that.
+  int parts_of(int own, int streamed) const {
+    const int blocks = warpgroups ? 132 : 264;
+    return std::clamp(blocks / (own / kOwnRows), 1, std::min(kMostParts, tiles_of(streamed)));
   }
 };
 
