@@ -41,6 +41,7 @@ Obligation check_tiny_mqar(const std::string& name, const MixerEntry& entry, con
   data.train.push_back(tiny_segment(Split::train, kExamples));
   data.test.push_back(tiny_segment(Split::test, 1000));
   const auto trainer = Trainer::make(tiny_model(name, entry, options, zoology), {1}, {&data}, {});
+  trainer->initialise();
   const double decay = 0.1;
   for (std::int64_t step = 0; step < kSteps; ++step) {
     const double lr = 1e-2 * (1 - static_cast<double>(step) / kSteps);

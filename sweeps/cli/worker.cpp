@@ -26,10 +26,13 @@ void add_worker(CommandLine& line) {
       options->device = use_device(line.common);
       if constexpr (kCudaBuild)
         if (options->device == Device::cuda) options->device_kind = cuda_device_name();
-      // Only a parent knows that this descriptor is a pipe to it.
-      if (options->parent != 0) options->messages = kMessageDescriptor;
+      // Only a parent knows that these descriptors are pipes to it.
+      if (options->parent != 0) {
+        options->messages = kMessageDescriptor;
+        options->turn = kTurnDescriptor;
+      }
       const std::string configs(std::istreambuf_iterator<char>(std::cin), {});
-      return run_worker(configs, *options, train_population);
+      return run_worker(configs, *options, population_trainer(*options));
     };
   });
 }

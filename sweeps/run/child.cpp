@@ -37,16 +37,27 @@ FileDescriptor open_input(const std::string& text) {
   return file;
 }
 
+struct Pipe {
+  FileDescriptor reading, writing;
+};
+
+Pipe make_pipe() {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) fail_errno("make a pipe", errno);
+  return {FileDescriptor(ends[0]), FileDescriptor(ends[1])};
+}
+
 /// posix_spawn's settings, released with their holder.
 class SpawnSettings {
  public:
-  SpawnSettings(int input, int output, int messages) {
+  SpawnSettings(int input, int output, int messages, int turn) {
     posix_spawn_file_actions_init(&actions_);
     posix_spawnattr_init(&attributes_);
     posix_spawn_file_actions_adddup2(&actions_, input, STDIN_FILENO);
     posix_spawn_file_actions_adddup2(&actions_, output, STDOUT_FILENO);
     posix_spawn_file_actions_adddup2(&actions_, output, STDERR_FILENO);
     posix_spawn_file_actions_adddup2(&actions_, messages, kMessageDescriptor);
+    posix_spawn_file_actions_adddup2(&actions_, turn, kTurnDescriptor);
     sigset_t none, all;
     sigemptyset(&none);
     sigfillset(&all);
@@ -67,7 +78,7 @@ class SpawnSettings {
 
 /// A copy of `number` that lies above the descriptors that the child's own will take.
 FileDescriptor lifted(const FileDescriptor& file) {
-  FileDescriptor copy(fcntl(file.get(), F_DUPFD_CLOEXEC, kMessageDescriptor + 1));
+  FileDescriptor copy(fcntl(file.get(), F_DUPFD_CLOEXEC, kTurnDescriptor + 1));
   if (!copy.is_open()) fail_errno("copy a descriptor", errno);
   return copy;
 }
@@ -82,14 +93,12 @@ Child spawn_child(const std::vector<std::string>& command, const std::string& in
   if (!output.is_open()) fail_system(ErrorKind::io, "open", log, errno);
   require_regular_file(output, log, ErrorKind::io);
   const FileDescriptor source = open_input(input);
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC) != 0) fail_errno("make a pipe", errno);
-  FileDescriptor reading(ends[0]);
-  const FileDescriptor writing(ends[1]);
-  fcntl(reading.get(), F_SETFL, O_NONBLOCK);
+  Pipe messages = make_pipe(), turn = make_pipe();
+  fcntl(messages.reading.get(), F_SETFL, O_NONBLOCK);
   const FileDescriptor high_source = lifted(source), high_output = lifted(output),
-                       high_writing = lifted(writing);
-  const SpawnSettings settings(high_source.get(), high_output.get(), high_writing.get());
+                       high_messages = lifted(messages.writing), high_turn = lifted(turn.reading);
+  const SpawnSettings settings(high_source.get(), high_output.get(), high_messages.get(),
+                               high_turn.get());
   std::vector<char*> arguments;
   for (const std::string& argument : command)
     arguments.push_back(const_cast<char*>(argument.data()));
@@ -98,7 +107,8 @@ Child spawn_child(const std::vector<std::string>& command, const std::string& in
   const int error = posix_spawn(&child.pid, command[0].c_str(), &settings.actions_,
                                 &settings.attributes_, arguments.data(), environ);
   if (error != 0) fail_errno("start a child", error);
-  child.messages = std::move(reading);
+  child.messages = std::move(messages.reading);
+  child.turn = std::move(turn.writing);
   return child;
 }
 

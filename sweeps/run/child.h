@@ -13,14 +13,15 @@ namespace recallbench {
 struct Child {
   pid_t pid = -1;
   FileDescriptor messages;  ///< read end of the pipe that the child has as kMessageDescriptor
+  FileDescriptor turn;      ///< write end of the pipe that the child has as kTurnDescriptor
 };
 
-/// The descriptor on which a child finds the pipe to its parent.
-inline constexpr int kMessageDescriptor = 3;
+/// The descriptors on which a child finds the pipes to and from its parent.
+inline constexpr int kMessageDescriptor = 3, kTurnDescriptor = 4;
 
 /// Starts `command` (program and arguments, no shell) with `input` as its standard input, standard
-/// output and error appended to the file `log`, and no other descriptor than the message pipe;
-/// all signals unblocked and as by default. Throws Error(io).
+/// output and error appended to the file `log`, and no other descriptors than the two pipes; all
+/// signals unblocked and as by default. Throws Error(io).
 Child spawn_child(const std::vector<std::string>& command, const std::string& input,
                   const std::string& log);
 

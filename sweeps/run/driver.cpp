@@ -3,22 +3,22 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
 #include <deque>
-#include <map>
+#include <set>
 
 #include "kernels/base/io/atomic_file.h"
 #include "kernels/base/io/file_lock.h"
 #include "kernels/base/text.h"
+#include "sweeps/run/children.h"
 #include "sweeps/run/exit_code.h"
-#include "sweeps/run/running.h"
 #include "sweeps/run/schedule.h"
 #include "sweeps/run/signals.h"
+#include "sweeps/run/turn.h"
 #include "sweeps/run/worker.h"
 #include "sweeps/store/labels.h"
 #include "sweeps/store/record.h"
@@ -29,7 +29,6 @@ namespace {
 
 constexpr double kRepeatSeconds = 0.5;  // a signal sent to process and group comes twice
 constexpr double kElsewherePeriod = 1;  // s, between looks at runs that others compute
-constexpr double kEndingPeriod = 0.02;  // s, between looks at a child that has closed its messages
 
 /// The state of one call of run_all: every run is in one of waiting_, elsewhere_ and running_, or
 /// counted in outcome_.
@@ -50,20 +49,20 @@ class Driver {
   void collect_jobs(const Manifest& manifest);
   void start_waiting();
   bool settle_without_training(const Job& job);
-  bool has_room() const;
+  std::optional<Group> next_group(std::optional<Place>& place);
   int threads_for_child() const;
-  int free_gpu() const;
-  void start(const std::vector<const Job*>& jobs);
+  void start(const Group& jobs, const Place& place);
+  void begin_turn(int key);
+  void pass_turns();
   void look_elsewhere();
   void wait_for_news();
   int poll_timeout() const;
   void handle_signals();
   void stop(int signal);
-  void signal_children(int signal) const;
   void reap();
   void finish(const Running& running, const ChildEnd& end);
-  void fail_or_retry(const Running& running, const ChildEnd& end,
-                     const std::vector<const Job*>& left);
+  void put_back(const Running& running, const ChildEnd& end);
+  void fail_or_retry(const Running& running, const ChildEnd& end, const Group& left);
   void finish_with_result(const Job& job, double started);
   void record_failure(const Job& job, const std::string& reason);
   void update_progress();
@@ -75,7 +74,8 @@ class Driver {
   std::deque<Job> jobs_;               // addresses stay
   std::deque<Group> waiting_;          // longest first
   std::vector<const Job*> elsewhere_;  // computed by other processes
-  std::map<int, Running> running_;     // by a number of its own
+  Children running_;
+  std::set<const Job*> not_ahead_;  // their child ended before its turn
   int next_key_ = 0;
   double next_look_ = 0;
   double work_left_ = 0;
@@ -109,7 +109,7 @@ void Driver::collect_jobs(const Manifest& manifest) {
 }
 
 Driver::~Driver() {
-  signal_children(SIGTERM);
+  signal_children(running_, SIGTERM);
   for (const auto& [key, running] : running_)
     waitpid(running.child.pid, nullptr, 0);
 }
@@ -128,6 +128,7 @@ SweepOutcome Driver::run() {
       read_messages(running, [&, key = key](const WorkerMessage& message) {
         progress_.run_message(key, message, monotonic_seconds());
       });
+      if (running.turn == Running::Turn::over) progress_.run_ended(key);
       enforce_timeout(running, options_.run_timeout_s);
     }
     reap();
@@ -138,23 +139,21 @@ SweepOutcome Driver::run() {
 }
 
 int Driver::free_cores() const {
-  int used = 0;
-  for (const auto& [key, running] : running_)
-    used += running.threads;
-  return options_.jobs - used;
+  return options_.jobs - threads_of(running_);
 }
 
-int Driver::free_gpu() const {
-  for (const int gpu : options_.gpus) {
-    const bool taken = std::any_of(running_.begin(), running_.end(),
-                                   [gpu](const auto& entry) { return entry.second.gpu == gpu; });
-    if (!taken) return gpu;
-  }
-  return -1;
-}
-
-bool Driver::has_room() const {
-  return options_.gpus.empty() ? free_cores() > 0 : free_gpu() >= 0;
+/// Takes the group that starts next out of those that wait, where there is room for it at `place`.
+std::optional<Group> Driver::next_group(std::optional<Place>& place) {
+  place = next_place(running_, options_.gpus);
+  if (options_.gpus.empty() && free_cores() > 0) place = Place();
+  if (!place) return std::nullopt;
+  const auto next = std::find_if(waiting_.begin(), waiting_.end(), [&](const Group& candidate) {
+    return !place->waits || !not_ahead_.contains(candidate.front());
+  });
+  if (next == waiting_.end()) return std::nullopt;
+  const Group group = std::move(*next);
+  waiting_.erase(next);
+  return group;
 }
 
 /// Called with at least one group besides those that wait.
@@ -165,14 +164,36 @@ int Driver::threads_for_child() const {
 }
 
 void Driver::start_waiting() {
-  while (!waiting_.empty() && has_room()) {
-    const Group group = std::move(waiting_.front());
-    waiting_.pop_front();
+  pass_turns();
+  std::optional<Place> place;
+  while (const std::optional<Group> group = next_group(place)) {
     Group left;
-    for (const Job* job : group)
+    for (const Job* job : *group)
       if (!settle_without_training(*job)) left.push_back(job);
-    if (!left.empty()) start(left);
+    if (!left.empty()) start(left, *place);
   }
+  if (!waiting_.empty()) return;
+  for (const int key : children_to_recall(running_, options_.gpus)) {
+    Running& running = running_.at(key);
+    running.recalled = true;
+    kill(running.child.pid, SIGTERM);
+  }
+}
+
+/// A GPU whose child has ended, or needs it no longer, goes to the one that is prepared for it.
+void Driver::pass_turns() {
+  for (auto& [key, running] : running_)
+    if (running.turn == Running::Turn::ahead && !running.recalled &&
+        gpu_is_free(running_, running.gpu))
+      begin_turn(key);
+}
+
+void Driver::begin_turn(int key) {
+  Running& running = running_.at(key);
+  running.turn = Running::Turn::now;
+  running.started = monotonic_seconds();
+  give_turn(running.child.turn);
+  progress_.run_started(key, running.label, running.started);
 }
 
 /// Whether another process has finished the run meanwhile, or is at it.
@@ -187,33 +208,11 @@ bool Driver::settle_without_training(const Job& job) {
   return true;
 }
 
-void Driver::start(const Group& jobs) {
-  Running running;
-  running.jobs = jobs;
-  running.threads = threads_for_child();
-  running.gpu = free_gpu();
-  running.started = monotonic_seconds();
-  std::string configs;
-  for (const Job* job : jobs) {
-    const RunPaths paths = run_paths(options_.results, job->id);
-    make_directories(paths.folder);
-    struct stat log {};
-    running.log_offsets.push_back(
-        stat(paths.log.c_str(), &log) == 0 ? static_cast<long>(log.st_size) : 0);
-    configs += to_json(*job->config) + '\n';
-  }
-  std::vector<std::string> command = options_.worker;
-  for (const std::string& argument :
-       {std::string("--device"), running.gpu < 0 ? "cpu" : fmt::format("cuda:{}", running.gpu),
-        std::string("--results"), options_.results, std::string("--threads"),
-        std::to_string(running.threads), std::string("--parent"), std::to_string(getpid())})
-    command.push_back(argument);
-  // What a population says stands in the log of its first run.
-  running.child = spawn_child(command, configs, run_paths(options_.results, jobs.front()->id).log);
-  std::string label = jobs.front()->label;
-  if (jobs.size() > 1) label += fmt::format(" and {} more", jobs.size() - 1);
-  progress_.run_started(next_key_, label, running.started);
-  running_.emplace(next_key_++, std::move(running));
+void Driver::start(const Group& jobs, const Place& place) {
+  const int key = next_key_++;
+  running_.emplace(
+      key, start_child(jobs, options_.worker, options_.results, threads_for_child(), place.gpu));
+  if (!place.waits) begin_turn(key);
 }
 
 /// Runs that were being computed elsewhere: finished, or free again because that process died.
@@ -235,13 +234,8 @@ int Driver::poll_timeout() const {
   const double now = monotonic_seconds();
   double seconds = progress_.next_tick(now);
   if (!elsewhere_.empty()) seconds = std::min(seconds, next_look_ - now);
-  for (const auto& [key, running] : running_) {
-    const double limit =
-        running.kill_at > 0 ? running.kill_at : running.started + options_.run_timeout_s;
-    if (options_.run_timeout_s > 0) seconds = std::min(seconds, limit - now);
-    // It is ending. SIGCHLD says when, but may be lost to a thread of a library.
-    if (!running.child.messages.is_open()) seconds = std::min(seconds, kEndingPeriod);
-  }
+  for (const auto& [key, running] : running_)
+    seconds = std::min(seconds, seconds_to_look(running, options_.run_timeout_s));
   return static_cast<int>(std::ceil(std::clamp(seconds, 0.0, 3600.0) * 1000));
 }
 
@@ -259,27 +253,22 @@ void Driver::handle_signals() {
     if (signal != SIGCHLD && signal != SIGWINCH) stop(signal);
 }
 
-void Driver::signal_children(int signal) const {
-  for (const auto& [key, running] : running_)
-    kill(running.child.pid, signal);
-}
-
 void Driver::stop(int signal) {
   const double now = monotonic_seconds();
   if (outcome_.signal != 0 && now < stopped_at_ + kRepeatSeconds) return;
   if (outcome_.signal != 0) {
-    signal_children(SIGKILL);
+    signal_children(running_, SIGKILL);
     progress_.end();
     _exit(128 + signal);
   }
   outcome_.signal = signal;
   stopped_at_ = now;
   stopping_ = true;
-  signal_children(SIGTERM);
-  progress_.note(
-      fmt::format("{}: saving {} running {}; once more to stop at once", signal_name(signal),
-                  running_.size(), running_.size() == 1 ? "run" : "runs"),
-      now);
+  signal_children(running_, SIGTERM);
+  const auto children = children_in_turn(running_);
+  progress_.note(fmt::format("{}: saving {} running {}; once more to stop at once",
+                             signal_name(signal), children, children == 1 ? "run" : "runs"),
+                 now);
 }
 
 void Driver::reap() {
@@ -298,6 +287,7 @@ void Driver::reap() {
 }
 
 void Driver::finish(const Running& running, const ChildEnd& end) {
+  if (running.turn == Running::Turn::ahead && end.code != kResults) return put_back(running, end);
   Group left;
   for (const Job* job : running.jobs) {
     if (path_exists(run_paths(options_.results, job->id).result)) {
@@ -312,6 +302,19 @@ void Driver::finish(const Running& running, const ChildEnd& end) {
   const bool obeyed = end.code == kInterrupted || end.signal == SIGTERM;
   if (left.empty() || (stopping_ && obeyed && running.kill_at == 0)) return;
   fail_or_retry(running, end, left);
+}
+
+/// A child that ended before its turn has tried nothing, and may have lacked memory beside the one
+/// whose turn it was: its runs start again, next time on a GPU that nobody else has.
+void Driver::put_back(const Running& running, const ChildEnd& end) {
+  waiting_.push_front(running.jobs);
+  if (running.recalled || stopping_) return;
+  not_ahead_.insert(running.jobs.begin(), running.jobs.end());
+  progress_.note(
+      fmt::format("{} is started again when its GPU is free: {}", running.label,
+                  failure_reason(running, end, run_paths(options_.results, running.jobs[0]->id).log,
+                                 running.log_offsets[0], options_.run_timeout_s)),
+      monotonic_seconds());
 }
 
 /// One of several runs may have brought all down: alone, each shows whether it was that one.
@@ -335,7 +338,7 @@ void Driver::fail_or_retry(const Running& running, const ChildEnd& end, const Gr
         *job, end.code == kDone ? "ended with exit code 0, but left no result.json" : of_child);
   if (!outcome_.io_problem) return;
   stopping_ = true;
-  signal_children(SIGTERM);
+  signal_children(running_, SIGTERM);
 }
 
 void Driver::finish_with_result(const Job& job, double started) {
@@ -381,7 +384,7 @@ void Driver::update_progress() {
   double left = work_left_;
   for (const auto& [key, running] : running_)
     left -= running.fraction * running.work();
-  outcome_.counts.running = static_cast<std::int64_t>(running_.size());
+  outcome_.counts.running = children_in_turn(running_);
   outcome_.counts.elsewhere = static_cast<std::int64_t>(elsewhere_.size());
   progress_.update(outcome_.counts, left);
 }

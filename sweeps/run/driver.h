@@ -14,7 +14,7 @@ namespace recallbench {
 struct DriverOptions {
   std::string results;    ///< the sweep's folder, prepared (prepare_results_folder)
   int jobs = 1;           ///< cores to use, and on the CPU most runs side by side
-  std::vector<int> gpus;  ///< one child works on each; none: on the CPU
+  std::vector<int> gpus;  ///< one child works on each, while the next prepares; none: on the CPU
   /// Most runs of this one's shape that train together in a child; 1 where it is empty.
   std::function<std::int64_t(const RunConfig&)> population;
   double run_timeout_s = 0;  ///< longest time of one run in this session; 0: none
@@ -37,9 +37,10 @@ struct SweepOutcome {
 /// there are cores (or GPUs), the longest first; runs of one shape together where `population` says
 /// so; runs that another process computes are waited for. Where a child fails, its runs are tried
 /// again one by one; a run that fails alone is recorded with its reason, and the rest goes on.
-/// SIGINT, SIGTERM, SIGHUP and SIGUSR1 are handed on: children save a checkpoint and the function
-/// returns with `signal` set; a second one ends this process at once (status 128 + its number).
-/// Throws Error(io).
+/// While a child trains on a GPU, the next prepares itself and waits; one that fails before its
+/// turn is started again on a GPU that is free. SIGINT, SIGTERM, SIGHUP and SIGUSR1 are handed on:
+/// children save a checkpoint and the function returns with `signal` set; a second one ends this
+/// process at once (status 128 + its number). Throws Error(io).
 SweepOutcome run_all(const Manifest& manifest, const DriverOptions& options, Progress& progress);
 
 }  // namespace recallbench

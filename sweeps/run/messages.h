@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "sweeps/train/train_run.h"
 
@@ -13,6 +14,9 @@ struct WorkerMessage {
   TrainProgress progress{};
   std::optional<double> accuracy;  ///< of validation, in the message after an epoch
 };
+
+/// The line of a worker that needs its GPU no longer.
+inline constexpr std::string_view kTurnIsOver = "turn is over\n";
 
 /// Share of the run's epochs that is done, in [0, 1].
 double fraction_of(const TrainProgress& progress);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -9,17 +10,23 @@
 #include <cerrno>
 #include <chrono>
 
+#include "kernels/base/io/atomic_file.h"
 #include "sweeps/run/exit_code.h"
+#include "sweeps/store/layout.h"
 
 namespace recallbench {
 namespace {
 
 constexpr double kGraceSeconds = 10;
+constexpr double kEndingPeriod = 0.02;  // s, between looks at a child that has closed its messages
 constexpr std::size_t kLongestLine = 4096;
 
 void take_lines(Running& running, const std::function<void(const WorkerMessage&)>& on_message) {
   for (std::size_t end; (end = running.buffer.find('\n')) != std::string::npos;) {
-    if (const auto message = decode_message(running.buffer.substr(0, end))) {
+    const std::string line = running.buffer.substr(0, end + 1);
+    if (line == kTurnIsOver) {
+      running.turn = Running::Turn::over;
+    } else if (const auto message = decode_message(line)) {
       running.fraction = fraction_of(message->progress);
       on_message(*message);
     }
@@ -48,6 +55,34 @@ std::deque<Group> make_groups(const std::vector<const Job*>& jobs,
   return groups;
 }
 
+Running start_child(const Group& jobs, const std::vector<std::string>& worker,
+                    const std::string& results, int threads, int gpu) {
+  Running running;
+  running.jobs = jobs;
+  running.label = jobs.front()->label;
+  if (jobs.size() > 1) running.label += fmt::format(" and {} more", jobs.size() - 1);
+  running.threads = threads;
+  running.gpu = gpu;
+  std::string configs;
+  for (const Job* job : jobs) {
+    const RunPaths paths = run_paths(results, job->id);
+    make_directories(paths.folder);
+    struct stat log {};
+    running.log_offsets.push_back(
+        stat(paths.log.c_str(), &log) == 0 ? static_cast<long>(log.st_size) : 0);
+    configs += to_json(*job->config) + '\n';
+  }
+  std::vector<std::string> command = worker;
+  for (const std::string& argument :
+       {std::string("--device"), gpu < 0 ? "cpu" : fmt::format("cuda:{}", gpu),
+        std::string("--results"), results, std::string("--threads"), std::to_string(threads),
+        std::string("--parent"), std::to_string(getpid())})
+    command.push_back(argument);
+  // What a population says stands in the log of its first run.
+  running.child = spawn_child(command, configs, run_paths(results, jobs.front()->id).log);
+  return running;
+}
+
 double monotonic_seconds() {
   const auto since = std::chrono::steady_clock::now().time_since_epoch();
   return std::chrono::duration<double>(since).count();
@@ -67,11 +102,21 @@ void read_messages(Running& running, const std::function<void(const WorkerMessag
 
 void enforce_timeout(Running& running, double limit_s) {
   const double now = monotonic_seconds();
-  if (limit_s <= 0) return;
+  if (limit_s <= 0 || running.turn == Running::Turn::ahead) return;
   const bool is_first = running.kill_at == 0;
   if (now < (is_first ? running.started + limit_s : running.kill_at)) return;
   running.kill_at = now + kGraceSeconds;
   kill(running.child.pid, is_first ? SIGTERM : SIGKILL);
+}
+
+double seconds_to_look(const Running& running, double limit_s) {
+  // SIGCHLD says when it has ended, but may be lost to a thread of a library.
+  double seconds = running.child.messages.is_open() ? 3600 : kEndingPeriod;
+  if (limit_s > 0 && running.turn != Running::Turn::ahead) {
+    const double limit = running.kill_at > 0 ? running.kill_at : running.started + limit_s;
+    seconds = std::min(seconds, limit - monotonic_seconds());
+  }
+  return seconds;
 }
 
 ChildEnd child_end(int status) {

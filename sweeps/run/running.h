@@ -28,12 +28,19 @@ std::deque<Group> make_groups(const std::vector<const Job*>& jobs,
 /// A child that computes one run, or several of one shape together. Times in seconds of the
 /// monotonic clock.
 struct Running {
+  /// On a GPU one child at a time has its turn; the next prepares itself and waits. On the CPU all
+  /// have theirs at once.
+  enum class Turn { ahead, now, over };
+
   Group jobs;
+  std::string label;
   Child child;
   int threads = 1;
-  int gpu = -1;  ///< that it has; -1 on the CPU
-  double started = 0;
-  double kill_at = 0;  ///< when SIGTERM for running too long turns into SIGKILL; 0: not sent
+  int gpu = -1;  ///< on which it has its turn; -1 on the CPU
+  Turn turn = Turn::ahead;
+  bool recalled = false;  ///< stopped ahead of its turn, for another GPU has none that waits
+  double started = 0;     ///< its turn
+  double kill_at = 0;     ///< when SIGTERM for running too long turns into SIGKILL; 0: not sent
   std::vector<long> log_offsets;  ///< where this child's lines begin in the run.log of each job
   std::string buffer;             ///< the beginning of a message
   double fraction = 0;            ///< of its steps, done
@@ -41,14 +48,23 @@ struct Running {
   double work() const;
 };
 
+/// Starts a child that computes `jobs` with `worker` (see DriverOptions); it waits for its turn.
+/// Throws Error(io).
+Running start_child(const Group& jobs, const std::vector<std::string>& worker,
+                    const std::string& results, int threads, int gpu);
+
 /// Seconds of the monotonic clock.
 double monotonic_seconds();
 
 /// Takes what the child has sent, without waiting.
 void read_messages(Running& running, const std::function<void(const WorkerMessage&)>& on_message);
 
-/// Stops a child that runs longer than `limit_s`: SIGTERM, SIGKILL 10 s later.
+/// Stops a child that runs longer than `limit_s` from its turn: SIGTERM, SIGKILL 10 s later.
 void enforce_timeout(Running& running, double limit_s);
+
+/// Seconds until the child must be looked at, though it says nothing: for its `limit_s` (0: none),
+/// or because it is ending.
+double seconds_to_look(const Running& running, double limit_s);
 
 /// What waitpid's status says about a child that left no result.
 struct ChildEnd {

@@ -16,7 +16,9 @@
 #include "kernels/base/io/line_file.h"
 #include "sweeps/run/exit_code.h"
 #include "sweeps/run/messages.h"
+#include "sweeps/run/running.h"
 #include "sweeps/run/signals.h"
+#include "sweeps/run/turn.h"
 #include "sweeps/store/record.h"
 #include "sweeps/train/metrics_json.h"
 
@@ -140,17 +142,52 @@ class WorkerRun {
   WorkerMessage last_;
 };
 
+/// Seconds from here to the turn of this process; nothing where it is to stop.
+std::optional<double> prepare_until_turn(const std::vector<RunConfig>& configs,
+                                         const WorkerOptions& options, const RunTrainer& trainer) {
+  const double began = monotonic_seconds();
+  if (trainer.prepare) trainer.prepare(configs);
+  if (options.turn < 0) return 0.0;
+  const std::optional<double> given = wait_for_turn(options.turn, stop_is_requested);
+  if (!given) return std::nullopt;
+  return std::max(0.0, *given - began);
+}
+
 }  // namespace
+
+RunTrainer population_trainer(const WorkerOptions& options) {
+  RunTrainer trainer;
+  if (options.device == Device::cpu) {
+    trainer.train = [](const std::vector<TrainMember>& members, double) {
+      return train_population(members);
+    };
+    return trainer;
+  }
+  const auto prepared = std::make_shared<Preparation>();
+  trainer.prepare = [prepared, options](const std::vector<RunConfig>& configs) {
+    *prepared = prepare_population(configs, options.threads, cache_path(options.results),
+                                   stop_is_requested);
+  };
+  trainer.train = [prepared](const std::vector<TrainMember>& members, double ahead_s) {
+    prepared->ahead_s = ahead_s;
+    return train_population(members, std::move(*prepared));
+  };
+  return trainer;
+}
 
 int run_worker(const std::string& configs, const WorkerOptions& options,
                const RunTrainer& trainer) {
   prepare_child_signals(options.parent);
   if (options.messages >= 0) fcntl(options.messages, F_SETFL, O_NONBLOCK);
+  std::vector<RunConfig> wanted;
+  std::istringstream lines(configs);
+  for (std::string line; std::getline(lines, line);)
+    wanted.push_back(parse_run_config(line));
+  const std::optional<double> ahead_s = prepare_until_turn(wanted, options, trainer);
+  if (!ahead_s) return kInterrupted;
   bool held = false;
   std::deque<WorkerRun> runs;  // addresses stay
-  std::istringstream lines(configs);
-  for (std::string line; std::getline(lines, line);) {
-    RunConfig config = parse_run_config(line);
+  for (RunConfig& config : wanted) {
     const std::string id = run_id(config);
     const RunPaths paths = run_paths(options.results, id);
     make_directories(paths.folder);
@@ -166,9 +203,11 @@ int run_worker(const std::string& configs, const WorkerOptions& options,
   std::vector<TrainMember> members;
   for (WorkerRun& run : runs)
     members.push_back(run.member());
-  if (!members.empty())
-    for (const RunResult& result : trainer(members))
-      if (result.status == "interrupted") return kInterrupted;
+  std::vector<RunResult> results;
+  if (!members.empty()) results = trainer.train(members, *ahead_s);
+  if (options.messages >= 0) write_all(options.messages, kTurnIsOver);
+  for (const RunResult& result : results)
+    if (result.status == "interrupted") return kInterrupted;
   return held ? kHeldElsewhere : kDone;
 }
 

@@ -115,6 +115,7 @@ std::string timing_text(const TimingRecord& record) {
   json["train_s"] = timing.train_s;
   json["eval_s"] = timing.eval_s;
   json["data_s"] = timing.data_s;
+  json["ahead_s"] = timing.ahead_s;
   json["examples_per_s"] = timing.examples_per_s;
   json["tokens_per_s"] = timing.tokens_per_s;
   json["peak_rss_bytes"] = timing.peak_rss_bytes;

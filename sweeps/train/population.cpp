@@ -38,8 +38,9 @@ void MemberState::diverge(const std::string& reason) {
     metrics->loss = metrics->accuracy = std::nan("");
 }
 
-Population::Population(std::vector<MemberState*> members, RunTiming& timing, const Stopwatch& total)
-    : timing_(timing), total_(total) {
+Population::Population(std::vector<MemberState*> members, const Preparation& prepared,
+                       RunTiming& timing, const Stopwatch& total)
+    : timing_(timing), total_(total), state_bytes_(prepared.state_bytes) {
   const MemberState& first = *members.front();
   epoch_ = first.at.epoch;
   batch_ = first.at.batch;
@@ -50,15 +51,16 @@ Population::Population(std::vector<MemberState*> members, RunTiming& timing, con
     for (std::int64_t begin = 0; begin < examples; begin += size)
       batches_.push_back({s, begin, std::min(size, examples - begin), size});
   }
-  build(members);
+  build(members, nullptr);
+  if (first.at.steps == 0) trainer_->initialise(prepared.initial_values);
   for (Index r = 0; r < trainer_->replicas(); ++r)
-    if (members_[static_cast<std::size_t>(r)]->at.steps > 0)
+    if (first.at.steps > 0)
       members_[static_cast<std::size_t>(r)]->checkpoints.load_weights(
           trainer_->model().parameters(), r);
 }
 
-/// Makes a trainer for `members`, each from its initial values.
-void Population::build(const std::vector<MemberState*>& members) {
+/// Makes a trainer for `members`, its parameters zero; `from` is one of more members, or nullptr.
+void Population::build(const std::vector<MemberState*>& members, const Trainer* from) {
   const MemberState& first = *members.front();
   std::vector<std::uint64_t> seeds;
   std::vector<const RunData*> data;
@@ -67,7 +69,7 @@ void Population::build(const std::vector<MemberState*>& members) {
     data.push_back(member->data.get());
   }
   trainer_ = Trainer::make(first.config().model, seeds, data,
-                           {first.hooks().device, precision_of(first.config())});
+                           {first.hooks().device, precision_of(first.config())}, from);
   trainer_->set_steps(first.at.steps);
   members_ = members;
 }
@@ -86,7 +88,7 @@ void Population::compact() {
   if (still.empty() || stopped < kCompactShare * static_cast<double>(members_.size())) return;
   const std::vector<MemberState*> before = members_;
   const std::unique_ptr<Trainer> from = std::move(trainer_);
-  build(still);
+  build(still, from.get());
   for (std::size_t to = 0; to < still.size(); ++to) {
     const auto r = std::find(before.begin(), before.end(), still[to]) - before.begin();
     for (const Slot slot : {Slot::value, Slot::first_moment, Slot::second_moment})

@@ -9,22 +9,6 @@
 
 namespace recallbench {
 
-/// Adds the seconds of its own life to a total.
-class Stopwatch {
- public:
-  explicit Stopwatch(double& total) : total_(total) {}
-  ~Stopwatch() { total_ += seconds(); }
-  Stopwatch(const Stopwatch&) = delete;
-  Stopwatch& operator=(const Stopwatch&) = delete;
-  double seconds() const {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  }
-
- private:
-  double& total_;
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
-
 /// `precision` of a run, "auto" chosen already, as a trainer takes it.
 Precision precision_of(const RunConfig& config);
 
@@ -46,11 +30,12 @@ struct MemberState {
 class Population {
  public:
   /// All members train; `timing` and `total` are those of the whole process.
-  Population(std::vector<MemberState*> members, RunTiming& timing, const Stopwatch& total);
+  Population(std::vector<MemberState*> members, const Preparation& prepared, RunTiming& timing,
+             const Stopwatch& total);
   void run();
 
  private:
-  void build(const std::vector<MemberState*>& members);
+  void build(const std::vector<MemberState*>& members, const Trainer* from);
   std::vector<MemberState*> training() const;
   void compact();
   bool train_epoch();
@@ -73,7 +58,7 @@ class Population {
   std::vector<BatchPlace> batches_, visit_;  ///< in the order of the data, and of this epoch
   std::int64_t epoch_ = 0, batch_ = 0;
   bool stop_ = false;
-  std::optional<std::int64_t> state_bytes_;  ///< of every member, counted when the first ends
+  std::optional<std::int64_t> state_bytes_;  ///< of every member; missing ones are counted once
   std::chrono::steady_clock::time_point last_saved_, shown_;
   double examples_ = 0, tokens_ = 0, shown_tokens_ = 0;
 };

@@ -32,14 +32,18 @@ bool same_shape(const RunConfig& a, const RunConfig& b) {
   return shape(a) == shape(b);
 }
 
-std::vector<RunResult> train_population(const std::vector<TrainMember>& members) {
+std::vector<RunResult> train_population(const std::vector<TrainMember>& members,
+                                        Preparation prepared) {
   RunTiming timing;
-  const Stopwatch total(timing.total_s);
+  timing.ahead_s = prepared.ahead_s;
+  timing.data_s = std::max(0.0, prepared.data_s - prepared.ahead_s);  // they were made first
+  const Stopwatch total(timing.total_s,
+                        prepared.began + std::chrono::duration_cast<Stopwatch::Clock::duration>(
+                                             std::chrono::duration<double>(prepared.ahead_s)));
   set_threads(members.front().hooks.threads);
-  std::map<std::string, std::shared_ptr<const RunData>> data;
   std::vector<MemberState> states;
   for (const TrainMember& member : members) {
-    auto& of_member = data[data_key(*member.config)];
+    auto& of_member = prepared.data[data_key(*member.config)];
     if (!of_member) {
       const Stopwatch watch(timing.data_s);
       of_member = std::make_shared<RunData>(
@@ -55,7 +59,7 @@ std::vector<RunResult> train_population(const std::vector<TrainMember>& members)
     states.push_back(std::move(state));
   }
   for (std::vector<MemberState*>& group : by_place(states))
-    Population(std::move(group), timing, total).run();
+    Population(std::move(group), prepared, timing, total).run();
   std::vector<RunResult> results;
   for (const MemberState& state : states)
     results.push_back(state.result);

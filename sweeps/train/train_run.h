@@ -9,6 +9,7 @@
 
 #include "kernels/tensor/device.h"
 #include "sweeps/config/run_config.h"
+#include "sweeps/train/preparation.h"
 
 namespace recallbench {
 
@@ -46,6 +47,7 @@ struct RunResult {
 /// Durations and sizes of this execution; never part of the result.
 struct RunTiming {
   double total_s = 0, setup_s = 0, train_s = 0, eval_s = 0, data_s = 0;
+  double ahead_s = 0;  ///< before: preparing and waiting while the device was another's
   double examples_per_s = 0, tokens_per_s = 0;
   std::int64_t peak_rss_bytes = 0;
 };
@@ -84,8 +86,10 @@ struct TrainMember {
 /// Trains runs that differ in learning rate, weight decay and seeds alone (`same_shape`) together,
 /// in lockstep by epoch; each gets the result and, on one device, the bits that it gets alone. Runs
 /// whose checkpoints stand at different places form populations of their own, one after another.
-/// A request to stop from any member stops all.
-std::vector<RunResult> train_population(const std::vector<TrainMember>& members);
+/// A request to stop from any member stops all. What `prepared` lacks is made here; the timing
+/// counts from its beginning, but for `ahead_s`.
+std::vector<RunResult> train_population(const std::vector<TrainMember>& members,
+                                        Preparation prepared = {});
 
 /// Whether two runs can be of one population.
 bool same_shape(const RunConfig& a, const RunConfig& b);

@@ -1,5 +1,7 @@
 #include "sweeps/train/trainer.h"
 
+#include <algorithm>
+
 #include "sweeps/train/cpu_trainer.h"
 #include "sweeps/train/cuda/cuda_trainer.h"
 
@@ -14,16 +16,29 @@ Trainer::Trainer(const ModelConfig& model, const std::vector<std::uint64_t>& see
       arena_(compute.device) {
   check(!seeds.empty() && seeds.size() == data.size(), "Trainer",
         "expected a seed and data for each replica, got {} and {}", seeds.size(), data.size());
-  for (std::size_t r = 0; r < seeds.size(); ++r)
-    model_.parameters().initialise(static_cast<Index>(r), seeds[r]);
+}
+
+void Trainer::initialise(const std::map<std::uint64_t, std::vector<float>>& drawn) {
+  Parameters& parameters = model_.parameters();
+  for (Index r = 0; r < replicas(); ++r) {
+    const auto here = seeds_.begin() + r;
+    const auto twin = std::find(seeds_.begin(), here, *here);
+    if (const auto found = drawn.find(*here); found != drawn.end())
+      parameters.set_slab(Slot::value, r, found->second);
+    else if (twin != here)
+      parameters.set_slab(Slot::value, r, parameters.get_slab(Slot::value, twin - seeds_.begin()));
+    else
+      parameters.initialise(r, *here);
+  }
 }
 
 std::unique_ptr<Trainer> Trainer::make(const ModelConfig& model,
                                        const std::vector<std::uint64_t>& seeds,
                                        const std::vector<const RunData*>& data,
-                                       const Compute& compute) {
+                                       const Compute& compute,
+                                       [[maybe_unused]] const Trainer* from) {
   if constexpr (kCudaBuild)
-    if (compute.device == Device::cuda) return make_cuda_trainer(model, seeds, data, compute);
+    if (compute.device == Device::cuda) return make_cuda_trainer(model, seeds, data, compute, from);
   return std::make_unique<CpuTrainer>(model, seeds, data, compute);
 }
 

@@ -22,12 +22,17 @@ struct BatchPlace {
 /// seed, data and rates. A replica's bits are those that it has alone.
 class Trainer {
  public:
-  /// `data` [R] are borrowed. Draws the initial values from `seeds` [R].
+  /// `data` [R] are borrowed. The parameters are zero. With `from`, a trainer of the same device
+  /// and of all these data, what a GPU holds of them is shared.
   static std::unique_ptr<Trainer> make(const ModelConfig& model,
                                        const std::vector<std::uint64_t>& seeds,
                                        const std::vector<const RunData*>& data,
-                                       const Compute& compute);
+                                       const Compute& compute, const Trainer* from = nullptr);
   virtual ~Trainer() = default;
+
+  /// Gives every replica the initial values of its seed: those in `drawn` (slabs, by seed), or
+  /// drawn here, once for replicas of one seed.
+  void initialise(const std::map<std::uint64_t, std::vector<float>>& drawn = {});
 
   Model& model() { return model_; }
   Index replicas() const { return model_.parameters().replicas(); }

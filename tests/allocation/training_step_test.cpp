@@ -79,6 +79,7 @@ TEST_P(Allocation, NothingInATrainingStep) {
   model.layers.push_back({GetParam(), {}, ""});
   const RunData data = some_data();
   const auto trainer = Trainer::make(model, {1}, {&data}, {});
+  trainer->initialise();
   const double lr = 1e-3, decay = 0.1;
   const BatchPlace places[] = {{0, 0, 32, 32}, {0, 32, 32, 32}, {0, 64, 32, 32}};
   const Trainer::AfterSteps go_on = [](std::span<const double>) { return true; };

@@ -45,6 +45,7 @@ double time_step(const RunConfig& config, const RunData& data, const Arguments& 
   const auto trainer = Trainer::make(config.model, std::vector<std::uint64_t>(count, 1),
                                      std::vector<const RunData*>(count, &data),
                                      {Device::cuda, precision_of(config)});
+  trainer->initialise();
   const Index batch = config.task.train_batch_size;
   std::vector<BatchPlace> places;
   for (Index i = 0; i < arguments.steps; ++i)

@@ -10,6 +10,13 @@
 //   FAKE_NAN_SEED    the run with this seed diverges
 //   FAKE_POPULATION  most runs that train in one process
 //   FAKE_THREADS     so many threads of the sweep's process take signals, as a library's may
+//   FAKE_GPUS        so many GPUs, which train one population each at a time; a wait for one ends
+//   in the traces "prepared ID", "begins ID", "ends ID", and "crowded ID" where two train on one
+//   FAKE_PREPARE_US  microseconds that a child of a GPU prepares itself
+//   FAKE_ILL_SEED    the run with this seed dies of SIGSEGV while it prepares
+//   FAKE_LARGE_SEED  the run with this seed dies so where another trains on its GPU
+//   FAKE_SLOW_SEED   the run with this seed takes 5 times as long
+//   FAKE_LINGER_US   microseconds for which a child lives on after its runs; "gone ID" is their end
 //   FAKE_TRACE       file to which every trained run appends "trained ID", every overlap "overlap
 //   ID"
 #include <fcntl.h>
@@ -27,6 +34,7 @@
 #include "kernels/base/hash.h"
 #include "kernels/base/io/atomic_file.h"
 #include "kernels/base/io/posix.h"
+#include "sweeps/run/child.h"
 #include "sweeps/run/exit_code.h"
 #include "sweeps/run/messages.h"
 #include "sweeps/run/sweep.h"
@@ -98,12 +106,15 @@ EpochMetrics epoch_of(std::int64_t epoch, std::int64_t steps, std::uint64_t hash
   return {epoch, (epoch + 1) * steps, 0.01, fraction_of(hash), metrics_of(hash)};
 }
 
+[[noreturn]] void crash() {
+  std::cerr << "about to \x1b[31mcrash\n" << std::flush;
+  signal(SIGSEGV, SIG_DFL);  // a sanitizer would make an exit code of it
+  raise(SIGSEGV);
+  std::abort();
+}
+
 void misbehave(const RunConfig& config) {
-  if (is_seed(config, "FAKE_CRASH_SEED")) {
-    std::cerr << "about to \x1b[31mcrash\n" << std::flush;
-    signal(SIGSEGV, SIG_DFL);  // a sanitizer would make an exit code of it
-    raise(SIGSEGV);
-  }
+  if (is_seed(config, "FAKE_CRASH_SEED")) crash();
   if (is_seed(config, "FAKE_EXIT_SEED"))
     fail(ErrorKind::usage, "fake", "this seed is refused; take another");
   while (is_seed(config, "FAKE_HANG_SEED")) {
@@ -131,7 +142,7 @@ RunResult result_of(const FakeState& state, const RunConfig& config) {
   return result;
 }
 
-RunResult train_one(const RunConfig& config, const TrainHooks& hooks) {
+RunResult train_one(const RunConfig& config, const TrainHooks& hooks, const RunTiming& timing) {
   const std::string id = run_id(config);
   const FileDescriptor folder =
       open_at(AT_FDCWD, hooks.checkpoint_directory, O_RDONLY | O_DIRECTORY);
@@ -139,7 +150,8 @@ RunResult train_one(const RunConfig& config, const TrainHooks& hooks) {
   misbehave(config);
   const std::string path = hooks.checkpoint_directory + "/checkpoint.safetensors";
   const std::int64_t steps = config.task.train[0].num_examples / config.task.train_batch_size;
-  const auto pause = static_cast<useconds_t>(number_from_environment("FAKE_STEP_US"));
+  auto pause = static_cast<useconds_t>(number_from_environment("FAKE_STEP_US"));
+  if (is_seed(config, "FAKE_SLOW_SEED")) pause *= 5;
   FakeState state = load(path, id);
   std::vector<EpochMetrics> resumed;
   for (std::size_t i = 0; i < state.epochs.size(); ++i)
@@ -163,17 +175,53 @@ RunResult train_one(const RunConfig& config, const TrainHooks& hooks) {
   }
   trace("trained " + id);
   const RunResult result = result_of(state, config);
-  hooks.on_end(result, {});
+  hooks.on_end(result, timing);
   return result;
 }
 
 /// One after another: what tests of populations see is who shares a process.
-std::vector<RunResult> train_fake(const std::vector<TrainMember>& members) {
+std::vector<RunResult> train_fake(const std::vector<TrainMember>& members, double ahead_s) {
   if (members.size() > 1) trace(fmt::format("together {}", members.size()));
+  RunTiming timing;
+  timing.ahead_s = ahead_s;
   std::vector<RunResult> results;
   for (const TrainMember& member : members)
-    results.push_back(train_one(*member.config, member.hooks));
+    results.push_back(train_one(*member.config, member.hooks, timing));
   return results;
+}
+
+/// A GPU that one process at a time may use.
+class FakeGpu {
+ public:
+  explicit FakeGpu(const std::string& device)
+      : file_(open_at(AT_FDCWD, std::getenv("FAKE_TRACE") + ("." + device), O_RDWR | O_CREAT,
+                      0666)) {}
+  bool try_take() const { return flock(file_.get(), LOCK_EX | LOCK_NB) == 0; }
+
+ private:
+  FileDescriptor file_;
+};
+
+RunTrainer fake_gpu_trainer(const std::string& device) {
+  RunTrainer trainer;
+  trainer.prepare = [device](const std::vector<RunConfig>& configs) {
+    usleep(static_cast<useconds_t>(number_from_environment("FAKE_PREPARE_US")));
+    for (const RunConfig& config : configs) {
+      if (is_seed(config, "FAKE_ILL_SEED")) crash();
+      if (is_seed(config, "FAKE_LARGE_SEED") && !FakeGpu(device).try_take()) crash();
+    }
+    trace("prepared " + run_id(configs.front()));
+  };
+  trainer.train = [device](const std::vector<TrainMember>& members, double ahead_s) {
+    const std::string id = run_id(*members.front().config);
+    const FakeGpu gpu(device);
+    if (!gpu.try_take()) trace("crowded " + id);
+    trace("begins " + id);
+    const std::vector<RunResult> results = train_fake(members, ahead_s);
+    trace("ends " + id);
+    return results;
+  };
+  return trainer;
 }
 
 std::vector<RunConfig> fake_runs(std::uint64_t count) {
@@ -205,6 +253,8 @@ int sweep(const std::vector<std::string>& arguments) {
       return static_cast<std::int64_t>(most);
     };
   request.driver.worker = {"/proc/self/exe", "worker"};
+  for (std::uint64_t i = 0; i < number_from_environment("FAKE_GPUS"); ++i)
+    request.driver.gpus.push_back(static_cast<int>(i));
   for (std::uint64_t i = 0; i < number_from_environment("FAKE_THREADS"); ++i)
     std::thread([] { pause(); }).detach();
   Progress progress(choose_progress(false), choose_color("auto"));
@@ -217,14 +267,23 @@ int sweep(const std::vector<std::string>& arguments) {
 
 int worker(const std::vector<std::string>& arguments) {
   WorkerOptions options;
-  options.messages = 3;
+  options.messages = kMessageDescriptor;
+  options.turn = kTurnDescriptor;
+  std::string device;
   for (std::size_t i = 0; i + 1 < arguments.size(); i += 2) {
     if (arguments[i] == "--results") options.results = arguments[i + 1];
     if (arguments[i] == "--threads") options.threads = std::stoi(arguments[i + 1]);
+    if (arguments[i] == "--device") device = arguments[i + 1];
     if (arguments[i] == "--parent") options.parent = std::stoi(arguments[i + 1]);
   }
-  const std::string config(std::istreambuf_iterator<char>(std::cin), {});
-  return run_worker(config, options, train_fake);
+  const std::string configs(std::istreambuf_iterator<char>(std::cin), {});
+  const int code = run_worker(
+      configs, options, device == "cpu" ? RunTrainer{{}, train_fake} : fake_gpu_trainer(device));
+  if (const auto linger = number_from_environment("FAKE_LINGER_US"); linger > 0) {
+    usleep(static_cast<useconds_t>(linger));
+    trace("gone " + run_id(parse_run_config(configs.substr(0, configs.find('\n')))));
+  }
+  return code;
 }
 
 int run(const std::vector<std::string>& arguments) {

@@ -76,6 +76,73 @@ TEST(TrainRun, EachMemberOfAPopulationSaysWhatItsDecoderCarries) {
   }
 }
 
+// Two members share a seed, and the third has another.
+TEST(TrainRun, PreparedAheadSameBits) {
+  const std::vector<RunConfig> configs = {small_run(), small_run({"train.lr=3e-3"}),
+                                          small_run({"seed=2"})};
+  std::vector<TrainMember> members;
+  for (const RunConfig& config : configs)
+    members.push_back({&config, {}});
+  Preparation prepared = prepare_population(configs, 2, "", [] { return false; });
+  EXPECT_EQ(prepared.data.size(), 2U);
+  EXPECT_EQ(prepared.initial_values.size(), 2U);
+  EXPECT_EQ(prepared.state_bytes, 4 * 16 * (2 + 2 * 32));
+  const std::vector<RunResult> results = train_population(members, std::move(prepared));
+  for (std::size_t i = 0; i < configs.size(); ++i)
+    EXPECT_EQ(text(results[i]), text(train_run(configs[i], {}))) << i;
+}
+
+TEST(TrainRun, WhatIsPreparedIsWhatIsTrained) {
+  const RunConfig config = small_run(), other = small_run({"seed=2"});
+  const auto never = [] { return false; };
+  Preparation wrong = prepare_population({config}, 1, "", never);
+  wrong.initial_values[config.seed] =
+      prepare_population({other}, 1, "", never).initial_values[other.seed];
+  wrong.state_bytes = 17;
+  const RunResult result = train_population({{&config, {}}}, std::move(wrong))[0];
+  EXPECT_EQ(result.state_bytes, 17);
+  EXPECT_NE(result.test.loss, train_run(config, {}).test.loss);
+}
+
+TEST(TrainRun, APreparationThatIsStoppedIsMadeGood) {
+  const RunConfig config = small_run(), other = small_run({"seed=2"});
+  const std::string alone = text(train_run(config, {}));
+  for (int most = 0; most < 3; ++most) {
+    Preparation prepared = prepare_population(
+        {config, other}, 1, "", [most, asked = 0]() mutable { return asked++ == most; });
+    EXPECT_EQ(prepared.initial_values.size(), static_cast<std::size_t>(most));
+    EXPECT_FALSE(prepared.state_bytes.has_value());
+    EXPECT_EQ(text(train_population({{&config, {}}, {&other, {}}}, std::move(prepared))[0]), alone);
+  }
+}
+
+TEST(TrainRun, TimeAheadIsNotCounted) {
+  const RunConfig config = small_run();
+  RunTiming timing;
+  TrainHooks hooks;
+  hooks.on_end = [&](const RunResult&, const RunTiming& now) { timing = now; };
+  const auto train = [&](double ahead_s) {
+    Preparation prepared;
+    prepared.began -= std::chrono::seconds(1000);
+    prepared.data_s = 600;
+    prepared.ahead_s = ahead_s;
+    train_population({{&config, hooks}}, std::move(prepared));
+    EXPECT_EQ(timing.ahead_s, ahead_s);
+    EXPECT_NEAR(timing.setup_s, timing.total_s - timing.data_s - timing.train_s - timing.eval_s,
+                1e-6);
+    EXPECT_GE(timing.setup_s, 0);
+  };
+  train(0);  // all of the preparation while the GPU had nobody
+  EXPECT_NEAR(timing.total_s, 1000, 100);
+  EXPECT_NEAR(timing.data_s, 600, 100);
+  train(500);  // it became free while data were made
+  EXPECT_NEAR(timing.total_s, 500, 100);
+  EXPECT_NEAR(timing.data_s, 100, 50);
+  train(1000);
+  EXPECT_LT(timing.total_s, 100);
+  EXPECT_LT(timing.data_s, 50);
+}
+
 TEST(TrainRun, InterruptedAtEveryFewStepsItEndsWithTheSameBits) {
   const RunConfig config = small_run();
   const std::string undisturbed = text(train_run(config, {}));

@@ -61,8 +61,10 @@ BatchBuffers lay_out(Arena& memory, Index replicas, Index examples, Index length
 class CudaTrainer : public Trainer {
  public:
   CudaTrainer(const ModelConfig& model, const std::vector<std::uint64_t>& seeds,
-              const std::vector<const RunData*>& data, const Compute& compute)
-      : Trainer(model, seeds, data, compute), device_data_(data) {
+              const std::vector<const RunData*>& data, const Compute& compute, const Trainer* from)
+      : Trainer(model, seeds, data, compute),
+        device_data_(from != nullptr ? static_cast<const CudaTrainer*>(from)->device_data_
+                                     : std::make_shared<DeviceData>(data)) {
     device_seeds_.fill(seeds);
     state_.reserve(1);
     rates_.reserve(seeds.size());
@@ -80,7 +82,7 @@ class CudaTrainer : public Trainer {
   void make_room(std::size_t steps, std::size_t correct);
   CudaCall call() const { return {cuda_stream(), compute_.precision, nullptr, nullptr}; }
 
-  DeviceData device_data_;
+  std::shared_ptr<const DeviceData> device_data_;
   DeviceArray<std::uint64_t> device_seeds_;
   DeviceArray<StepState> state_;
   DeviceArray<PlannedBatch> plan_;     ///< [steps, R]
@@ -93,19 +95,20 @@ class CudaTrainer : public Trainer {
   const std::byte* captured_for_ = nullptr;  ///< the arena when work_ was captured
 };
 
-/// The arrays that captured graphs point to; where one must grow, all graphs are captured again.
+/// The arrays that captured graphs point to; where one must grow, those graphs are captured again.
 void CudaTrainer::make_room(std::size_t steps, std::size_t correct) {
   const auto count = static_cast<std::size_t>(replicas());
-  const bool grows = steps > planned_steps_ || !correct_ || correct > correct_->size();
-  if (!grows) return;
-  work_.clear();
-  planned_steps_ = std::max(planned_steps_, steps);
-  plan_.reserve(planned_steps_ * count);
-  all_rates_.reserve(planned_steps_ * count);
-  if (!losses_ || losses_->size() < planned_steps_ * count)
+  if (steps > planned_steps_) {
+    work_.clear();
+    planned_steps_ = steps;
+    plan_.reserve(planned_steps_ * count);
+    all_rates_.reserve(planned_steps_ * count);
     losses_ = std::make_unique<Readback>(planned_steps_ * count);
-  if (!correct_ || correct_->size() < correct)
-    correct_ = std::make_unique<Readback>(std::max<std::size_t>(correct, 1));
+  }
+  if (correct > (correct_ ? correct_->size() : 0)) {
+    std::erase_if(work_, [](const auto& entry) { return !entry.first.training; });
+    correct_ = std::make_unique<Readback>(correct);
+  }
 }
 
 void CudaTrainer::plan(Split split, std::span<const BatchPlace> places) {
@@ -113,7 +116,7 @@ void CudaTrainer::plan(Split split, std::span<const BatchPlace> places) {
   for (const BatchPlace& place : places)
     for (Index r = 0; r < replicas(); ++r)
       batches.push_back(
-          device_data_.at(segments(split, r)[place.segment], place.first, place.count));
+          device_data_->at(segments(split, r)[place.segment], place.first, place.count));
   plan_.fill(batches);
   const StepState state{static_cast<std::uint32_t>(steps_), 0};
   copy_to_device(Device::cuda, state_.data(), &state, sizeof(state));
@@ -171,7 +174,7 @@ void CudaTrainer::capture(const Key& key, Step& step) {
 void CudaTrainer::train(std::span<const BatchPlace> places, std::span<const double> lr,
                         std::span<const double> weight_decay, const AfterSteps& after) {
   const auto count = static_cast<std::size_t>(replicas());
-  make_room(places.size(), 1);
+  make_room(places.size(), 0);
   for (const BatchPlace& place : places)  // all before the first, for memory may move
     recorded(key_of(Split::train, place.segment, place.size));
   plan(Split::train, places);
@@ -262,8 +265,8 @@ std::vector<SplitMetrics> CudaTrainer::evaluate(Split split, std::int64_t batch_
 std::unique_ptr<Trainer> make_cuda_trainer(const ModelConfig& model,
                                            const std::vector<std::uint64_t>& seeds,
                                            const std::vector<const RunData*>& data,
-                                           const Compute& compute) {
-  return std::make_unique<CudaTrainer>(model, seeds, data, compute);
+                                           const Compute& compute, const Trainer* from) {
+  return std::make_unique<CudaTrainer>(model, seeds, data, compute, from);
 }
 
 }  // namespace recallbench
