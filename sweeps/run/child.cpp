@@ -58,10 +58,12 @@ class SpawnSettings {
     posix_spawn_file_actions_adddup2(&actions_, output, STDERR_FILENO);
     posix_spawn_file_actions_adddup2(&actions_, messages, kMessageDescriptor);
     posix_spawn_file_actions_adddup2(&actions_, turn, kTurnDescriptor);
-    sigset_t none, all;
-    sigemptyset(&none);
+    sigset_t left_to_parent, all;
+    sigemptyset(&left_to_parent);
+    for (const int number : {SIGINT, SIGHUP, SIGUSR1})
+      sigaddset(&left_to_parent, number);
     sigfillset(&all);
-    posix_spawnattr_setsigmask(&attributes_, &none);
+    posix_spawnattr_setsigmask(&attributes_, &left_to_parent);
     posix_spawnattr_setsigdefault(&attributes_, &all);
     posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
   }

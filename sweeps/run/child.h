@@ -21,7 +21,8 @@ inline constexpr int kMessageDescriptor = 3, kTurnDescriptor = 4;
 
 /// Starts `command` (program and arguments, no shell) with `input` as its standard input, standard
 /// output and error appended to the file `log`, and no other descriptors than the two pipes; all
-/// signals unblocked and as by default. Throws Error(io).
+/// signals as by default, but SIGINT, SIGHUP and SIGUSR1 blocked: terminals and schedulers send
+/// them to every process, and the parent answers for all. Throws Error(io).
 Child spawn_child(const std::vector<std::string>& command, const std::string& input,
                   const std::string& log);
 

@@ -60,8 +60,6 @@ void ignore_write_signals() {
 
 void prepare_child_signals(int parent) {
   ignore_write_signals();
-  ignore(SIGINT, nullptr);
-  ignore(SIGHUP, nullptr);
   struct sigaction action {};
   action.sa_handler = set_stop_flag;
   action.sa_flags = SA_RESTART;

@@ -28,9 +28,8 @@ class SignalGuard {
 /// Ignores SIGPIPE and SIGXFSZ for the rest of the process.
 void ignore_write_signals();
 
-/// For a child process: SIGTERM sets a flag, SIGINT (which a terminal sends to every process of
-/// its group) and SIGHUP are left to the parent, SIGPIPE and SIGXFSZ are ignored; SIGTERM comes
-/// too when `parent` (0: none) ends, however it ends.
+/// For a child process: SIGTERM sets a flag, SIGPIPE and SIGXFSZ are ignored; SIGTERM comes too
+/// when `parent` (0: none) ends, however it ends.
 void prepare_child_signals(int parent);
 
 /// Whether SIGTERM came, or `request_stop` was called. Async-signal-safe.

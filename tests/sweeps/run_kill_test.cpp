@@ -102,6 +102,26 @@ TEST_F(FakeSweep, SignalsSaveAndExit75) {
   }
 }
 
+/// As by Ctrl-C at a terminal, or `timeout -s USR1`: the driver alone answers, children that have
+/// just begun too.
+TEST_F(FakeSweep, SignalsToEveryProcessAreLeftToTheDriver) {
+  for (const int signal : {SIGINT, SIGHUP, SIGUSR1}) {
+    const std::string results = folder_ / std::to_string(signal);
+    ProcessOptions options;
+    options.environment = {{"FAKE_STEP_US", "1000"}};
+    Process driver(command(results, 2), options);
+    ASSERT_TRUE(eventually([&] { return !driver.children().empty(); }));
+    for (int i = 0; i < 20; ++i) {
+      for (const pid_t child : driver.children())
+        kill(child, signal);
+      pause_ms(2);
+    }
+    const Ended ended = driver.wait();
+    EXPECT_EQ(ended.code, 0) << signal << ended.err;
+    EXPECT_EQ(contents(results), undisturbed(2));
+  }
+}
+
 TEST_F(FakeSweep, SecondSignalEndsAtOnce) {
   for (const int signal : {SIGINT, SIGTERM}) {
     ProcessOptions options;
