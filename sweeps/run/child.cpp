@@ -58,6 +58,7 @@ class SpawnSettings {
     posix_spawn_file_actions_adddup2(&actions_, output, STDERR_FILENO);
     posix_spawn_file_actions_adddup2(&actions_, messages, kMessageDescriptor);
     posix_spawn_file_actions_adddup2(&actions_, turn, kTurnDescriptor);
+    posix_spawn_file_actions_addclosefrom_np(&actions_, kTurnDescriptor + 1);
     sigset_t left_to_parent, all;
     sigemptyset(&left_to_parent);
     for (const int number : {SIGINT, SIGHUP, SIGUSR1})

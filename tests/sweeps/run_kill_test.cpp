@@ -1,4 +1,5 @@
 #include <signal.h>
+#include <unistd.h>
 
 #include <random>
 
@@ -6,6 +7,8 @@
 
 namespace recallbench {
 namespace {
+
+namespace fs = std::filesystem;
 
 void pause_ms(int milliseconds) {
   const timespec pause{milliseconds / 1000, (milliseconds % 1000) * 1'000'000L};
@@ -100,6 +103,28 @@ TEST_F(FakeSweep, SignalsSaveAndExit75) {
     EXPECT_EQ(sweep(results, 4).code, 0);
     EXPECT_EQ(contents(results), expected);
   }
+}
+
+/// Such as a shell's pipe, whose reader would wait for children that outlive their driver.
+TEST_F(FakeSweep, ChildrenHoldNoDescriptorOfWhoeverStartedTheSweep) {
+  constexpr int kForeign = 150;  // above those that a test's process closes
+  ASSERT_EQ(dup2(STDERR_FILENO, kForeign), kForeign);
+  ProcessOptions options;
+  options.environment = {{"FAKE_STEP_US", "5000"}, {"FAKE_TRACE", trace_}};
+  Process driver(command(results_, 1), options);
+  close(kForeign);
+  ASSERT_TRUE(eventually([&] {
+    return fs::exists(results_ + "/runs") && !fs::is_empty(results_ + "/runs") &&
+           fs::exists(fs::directory_iterator(results_ + "/runs")->path() / "metrics.jsonl");
+  }));
+  const auto held = [](pid_t process) {
+    return fs::exists(
+        fs::symlink_status("/proc/" + std::to_string(process) + "/fd/" + std::to_string(kForeign)));
+  };
+  ASSERT_EQ(driver.children().size(), 1U);
+  EXPECT_TRUE(held(driver.pid()));
+  EXPECT_FALSE(held(driver.children().at(0)));
+  EXPECT_EQ(driver.wait().code, 0);
 }
 
 /// As by Ctrl-C at a terminal, or `timeout -s USR1`: the driver alone answers, children that have
