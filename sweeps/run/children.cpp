@@ -31,9 +31,18 @@ int threads_of(const Children& children) {
   return sum;
 }
 
-void signal_children(const Children& children, int signal) {
+void stop_child(const Running& child) {
+  kill(child.child.pid, child.turn == Running::Turn::ahead ? SIGKILL : SIGTERM);
+}
+
+void stop_children(const Children& children) {
   for (const auto& [key, child] : children)
-    kill(child.child.pid, signal);
+    stop_child(child);
+}
+
+void kill_children(const Children& children) {
+  for (const auto& [key, child] : children)
+    kill(child.child.pid, SIGKILL);
 }
 
 std::optional<Place> next_place(const Children& children, const std::vector<int>& gpus) {

@@ -20,7 +20,11 @@ std::int64_t children_in_turn(const Children& children);
 /// Threads of all together.
 int threads_of(const Children& children);
 
-void signal_children(const Children& children, int signal);
+/// Ends the child: SIGTERM, that it saves what it has; ahead of its turn it has nothing, may be
+/// deep in its preparation, and gets SIGKILL.
+void stop_child(const Running& child);
+void stop_children(const Children& children);
+void kill_children(const Children& children);
 
 /// Where a child can be started; `waits`: for its turn.
 struct Place {

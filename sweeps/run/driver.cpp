@@ -109,7 +109,7 @@ void Driver::collect_jobs(const Manifest& manifest) {
 }
 
 Driver::~Driver() {
-  signal_children(running_, SIGTERM);
+  stop_children(running_);
   for (const auto& [key, running] : running_)
     waitpid(running.child.pid, nullptr, 0);
 }
@@ -176,7 +176,7 @@ void Driver::start_waiting() {
   for (const int key : children_to_recall(running_, options_.gpus)) {
     Running& running = running_.at(key);
     running.recalled = true;
-    kill(running.child.pid, SIGTERM);
+    stop_child(running);
   }
 }
 
@@ -257,14 +257,14 @@ void Driver::stop(int signal) {
   const double now = monotonic_seconds();
   if (outcome_.signal != 0 && now < stopped_at_ + kRepeatSeconds) return;
   if (outcome_.signal != 0) {
-    signal_children(running_, SIGKILL);
+    kill_children(running_);
     progress_.end();
     _exit(128 + signal);
   }
   outcome_.signal = signal;
   stopped_at_ = now;
   stopping_ = true;
-  signal_children(running_, SIGTERM);
+  stop_children(running_);
   const auto children = children_in_turn(running_);
   progress_.note(fmt::format("{}: saving {} running {}; once more to stop at once",
                              signal_name(signal), children, children == 1 ? "run" : "runs"),
@@ -338,7 +338,7 @@ void Driver::fail_or_retry(const Running& running, const ChildEnd& end, const Gr
         *job, end.code == kDone ? "ended with exit code 0, but left no result.json" : of_child);
   if (!outcome_.io_problem) return;
   stopping_ = true;
-  signal_children(running_, SIGTERM);
+  stop_children(running_);
 }
 
 void Driver::finish_with_result(const Job& job, double started) {

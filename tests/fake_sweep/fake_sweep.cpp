@@ -15,12 +15,15 @@
 //   FAKE_PREPARE_US  microseconds that a child of a GPU prepares itself
 //   FAKE_ILL_SEED    the run with this seed dies of SIGSEGV while it prepares
 //   FAKE_LARGE_SEED  the run with this seed dies so where another trains on its GPU
+//   FAKE_DEAF_SEED   the run with this seed prepares itself for a minute, deaf to SIGTERM, where it
+//   must wait for its turn
 //   FAKE_SLOW_SEED   the run with this seed takes 5 times as long
 //   FAKE_LINGER_US   microseconds for which a child lives on after its runs; "gone ID" is their end
 //   FAKE_TRACE       file to which every trained run appends "trained ID", every overlap "overlap
 //   ID"
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -202,12 +205,22 @@ class FakeGpu {
   FileDescriptor file_;
 };
 
+/// Nothing is waited for that comes within a second.
+bool must_wait_for_turn() {
+  pollfd file{kTurnDescriptor, POLLIN, 0};
+  return poll(&file, 1, 1000) == 0;
+}
+
 RunTrainer fake_gpu_trainer(const std::string& device) {
   RunTrainer trainer;
   trainer.prepare = [device](const std::vector<RunConfig>& configs) {
     usleep(static_cast<useconds_t>(number_from_environment("FAKE_PREPARE_US")));
     for (const RunConfig& config : configs) {
       if (is_seed(config, "FAKE_ILL_SEED")) crash();
+      if (is_seed(config, "FAKE_DEAF_SEED") && must_wait_for_turn()) {
+        signal(SIGTERM, SIG_IGN);
+        sleep(60);
+      }
       if (is_seed(config, "FAKE_LARGE_SEED") && !FakeGpu(device).try_take()) crash();
     }
     trace("prepared " + run_id(configs.front()));

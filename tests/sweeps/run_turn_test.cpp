@@ -149,6 +149,20 @@ TEST_F(FakeGpuSweep, SignalsStopTheOneThatWaitsAtOnce) {
     EXPECT_FALSE(fs::exists(run.path() / "failure.json"));
 }
 
+TEST_F(FakeGpuSweep, SignalsDoNotWaitForThePreparationOfTheNext) {
+  ProcessOptions options;
+  options.environment = with(on_gpus(1, 50000), "FAKE_DEAF_SEED", "2");
+  Process driver(command(results_, 2), options);
+  ASSERT_TRUE(eventually([&] { return ids("begins").size() == 1; }));
+  std::this_thread::sleep_for(std::chrono::milliseconds(1500));  // of 2 s; the other is deaf by now
+  driver.send(SIGTERM);
+  const auto sent = Clock::now();
+  EXPECT_EQ(driver.wait().code, 75);
+  EXPECT_LT(Clock::now() - sent, std::chrono::seconds(20));
+  EXPECT_EQ(sweep(results_, 2, on_gpus(1)).code, 0);
+  EXPECT_EQ(contents(results_), undisturbed(2));
+}
+
 TEST_F(FakeGpuSweep, TheOneThatWaitsEndsWithItsDriver) {
   ProcessOptions options;
   options.environment = on_gpus(1, 40000);
@@ -232,6 +246,18 @@ TEST_F(FakeGpuSweep, NoGpuIsIdleWhileARunWaitsForAnother) {
   EXPECT_EQ(ids("prepared").size(), 4U) << file_text(trace_);
   EXPECT_EQ(over.back(), begun.front() == over.front() ? begun[1] : begun[0]);
   EXPECT_FALSE(contains(ended.err, "started again")) << ended.err;
+  EXPECT_EQ(contents(results_), undisturbed(3));
+}
+
+/// One that hangs in its preparation is no reason either: recalled, it has a turn that can time
+/// out.
+TEST_F(FakeGpuSweep, NoGpuIsIdleWhileARunPreparesForAnother) {
+  const Environment slow = with(on_gpus(2, 30000), "FAKE_SLOW_SEED", "1");
+  const auto begin = Clock::now();
+  const Ended ended = sweep(results_, 3, with(slow, "FAKE_DEAF_SEED", "3"));
+  EXPECT_EQ(ended.code, 0) << ended.err;
+  EXPECT_LT(Clock::now() - begin, std::chrono::seconds(30));
+  EXPECT_EQ(ids("prepared").size(), 3U) << file_text(trace_);
   EXPECT_EQ(contents(results_), undisturbed(3));
 }
 
