@@ -19,9 +19,11 @@ bool gpu_is_free(const Children& children, int gpu) {
   return !has_child(children, gpu, Running::Turn::now);
 }
 
-std::int64_t children_in_turn(const Children& children) {
-  return std::count_if(children.begin(), children.end(),
-                       [](const auto& entry) { return entry.second.turn == Running::Turn::now; });
+std::int64_t runs_in_turn(const Children& children) {
+  std::int64_t runs = 0;
+  for (const auto& [key, child] : children)
+    if (child.turn == Running::Turn::now) runs += std::ssize(child.jobs);
+  return runs;
 }
 
 int threads_of(const Children& children) {

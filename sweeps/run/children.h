@@ -14,8 +14,8 @@ using Children = std::map<int, Running>;
 
 bool gpu_is_free(const Children& children, int gpu);
 
-/// Those whose turn it is; the others are not under way yet, or have but to end.
-std::int64_t children_in_turn(const Children& children);
+/// Runs of those whose turn it is; the others are not under way yet, or have but to end.
+std::int64_t runs_in_turn(const Children& children);
 
 /// Threads of all together.
 int threads_of(const Children& children);

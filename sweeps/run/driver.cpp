@@ -180,11 +180,12 @@ void Driver::start_waiting() {
   }
 }
 
-/// A GPU whose child has ended, or needs it no longer, goes to the one that is prepared for it.
+/// A GPU whose child has ended, or needs it no longer, goes to the one that is prepared for it, but
+/// not to one that has ended meanwhile: that is about to be found ahead of its turn.
 void Driver::pass_turns() {
   for (auto& [key, running] : running_)
     if (running.turn == Running::Turn::ahead && !running.recalled &&
-        gpu_is_free(running_, running.gpu))
+        gpu_is_free(running_, running.gpu) && give_turn(running.child.turn))
       begin_turn(key);
 }
 
@@ -192,7 +193,6 @@ void Driver::begin_turn(int key) {
   Running& running = running_.at(key);
   running.turn = Running::Turn::now;
   running.started = monotonic_seconds();
-  give_turn(running.child.turn);
   progress_.run_started(key, running.label, running.started);
 }
 
@@ -212,7 +212,9 @@ void Driver::start(const Group& jobs, const Place& place) {
   const int key = next_key_++;
   running_.emplace(
       key, start_child(jobs, options_.worker, options_.results, threads_for_child(), place.gpu));
-  if (!place.waits) begin_turn(key);
+  if (place.waits) return;
+  give_turn(running_.at(key).child.turn);
+  begin_turn(key);
 }
 
 /// Runs that were being computed elsewhere: finished, or free again because that process died.
@@ -265,9 +267,9 @@ void Driver::stop(int signal) {
   stopped_at_ = now;
   stopping_ = true;
   stop_children(running_);
-  const auto children = children_in_turn(running_);
+  const auto runs = runs_in_turn(running_);
   progress_.note(fmt::format("{}: saving {} running {}; once more to stop at once",
-                             signal_name(signal), children, children == 1 ? "run" : "runs"),
+                             signal_name(signal), runs, runs == 1 ? "run" : "runs"),
                  now);
 }
 
@@ -384,7 +386,7 @@ void Driver::update_progress() {
   double left = work_left_;
   for (const auto& [key, running] : running_)
     left -= running.fraction * running.work();
-  outcome_.counts.running = children_in_turn(running_);
+  outcome_.counts.running = runs_in_turn(running_);
   outcome_.counts.elsewhere = static_cast<std::int64_t>(elsewhere_.size());
   progress_.update(outcome_.counts, left);
 }

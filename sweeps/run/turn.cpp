@@ -17,12 +17,14 @@ constexpr int kAskAgain = 50;
 
 }  // namespace
 
-void give_turn(FileDescriptor& pipe) {
+bool give_turn(FileDescriptor& pipe) {
   const int error = write_all(pipe.get(), fmt::format("{:.9f}", monotonic_seconds()));
-  pipe.close();
-  if (error != 0 && error != EPIPE)  // one that has ended is found to have
+  if (error == EPIPE) return false;
+  if (error != 0)
     fail(ErrorKind::io, "child process", "cannot tell a child to begin: {}; start again",
          strerror(error));
+  pipe.close();
+  return true;
 }
 
 std::optional<double> wait_for_turn(int pipe, const std::function<bool()>& stop_requested) {

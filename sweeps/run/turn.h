@@ -10,8 +10,9 @@ namespace recallbench {
 /// A child of a GPU prepares itself while another trains there, then waits for its turn on a pipe
 /// into which its driver writes once. A driver that ends without that takes the turn away.
 
-/// Tells the child that the GPU is its own from now on, and closes the pipe. Throws Error(io).
-void give_turn(FileDescriptor& pipe);
+/// Tells the child that the GPU is its own from now on, and closes the pipe; false where the child
+/// has ended. Throws Error(io).
+bool give_turn(FileDescriptor& pipe);
 
 /// Waits for the turn: when it was given, in seconds of the monotonic clock. Nothing where it never
 /// comes, or `stop_requested` says so; a signal to this process is answered at once.

@@ -6,6 +6,7 @@
 #include <random>
 #include <thread>
 
+#include "sweeps/run/signals.h"
 #include "sweeps/run/turn.h"
 #include "tests/sweeps/run_sweep_support.h"
 
@@ -98,6 +99,14 @@ TEST_F(FakeGpuSweep, ProgressShowsTheOneThatTrains) {
   EXPECT_TRUE(contains(ended.err, ", 1 running, 2 left")) << ended.err;
   EXPECT_FALSE(contains(ended.err, "2 running")) << ended.err;
   EXPECT_FALSE(contains(ended.err, "\x1b[3A")) << ended.err;  // a bar and the counts, no more
+}
+
+TEST_F(FakeGpuSweep, ProgressCountsTheRunsOfAPopulation) {
+  const Environment bars = with(on_gpus(1, 2000), "RECALLBENCH_PROGRESS", "bar");
+  const Ended ended = sweep(results_, 8, with(bars, "FAKE_POPULATION", "8"));  // of 6 and of 2
+  EXPECT_EQ(ended.code, 0) << ended.err;
+  EXPECT_TRUE(contains(ended.err, "0/8 runs done, 0 failed, 6 running, 2 left")) << ended.err;
+  EXPECT_TRUE(contains(ended.err, "6/8 runs done, 0 failed, 2 running, 0 left")) << ended.err;
 }
 
 TEST_F(FakeGpuSweep, EachGpuHasItsOwnTurns) {
@@ -285,10 +294,20 @@ TEST(Turn, ComesOrDoesNot) {
   ASSERT_EQ(pipe(ends), 0);
   FileDescriptor waiting(ends[0]), giving(ends[1]);
   EXPECT_FALSE(wait_for_turn(waiting.get(), [] { return true; }).has_value());
-  give_turn(giving);
+  EXPECT_TRUE(give_turn(giving));
   EXPECT_FALSE(giving.is_open());
   EXPECT_GT(wait_for_turn(waiting.get(), never).value(), 0);
   EXPECT_FALSE(wait_for_turn(waiting.get(), never).has_value());  // the giver has gone
+}
+
+TEST(Turn, IsNotGivenToOneThatHasEnded) {
+  ignore_write_signals();
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  FileDescriptor waiting(ends[0]), giving(ends[1]);
+  waiting.close();
+  EXPECT_FALSE(give_turn(giving));
+  EXPECT_FALSE(give_turn(giving)) << "until its end is seen";
 }
 
 }  // namespace
