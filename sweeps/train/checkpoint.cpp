@@ -90,20 +90,30 @@ void fill_slab(const Safetensors& file, const std::string& prefix, Slot slot,
 CheckpointFolder::CheckpointFolder(std::string directory, std::string id)
     : directory_(std::move(directory)), id_(std::move(id)) {}
 
+/// Where the newest can be gone on from it becomes the one before; another does not take its place.
+void CheckpointFolder::keep_newest() {
+  if (newest_resumes_) std::rename((directory_ + kNewest).c_str(), (directory_ + kBefore).c_str());
+  newest_resumes_ = false;
+}
+
 void CheckpointFolder::save(const Parameters& parameters, Index replica,
                             const TrainPosition& position) {
   if (directory_.empty()) return;
-  const std::string newest = directory_ + kNewest;
-  if (path_exists(newest)) std::rename(newest.c_str(), (directory_ + kBefore).c_str());
-  write_safetensors(newest, HostSlabs(parameters, replica, true).arrays(),
+  keep_newest();
+  write_safetensors(directory_ + kNewest, HostSlabs(parameters, replica, true).arrays(),
                     {{"run_id", id_}, {"position", position_text(position)}});
+  newest_resumes_ = true;
 }
 
 void CheckpointFolder::save_final(const Parameters& parameters, Index replica) {
   if (directory_.empty()) return;
+  keep_newest();
   write_safetensors(directory_ + kNewest, HostSlabs(parameters, replica, false).arrays(),
                     {{"run_id", id_}, {"complete", "true"}});
-  std::remove((directory_ + kBefore).c_str());
+}
+
+void CheckpointFolder::drop_resumable() {
+  if (!directory_.empty()) std::remove((directory_ + kBefore).c_str());
 }
 
 bool CheckpointFolder::load_position(TrainPosition& position) {
@@ -119,6 +129,7 @@ bool CheckpointFolder::load_position(TrainPosition& position) {
         continue;  // another run's, or one that only exports weights
       position = position_from(where->second, path);
       loaded_ = std::move(file);
+      newest_resumes_ = name == kNewest;
       return true;
     } catch (const Error&) {
       continue;  // damaged: the one before it, or the beginning, gives the same result

@@ -28,8 +28,10 @@ class CheckpointFolder {
   CheckpointFolder(std::string directory, std::string id);
 
   void save(const Parameters& parameters, Index replica, const TrainPosition& position);
-  /// Weights alone, for use elsewhere; what was needed to resume is removed.
+  /// Weights alone, for use elsewhere. What is needed to resume stays beside them until
+  /// `drop_resumable`: the run's result is not written yet.
   void save_final(const Parameters& parameters, Index replica);
+  void drop_resumable();
   /// Reads the newest checkpoint that is whole, and holds it for load_weights; false where there
   /// is none.
   bool load_position(TrainPosition& position);
@@ -37,7 +39,10 @@ class CheckpointFolder {
   void load_weights(Parameters& parameters, Index replica);
 
  private:
+  void keep_newest();
+
   std::string directory_, id_;
+  bool newest_resumes_ = false;  ///< as far as this object knows
   std::optional<Safetensors> loaded_;
 };
 

@@ -306,6 +306,7 @@ void Population::finish(Index replica) {
   result.state_bytes = *state_bytes_;
   result.published_state_bytes = trainer_->model().published_state_bytes(result.state_length);
   if (member.hooks().on_end) member.hooks().on_end(result, timing_now());
+  if (result.status == "done") member.checkpoints.drop_resumable();
 }
 
 }  // namespace recallbench

@@ -200,6 +200,32 @@ TEST(TrainRun, ADamagedCheckpointGivesWayToTheOneBefore) {
   EXPECT_EQ(text(train_run(config, hooks)), undisturbed);
 }
 
+/// As on a full disk, again and again.
+TEST(TrainRun, WhoseResultCannotBeWrittenGoesOnFromItsCheckpoint) {
+  const RunConfig config = small_run();
+  const TemporaryFolder folder;
+  TrainHooks hooks;
+  hooks.checkpoint_directory = folder.path();
+  hooks.stop_requested = [steps = 0]() mutable { return steps++ == 20; };
+  EXPECT_EQ(train_run(config, hooks).epochs, 1);
+  hooks.stop_requested = nullptr;
+  hooks.on_end = [](const RunResult&, const RunTiming&) {
+    fail(ErrorKind::io, "test", "no space is left; free some");
+  };
+  for (int round = 0; round < 3; ++round) {
+    std::size_t resumed = 0;
+    hooks.on_resume = [&](const std::vector<EpochMetrics>& epochs) { resumed = epochs.size(); };
+    if (round == 2) hooks.on_end = nullptr;
+    if (round < 2)
+      EXPECT_THROW(train_run(config, hooks), Error);
+    else
+      EXPECT_EQ(text(train_run(config, hooks)), text(train_run(config, {})));
+    EXPECT_EQ(resumed, 1U) << round;
+  }
+  const fs::directory_iterator files(folder.path());
+  EXPECT_EQ(std::distance(begin(files), end(files)), 1);  // checkpoint.safetensors
+}
+
 TEST(TrainRun, ACheckpointOfAnotherRunIsNotTaken) {
   const TemporaryFolder folder;
   int steps = 0;
