@@ -65,16 +65,24 @@ std::optional<RunData> load(const RunConfig& config, const std::string& path) {
 
 RunData cached_run_data(const RunConfig& config, int threads, const std::string& cache) {
   if (cache.empty() || !config.model.zoology) return make_run_data(config, threads);
-  make_directories(cache);
   const std::string path = cache + "/data-" + xxh3_128_hex(data_key(config)) + ".safetensors";
   while (true) {
-    if (auto data = load(config, path)) return std::move(*data);
-    const auto lock = FileLock::try_lock(path + ".lock");
+    std::optional<FileLock> lock;
+    try {
+      if (auto data = load(config, path)) return std::move(*data);
+      make_directories(cache);
+      lock = FileLock::try_lock(path + ".lock");
+      if (lock) {
+        if (auto data = load(config, path)) return std::move(*data);  // made meanwhile
+        remove_leftovers(cache);
+      }
+    } catch (const Error&) {  // no room, or another process whose sweep is done has removed it
+      return make_run_data(config, threads);
+    }
     if (!lock) {
       std::this_thread::sleep_for(kLookAgain);
       continue;
     }
-    if (path_exists(path)) continue;  // made while this process came to the lock
     RunData data = make_run_data(config, threads);
     save(data, path);
     return data;

@@ -4,7 +4,9 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <future>
 
+#include "kernels/base/io/file_lock.h"
 #include "kernels/base/io/temporary_folder.h"
 #include "sweeps/config/recipe.h"
 #include "sweeps/train/run_data.h"
@@ -103,6 +105,39 @@ TEST(DataCache, HoldsTheDataThatAreMade) {
   EXPECT_EQ(numbers(cached_run_data(config, 1, folder)), expected);
   std::ofstream(files()[0]) << "not one of ours";
   EXPECT_EQ(numbers(cached_run_data(config, 1, folder)), expected);
+}
+
+TEST(DataCache, IsNotNeeded) {
+  const TemporaryFolder temporary;
+  const RunConfig config = compat_run("1");
+  const auto expected = numbers(make_run_data(config, 1));
+  std::ofstream(temporary / "file") << "in its way";
+  EXPECT_EQ(numbers(cached_run_data(config, 1, temporary / "file")), expected);
+}
+
+/// Another process' sweep is done and takes the folder away, while this one waits for a third.
+TEST(DataCache, MayGoWhileOneWaitsForIt) {
+  const TemporaryFolder temporary;
+  const std::string cache = temporary / "cache";
+  const RunConfig config = compat_run("1");
+  const auto expected = numbers(cached_run_data(config, 1, cache));
+  for (const auto& entry : fs::directory_iterator(cache))
+    if (entry.path().extension() == ".safetensors") fs::remove(entry.path());
+  const auto third = FileLock::try_lock(fs::directory_iterator(cache)->path().string());
+  ASSERT_TRUE(third.has_value());
+  auto waiting =
+      std::async(std::launch::async, [&] { return numbers(cached_run_data(config, 1, cache)); });
+  EXPECT_EQ(waiting.wait_for(std::chrono::milliseconds(200)), std::future_status::timeout);
+  fs::remove_all(cache);
+  EXPECT_EQ(waiting.get(), expected);
+}
+
+TEST(DataCache, LeftoversOfDeadWritersGo) {
+  const TemporaryFolder temporary;
+  const std::string torn = temporary / ".data.safetensors.tmp.4000000";
+  std::ofstream(torn) << "half";
+  cached_run_data(compat_run("1"), 1, temporary.path());
+  EXPECT_FALSE(fs::exists(torn));
 }
 
 }  // namespace
