@@ -145,7 +145,9 @@ std::string failure_reason(const Running& running, const ChildEnd& end, const st
   else
     reason = fmt::format("ended with exit code {}", end.code);
   const std::string last = last_log_line(log, log_offset);
-  return last.empty() ? reason : reason + ": " + last;
+  if (!last.empty()) return reason + ": " + last;
+  // With the disk full, run.log takes no last words.
+  return end.code == kResults ? reason + ": results cannot be read or written" : reason;
 }
 
 }  // namespace recallbench

@@ -3,6 +3,8 @@
 
 #include <chrono>
 
+#include "sweeps/run/exit_code.h"
+#include "sweeps/run/running.h"
 #include "tests/sweeps/run_sweep_support.h"
 
 namespace recallbench {
@@ -214,6 +216,16 @@ TEST_F(FakeSweep, FileSizeLimitIsExit3AndLosesNothing) {
   EXPECT_EQ(leftovers(results_), std::vector<std::string>());
   EXPECT_EQ(sweep(results_, 2).code, 0);
   EXPECT_EQ(contents(results_), undisturbed(2));
+}
+
+TEST(FailureReason, SaysWhatAFullDiskKeepsOutOfTheLog) {
+  const TemporaryFolder folder;
+  const auto reason = [&] {
+    return failure_reason(Running(), {kResults, 0}, folder / "run.log", 0, 0);
+  };
+  EXPECT_EQ(reason(), "ended with exit code 3: results cannot be read or written");
+  write_text(folder / "run.log", "cannot write 'x'\n");
+  EXPECT_EQ(reason(), "ended with exit code 3: cannot write 'x'");
 }
 
 /// Every kind of system call of the driver and its workers, failing once at its n-th occurrence.
