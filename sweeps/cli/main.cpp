@@ -133,7 +133,7 @@ int run_line(CommandLine& line, int count, char** values) {
 }
 
 int run(int count, char** values) {
-  ignore_write_signals();
+  prepare_signals();
   CommandLine line;
   try {
     add_common(line);

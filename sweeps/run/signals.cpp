@@ -18,10 +18,15 @@ void set_stop_flag(int) {
   stop_flag = 1;
 }
 
-void ignore(int number, struct sigaction* previous) {
+void act(int number, void (*how)(int)) {
   struct sigaction action {};
-  action.sa_handler = SIG_IGN;
-  sigaction(number, &action, previous);
+  action.sa_handler = how;
+  sigaction(number, &action, nullptr);
+}
+
+bool is_ignored(int number) {
+  struct sigaction action {};
+  return sigaction(number, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
 }
 
 }  // namespace
@@ -30,20 +35,16 @@ SignalGuard::SignalGuard() {
   sigset_t caught;
   sigemptyset(&caught);
   for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGCHLD, SIGWINCH})
-    sigaddset(&caught, number);
+    if (!is_ignored(number)) sigaddset(&caught, number);
   descriptor_ = signalfd(-1, &caught, SFD_NONBLOCK | SFD_CLOEXEC);
   if (descriptor_ < 0)
     fail(ErrorKind::io, "signals", "cannot open a signal descriptor: {}; free some files",
          strerror(errno));
   sigprocmask(SIG_BLOCK, &caught, &previous_mask_);
-  ignore(SIGPIPE, &previous_pipe_);
-  ignore(SIGXFSZ, &previous_size_);
 }
 
 SignalGuard::~SignalGuard() {
   close(descriptor_);
-  sigaction(SIGXFSZ, &previous_size_, nullptr);
-  sigaction(SIGPIPE, &previous_pipe_, nullptr);
   sigprocmask(SIG_SETMASK, &previous_mask_, nullptr);
 }
 
@@ -53,13 +54,14 @@ int SignalGuard::next() {
   return count == static_cast<ssize_t>(sizeof(info)) ? static_cast<int>(info.ssi_signo) : 0;
 }
 
-void ignore_write_signals() {
-  ignore(SIGPIPE, nullptr);
-  ignore(SIGXFSZ, nullptr);
+void prepare_signals() {
+  act(SIGPIPE, SIG_IGN);
+  act(SIGXFSZ, SIG_IGN);
+  act(SIGCHLD, SIG_DFL);
 }
 
 void prepare_child_signals(int parent) {
-  ignore_write_signals();
+  prepare_signals();
   struct sigaction action {};
   action.sa_handler = set_stop_flag;
   action.sa_flags = SA_RESTART;

@@ -5,8 +5,8 @@
 namespace recallbench {
 
 /// While it lives: SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGCHLD and SIGWINCH are blocked and come out
-/// of `descriptor()` instead; SIGPIPE and SIGXFSZ are ignored, so that they become errors of the
-/// call that met them. The destructor puts everything back.
+/// of `descriptor()` instead, but for those that whoever started this process had ignored, as nohup
+/// has SIGHUP: they stay so. The destructor puts the mask back.
 class SignalGuard {
  public:
   SignalGuard();
@@ -22,11 +22,11 @@ class SignalGuard {
  private:
   int descriptor_ = -1;
   sigset_t previous_mask_;
-  struct sigaction previous_pipe_, previous_size_;
 };
 
-/// Ignores SIGPIPE and SIGXFSZ for the rest of the process.
-void ignore_write_signals();
+/// For the rest of the process: SIGPIPE and SIGXFSZ are ignored, so that they become errors of the
+/// call that met them; SIGCHLD is not, with which no child could be waited for.
+void prepare_signals();
 
 /// For a child process: SIGTERM sets a flag, SIGPIPE and SIGXFSZ are ignored; SIGTERM comes too
 /// when `parent` (0: none) ends, however it ends.

@@ -10,7 +10,7 @@
 namespace recallbench {
 
 SweepOutcome run_sweep(const SweepRequest& request, Progress& progress) {
-  ignore_write_signals();
+  prepare_signals();
   prepare_results_folder(request.driver.results);
   const std::string& results = request.driver.results;
   const Manifest manifest = update_manifest(results, request.name, request.runs, request.add);

@@ -147,6 +147,25 @@ TEST_F(FakeSweep, SignalsToEveryProcessAreLeftToTheDriver) {
   }
 }
 
+/// As nohup does with SIGHUP, and a shell with SIGINT for what it starts in the background.
+TEST_F(FakeSweep, SignalsThatItsStarterIgnoresStayIgnored) {
+  for (const int number : {SIGINT, SIGHUP, SIGCHLD}) {
+    const std::string results = folder_ / std::to_string(number);
+    ProcessOptions options;
+    options.environment = {{"FAKE_STEP_US", "5000"}};
+    const auto before = signal(number, SIG_IGN);
+    Process driver(command(results, 2), options);
+    signal(number, before);
+    ASSERT_TRUE(eventually([&] { return !driver.children().empty(); }));
+    driver.send(number);
+    const std::string stat = "/proc/" + std::to_string(driver.pid()) + "/stat";
+    ASSERT_TRUE(eventually([&] { return file_text(stat).find(") Z ") != std::string::npos; }));
+    const Ended ended = driver.wait();
+    EXPECT_EQ(ended.code, 0) << number << ended.err;
+    EXPECT_EQ(contents(results), undisturbed(2));
+  }
+}
+
 TEST_F(FakeSweep, SecondSignalEndsAtOnce) {
   for (const int signal : {SIGINT, SIGTERM}) {
     ProcessOptions options;

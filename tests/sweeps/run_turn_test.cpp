@@ -301,7 +301,7 @@ TEST(Turn, ComesOrDoesNot) {
 }
 
 TEST(Turn, IsNotGivenToOneThatHasEnded) {
-  ignore_write_signals();
+  prepare_signals();
   int ends[2];
   ASSERT_EQ(pipe(ends), 0);
   FileDescriptor waiting(ends[0]), giving(ends[1]);
