@@ -11,6 +11,7 @@
 #include "kernels/base/io/json.h"
 #include "kernels/base/names.h"
 #include "kernels/base/text.h"
+#include "kernels/base/version.h"
 #include "sweeps/config/recipe.h"
 #include "sweeps/run/child.h"
 #include "sweeps/run/cores.h"
@@ -159,6 +160,12 @@ int tell_outcome(const SweepRequest& request, const SweepOutcome& outcome, bool 
   if (quiet) return code;
   if (outcome.already == outcome.counts.total)
     fmt::print(stderr, "all {} runs were done before; nothing was trained\n", outcome.counts.total);
+  for (const auto& [program, runs] : outcome.programs)
+    if (program != code_version())
+      fmt::print(stderr,
+                 "{} of the runs done before are of another program, {}; another --out trains them "
+                 "with this one, {}\n",
+                 runs, printable(program, 100), code_version());
   if (outcome.counts.diverged > 0)
     fmt::print(stderr, "{} of {} runs diverged; they never enter the frontier\n",
                outcome.counts.diverged, outcome.counts.total);

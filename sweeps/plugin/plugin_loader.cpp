@@ -15,7 +15,9 @@
 #include <cstring>
 #include <filesystem>
 
+#include "kernels/base/io/atomic_file.h"
 #include "kernels/base/text.h"
+#include "kernels/base/version.h"
 #include "mixers/obligations/lone_mixer.h"
 #include "mixers/plugin.h"
 
@@ -36,6 +38,7 @@ void load_plugins(const std::vector<std::string>& files) {
 namespace {
 
 constexpr std::chrono::seconds kTimeLimit{10};
+constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 32;  // of a plugin
 constexpr char kAccepted[] = "ok";
 
 /// Opens `file`, compares fingerprints and registers its mixers; throws Error(plugin).
@@ -184,6 +187,8 @@ void load(const std::string& file) {
     entry.origin = file;
     mixer_registry().add(name, entry);
   }
+  add_to_code_version(std::filesystem::path(file).filename().string(),
+                      read_file(file, kMostBytes, ErrorKind::plugin));
 }
 
 }  // namespace

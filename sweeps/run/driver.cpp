@@ -92,9 +92,11 @@ void Driver::collect_jobs(const Manifest& manifest) {
     const std::string id = run_id(config);
     if (const auto record = read_record(options_.results, id)) {
       ++outcome_.already;
+      ++outcome_.programs[record->code_version];
       if (record->result.status == "diverged") ++outcome_.counts.diverged;
     } else {
       work.push_back(estimated_work(config));
+      work_left_ += work.back();
       jobs_.push_back({&config, id, labels.run[i], work.back()});
     }
   }
@@ -102,8 +104,6 @@ void Driver::collect_jobs(const Manifest& manifest) {
   for (const std::size_t i : longest_first(work))
     longest.push_back(&jobs_[i]);
   waiting_ = make_groups(longest, options_.population);
-  for (const double w : work)
-    work_left_ += w;
   outcome_.counts.total = static_cast<std::int64_t>(manifest.runs.size());
   outcome_.counts.done = outcome_.already;
 }

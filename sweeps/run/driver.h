@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -27,7 +28,8 @@ struct DriverOptions {
 struct SweepOutcome {
   SweepCounts counts;
   std::int64_t already = 0;               ///< of the runs with a result: before this session
-  std::vector<std::string> failures;      ///< "label: reason" of each failed run
+  std::map<std::string, std::int64_t> programs;  ///< of these, how many by which code_version
+  std::vector<std::string> failures;             ///< "label: reason" of each failed run
   int signal = 0;                         ///< that stopped the sweep; 0: none did
   std::optional<std::string> io_problem;  ///< why no result could be written; ended the sweep
   bool summary_is_new = false;  ///< summary.csv was written, and differs from what stood there

@@ -1,10 +1,14 @@
 #include "sweeps/train/checkpoint.h"
 
+#include <fmt/format.h>
+
 #include <cstdio>
 #include <cstring>
 #include <deque>
 
 #include "kernels/base/io/atomic_file.h"
+#include "kernels/base/text.h"
+#include "kernels/base/version.h"
 #include "sweeps/train/metrics_json.h"
 
 namespace recallbench {
@@ -85,6 +89,12 @@ void fill_slab(const Safetensors& file, const std::string& prefix, Slot slot,
   parameters.set_slab(slot, replica, slab);
 }
 
+/// "" where there is none.
+std::string metadata(const Safetensors& file, const std::string& key) {
+  const auto found = file.metadata().find(key);
+  return found == file.metadata().end() ? "" : found->second;
+}
+
 }  // namespace
 
 CheckpointFolder::CheckpointFolder(std::string directory, std::string id)
@@ -100,8 +110,9 @@ void CheckpointFolder::save(const Parameters& parameters, Index replica,
                             const TrainPosition& position) {
   if (directory_.empty()) return;
   keep_newest();
-  write_safetensors(directory_ + kNewest, HostSlabs(parameters, replica, true).arrays(),
-                    {{"run_id", id_}, {"position", position_text(position)}});
+  write_safetensors(
+      directory_ + kNewest, HostSlabs(parameters, replica, true).arrays(),
+      {{"run_id", id_}, {"code_version", code_version()}, {"position", position_text(position)}});
   newest_resumes_ = true;
 }
 
@@ -109,7 +120,7 @@ void CheckpointFolder::save_final(const Parameters& parameters, Index replica) {
   if (directory_.empty()) return;
   keep_newest();
   write_safetensors(directory_ + kNewest, HostSlabs(parameters, replica, false).arrays(),
-                    {{"run_id", id_}, {"complete", "true"}});
+                    {{"run_id", id_}, {"code_version", code_version()}, {"complete", "true"}});
 }
 
 void CheckpointFolder::drop_resumable() {
@@ -123,11 +134,16 @@ bool CheckpointFolder::load_position(TrainPosition& position) {
     if (!path_exists(path)) continue;
     try {
       Safetensors file = Safetensors::read(path, kMaxBytes);
-      const auto id = file.metadata().find("run_id");
-      const auto where = file.metadata().find("position");
-      if (id == file.metadata().end() || id->second != id_ || where == file.metadata().end())
+      const std::string where = metadata(file, "position"),
+                        program = metadata(file, "code_version");
+      if (metadata(file, "run_id") != id_ || where.empty())
         continue;  // another run's, or one that only exports weights
-      position = position_from(where->second, path);
+      if (program != code_version()) {
+        fmt::print(stderr, "{} is of another program, {}; this one, {}, begins again\n", path,
+                   program.empty() ? "unknown" : printable(program, 100), code_version());
+        continue;
+      }
+      position = position_from(where, path);
       loaded_ = std::move(file);
       newest_resumes_ = name == kNewest;
       return true;

@@ -24,7 +24,8 @@ struct TrainPosition {
 /// `adamw.m/<name>` and `adamw.v/<name>`, and the position as metadata.
 class CheckpointFolder {
  public:
-  /// "" saves and loads nothing. `id` (of the run) goes into the metadata and is compared.
+  /// "" saves and loads nothing. `id` (of the run) and code_version() go into the metadata and are
+  /// compared: what one program began, another does not end.
   CheckpointFolder(std::string directory, std::string id);
 
   void save(const Parameters& parameters, Index replica, const TrainPosition& position);
@@ -33,7 +34,7 @@ class CheckpointFolder {
   void save_final(const Parameters& parameters, Index replica);
   void drop_resumable();
   /// Reads the newest checkpoint that is whole, and holds it for load_weights; false where there
-  /// is none.
+  /// is none, or none of this program, which the standard error then says.
   bool load_position(TrainPosition& position);
   /// Fills in weights and moments of what load_position has read, and lets go of it.
   void load_weights(Parameters& parameters, Index replica);

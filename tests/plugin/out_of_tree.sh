@@ -43,6 +43,7 @@ recallbench sweep leaky_average/recipe.toml --out swept --jobs 2 --quiet
 grep -q 'leaky average' swept/frontier.csv || fail 'frontier.csv does not name it'
 grep -q 'leaky average' swept/summary.csv || fail 'summary.csv does not name it'
 grep -q 'identity' swept/summary.csv || fail 'summary.csv does not name identity'
+grep -qE ' \+ leaky_average\.so [0-9a-f]{7},' swept/summary.csv || fail 'summary.csv does not name the plugin that it was'
 figure=$(find swept -name '*.svg' -print -quit)
 [[ -n $figure ]] || fail 'there is no figure'
 grep -q 'leaky average' "$figure" || fail 'the figure does not name it'

@@ -5,7 +5,9 @@
 #include <filesystem>
 #include <fstream>
 
+#include "kernels/base/io/atomic_file.h"
 #include "kernels/base/io/temporary_folder.h"
+#include "kernels/base/version.h"
 #include "sweeps/config/recipe.h"
 #include "sweeps/train/metrics_json.h"
 
@@ -235,6 +237,31 @@ TEST(TrainRun, ACheckpointOfAnotherRunIsNotTaken) {
   train_run(small_run({"seed=2"}), hooks);
   hooks.stop_requested = nullptr;
   EXPECT_EQ(text(train_run(small_run(), hooks)), text(train_run(small_run(), {})));
+}
+
+// The mixer may be another one by then: half a run of each would be neither's.
+TEST(TrainRun, ACheckpointOfAnotherProgramIsNotTaken) {
+  const TemporaryFolder folder;
+  const std::string path = folder / "checkpoint.safetensors";
+  TrainHooks hooks;
+  hooks.checkpoint_directory = folder.path();
+  hooks.stop_requested = [steps = 0]() mutable { return steps++ == 20; };
+  EXPECT_EQ(train_run(small_run(), hooks).epochs, 1);
+  hooks.stop_requested = nullptr;
+  const std::string kept = read_file(path, 1 << 30), program = code_version();
+  ASSERT_NE(kept.find(program), std::string::npos);
+  for (const bool other : {true, false}) {
+    std::string checkpoint = kept;
+    if (other) checkpoint[kept.find(program)] ^= 1;
+    std::ofstream(path) << checkpoint;
+    std::size_t resumed = 0;
+    hooks.on_resume = [&](const std::vector<EpochMetrics>& epochs) { resumed = epochs.size(); };
+    ::testing::internal::CaptureStderr();
+    EXPECT_EQ(text(train_run(small_run(), hooks)), text(train_run(small_run(), {})));
+    const std::string said = ::testing::internal::GetCapturedStderr();
+    EXPECT_EQ(resumed, other ? 0U : 1U);
+    EXPECT_EQ(said.find("is of another program") != std::string::npos, other) << said;
+  }
 }
 
 TEST(TrainRun, DivergenceIsAResult) {
