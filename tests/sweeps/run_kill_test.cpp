@@ -110,7 +110,7 @@ TEST_F(FakeSweep, ChildrenHoldNoDescriptorOfWhoeverStartedTheSweep) {
   constexpr int kForeign = 150;  // above those that a test's process closes
   ASSERT_EQ(dup2(STDERR_FILENO, kForeign), kForeign);
   ProcessOptions options;
-  options.environment = {{"FAKE_STEP_US", "5000"}, {"FAKE_TRACE", trace_}};
+  options.environment = {{"FAKE_STEP_US", "40000"}};
   Process driver(command(results_, 1), options);
   close(kForeign);
   ASSERT_TRUE(eventually([&] {

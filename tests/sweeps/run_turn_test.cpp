@@ -160,10 +160,10 @@ TEST_F(FakeGpuSweep, SignalsStopTheOneThatWaitsAtOnce) {
 
 TEST_F(FakeGpuSweep, SignalsDoNotWaitForThePreparationOfTheNext) {
   ProcessOptions options;
-  options.environment = with(on_gpus(1, 50000), "FAKE_DEAF_SEED", "2");
+  options.environment = with(on_gpus(1, 200000), "FAKE_DEAF_SEED", "2");
   Process driver(command(results_, 2), options);
   ASSERT_TRUE(eventually([&] { return ids("begins").size() == 1; }));
-  std::this_thread::sleep_for(std::chrono::milliseconds(1500));  // of 2 s; the other is deaf by now
+  std::this_thread::sleep_for(std::chrono::milliseconds(1500));  // of 8 s; the other is deaf by now
   driver.send(SIGTERM);
   const auto sent = Clock::now();
   EXPECT_EQ(driver.wait().code, 75);
