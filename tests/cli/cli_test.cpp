@@ -1,8 +1,6 @@
 #include <gtest/gtest.h>
-
 #include <signal.h>
 #include <unistd.h>
-#include <filesystem>
 
 #include "kernels/base/io/json.h"
 #include "tests/process/process.h"
@@ -185,21 +183,6 @@ TEST_F(Cli, SweepThenStatusThenNothingLeftToDo) {
   const Ended quiet = cli({"sweep", "two.toml", "--no-plot", "--quiet", "--json"}, options_);
   EXPECT_EQ(quiet.err, "");
   EXPECT_EQ(parse_json(quiet.out, "sweep", ErrorKind::io).at("done").as_int(), 2);
-}
-
-TEST_F(Cli, RunsOfAnotherProgramAreNamed) {
-  ASSERT_EQ(cli({"sweep", "two.toml", "--no-plot"}, options_).code, 0);
-  const std::string words = "of the runs done before are of another program, ";
-  EXPECT_FALSE(contains(cli({"sweep", "two.toml", "--no-plot"}, options_).err, words));
-  const std::filesystem::directory_iterator runs(folder_ / "results/tiny/runs");
-  const std::string path = runs->path().string() + "/result.json";
-  std::string result = file_text(path);
-  const std::string key = "\"code_version\": \"";
-  ASSERT_TRUE(contains(result, key)) << result;
-  result.insert(result.find(key) + key.size(), "old ");
-  write_text(path, result);
-  const Ended again = cli({"sweep", "two.toml", "--no-plot"}, options_);
-  EXPECT_TRUE(contains(again.err, "1 " + words + "old ")) << again.err;
 }
 
 TEST_F(Cli, LoneRunPrintsItsResultAndJoinsTheSweep) {

@@ -44,6 +44,11 @@ grep -q 'leaky average' swept/frontier.csv || fail 'frontier.csv does not name i
 grep -q 'leaky average' swept/summary.csv || fail 'summary.csv does not name it'
 grep -q 'identity' swept/summary.csv || fail 'summary.csv does not name identity'
 grep -qE ' \+ leaky_average\.so [0-9a-f]{7},' swept/summary.csv || fail 'summary.csv does not name the plugin that it was'
+again() { "$scratch/moved/bin/recallbench" --plugin "$1" sweep leaky_average/recipe.toml --out swept --no-plot 2>&1; }
+if again "$plugin" | grep 'of another program'; then fail 'its own runs are called those of another program'; fi
+cp "$plugin" other.so
+again "$scratch/other.so" | grep -q 'runs done before are of another program, .* + leaky_average.so' ||
+  fail 'runs of another plugin are taken for its own without a word'
 figure=$(find swept -name '*.svg' -print -quit)
 [[ -n $figure ]] || fail 'there is no figure'
 grep -q 'leaky average' "$figure" || fail 'the figure does not name it'
