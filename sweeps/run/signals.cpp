@@ -4,13 +4,17 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 
 #include "kernels/base/error.h"
 
 namespace recallbench {
 namespace {
+
+constexpr int kStops[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};
 
 volatile std::sig_atomic_t stop_flag = 0;
 
@@ -45,13 +49,19 @@ SignalGuard::SignalGuard() {
 
 SignalGuard::~SignalGuard() {
   close(descriptor_);
+  if (stops_)
+    for (const int number : kStops)
+      act(number, SIG_IGN);
   sigprocmask(SIG_SETMASK, &previous_mask_, nullptr);
 }
 
 int SignalGuard::next() {
   signalfd_siginfo info;
   const ssize_t count = read(descriptor_, &info, sizeof(info));
-  return count == static_cast<ssize_t>(sizeof(info)) ? static_cast<int>(info.ssi_signo) : 0;
+  const int number =
+      count == static_cast<ssize_t>(sizeof(info)) ? static_cast<int>(info.ssi_signo) : 0;
+  stops_ = stops_ || std::find(std::begin(kStops), std::end(kStops), number) != std::end(kStops);
+  return number;
 }
 
 void prepare_signals() {

@@ -6,7 +6,8 @@ namespace recallbench {
 
 /// While it lives: SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGCHLD and SIGWINCH are blocked and come out
 /// of `descriptor()` instead, but for those that whoever started this process had ignored, as nohup
-/// has SIGHUP: they stay so. The destructor puts the mask back.
+/// has SIGHUP: they stay so. The destructor puts the mask back; where one came that stops a sweep,
+/// later ones are ignored from then on: what is left is the end of this process.
 class SignalGuard {
  public:
   SignalGuard();
@@ -21,6 +22,7 @@ class SignalGuard {
 
  private:
   int descriptor_ = -1;
+  bool stops_ = false;  // SIGINT, SIGTERM, SIGHUP or SIGUSR1 came
   sigset_t previous_mask_;
 };
 

@@ -105,6 +105,21 @@ TEST_F(FakeSweep, SignalsSaveAndExit75) {
   }
 }
 
+/// A second signal that comes while the sweep ends is none that kills it.
+TEST_F(FakeSweep, SignalsWhileItEndsChangeNothing) {
+  for (int round = 0; round < 20; ++round) {
+    Process driver(command(folder_ / std::to_string(round), 1), {});
+    ASSERT_TRUE(eventually([&] { return !driver.children().empty(); }));
+    driver.send(SIGTERM);
+    for (int i = 0; i < 40; ++i) {
+      driver.send(i % 2 == 0 ? SIGHUP : SIGINT);
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    const Ended ended = driver.wait();
+    EXPECT_EQ(ended.code, 75) << ended.signal << ended.err;
+  }
+}
+
 /// Such as a shell's pipe, whose reader would wait for children that outlive their driver.
 TEST_F(FakeSweep, ChildrenHoldNoDescriptorOfWhoeverStartedTheSweep) {
   constexpr int kForeign = 150;  // above those that a test's process closes
