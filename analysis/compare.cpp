@@ -1,5 +1,7 @@
 #include "analysis/compare.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -8,6 +10,7 @@ namespace {
 
 constexpr double kSameState = 0.03;
 constexpr std::int64_t kPublishedLength = 1024;  // tokens of the longest test
+constexpr std::int64_t kPublishedVocabulary = 8192;
 
 double distance(const ModelPoint& point, const PublishedPoint& published) {
   return std::abs(published.state_bytes / point.published_bytes - 1);
@@ -47,6 +50,27 @@ std::vector<ComparedPoint> compare_with_published(const std::vector<ModelPoint>&
         return place(a) != place(b) ? place(a) < place(b) : a.state_bytes < b.state_bytes;
       });
   return compared;
+}
+
+std::vector<std::string> differences_from_published(const std::vector<SummaryRow>& rows,
+                                                    const std::string& y) {
+  std::vector<std::string> lines;
+  const auto any = [&](const auto& differs) {
+    return std::any_of(rows.begin(), rows.end(), differs);
+  };
+  if (y != "test")
+    lines.push_back(fmt::format("they are accuracies on test data, the others {}", y));
+  if (any([](const SummaryRow& row) { return row.task.find("mqar") == std::string::npos; }))
+    lines.push_back("they are of MQAR, some of the others are not");
+  if (any([](const SummaryRow& row) { return row.vocab_size != kPublishedVocabulary; }))
+    lines.push_back(
+        fmt::format("they are of {} words, some of the others are not", kPublishedVocabulary));
+  if (any([](const SummaryRow& row) {
+        return row.state_length && *row.state_length != kPublishedLength;
+      }))
+    lines.push_back(fmt::format("they were tested up to {} tokens, some of the others were not",
+                                kPublishedLength));
+  return lines;
 }
 
 Table comparison_table(const std::vector<ComparedPoint>& points) {

@@ -5,6 +5,7 @@
 
 #include "analysis/published.h"
 #include "analysis/selection.h"
+#include "analysis/summary.h"
 #include "analysis/table.h"
 
 namespace recallbench {
@@ -25,6 +26,11 @@ struct ComparedPoint {
 std::vector<ComparedPoint> compare_with_published(const std::vector<ModelPoint>& points,
                                                   const std::vector<PublishedPoint>& published,
                                                   double tolerance);
+
+/// What sets apart the task of these runs, drawn by column `y` ("test": accuracy on test data),
+/// from that of the published points (MQAR over 8192 words up to 1024 tokens); a line each.
+std::vector<std::string> differences_from_published(const std::vector<SummaryRow>& rows,
+                                                    const std::string& y);
 
 /// model, state, published, here, difference, holds.
 Table comparison_table(const std::vector<ComparedPoint>& points);

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "analysis/compare.h"
 #include "analysis/report.h"
 #include "kernels/base/error.h"
 #include "kernels/base/io/atomic_file.h"
@@ -75,7 +76,11 @@ int plot(PlotOptions options, const CommonOptions& common) {
     figure.published =
         load_published(options.published.empty() ? default_published_file() : options.published);
   const StateAxis axis = options.x == "published" ? StateAxis::published : StateAxis::measured;
-  const Frontier frontier = compute_frontier(load_summaries(options.results), axis, options.y);
+  const std::vector<SummaryRow> rows = load_summaries(options.results);
+  Frontier frontier = compute_frontier(rows, axis, options.y);
+  if (options.wants_published && options.published.empty())
+    for (const std::string& difference : differences_from_published(rows, options.y))
+      frontier.notes.push_back("published points are of another task: " + difference);
   const ReportFiles report = write_frontier_and_figure(out_folder(options), frontier, figure);
   if (common.json) {
     Json document;

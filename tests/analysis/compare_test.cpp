@@ -41,6 +41,20 @@ TEST(Compare, PairsByFamilyAndNearestStateAndAllowsBetter) {
   EXPECT_NEAR(std::get<double>(table.rows[2][4]), -0.062, 1e-12);
 }
 
+TEST(Compare, SaysWhatSetsATaskApartFromThePublished) {
+  SummaryRow run = make_run("based", 1e-3, 1, 0.9);
+  run.task = "train 10 mqar(num_kv_pairs=4)";
+  run.vocab_size = 8192;
+  run.state_length = 1024;
+  EXPECT_TRUE(differences_from_published({run}, "test").empty());
+  EXPECT_EQ(differences_from_published({run}, "valid").size(), 1u);
+  SummaryRow other = run;
+  other.task = "train 10 echo()";
+  other.vocab_size = 288;
+  other.state_length = 256;
+  EXPECT_EQ(differences_from_published({run, other}, "test").size(), 3u);
+}
+
 TEST(Compare, APointWithoutResultOrStateHasNoPartner) {
   ModelPoint failed = point("based", 12468, 0.9), unknown = point("based", 12468, 0.9);
   ModelPoint other_task = unknown;
