@@ -114,7 +114,8 @@ void set_canvas(const Figure& figure, FigureLayout& layout) {
 
 FigureStyle figure_style(std::size_t index) {
   constexpr const char* kColors[] = {"#000000", "#0072B2", "#D55E00", "#009E73",
-                                     "#CC79A7", "#56B4E9", "#E69F00"};
+                                     "#CC79A7", "#56B4E9", "#E69F00", "#882255",
+                                     "#8C564B", "#999933", "#5E3C99"};
   constexpr int kFilled[] = {7, 5, 9, 13, 11, 15};
   const int filled = kFilled[index % std::size(kFilled)];
   const int dash = index / std::size(kColors) % 2 == 0 ? 1 : 2;

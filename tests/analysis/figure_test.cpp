@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <set>
 
 #include "analysis/figure_layout.h"
 #include "analysis/gnuplot.h"
@@ -298,6 +299,12 @@ TEST(Layout, FamiliesLookDifferent) {
       const FigureStyle a = figure_style(i), b = figure_style(j);
       EXPECT_FALSE(std::string(a.color) == b.color && a.filled == b.filled) << i << " " << j;
     }
+}
+
+TEST(Layout, AsManyFamiliesAsTheLargestRecipeHaveColoursOfTheirOwn) {
+  std::set<std::string> colors;
+  for (std::size_t i = 0; i < 11; ++i)
+    EXPECT_TRUE(colors.insert(figure_style(i).color).second) << i;
 }
 
 }  // namespace

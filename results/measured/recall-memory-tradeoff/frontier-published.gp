@@ -55,10 +55,10 @@ plot DATA index 0 u 1:2 w steps lw 5 lc rgb "#F0D9A8" t 'Pareto frontier', \
   DATA index 13 u 1:2 w points pt 10 ps PS*1.15 lw 1.2 lc rgb "#CC79A7" notitle, \
   DATA index 16 u 1:2 w points pt 14 ps PS*1.15 lw 1.2 lc rgb "#56B4E9" notitle, \
   DATA index 19 u 1:2 w points pt 6 ps PS*1.15 lw 1.2 lc rgb "#E69F00" notitle, \
-  DATA index 22 u 1:2 w points pt 4 ps PS*1.15 lw 1.2 lc rgb "#000000" notitle, \
-  DATA index 25 u 1:2 w points pt 8 ps PS*1.15 lw 1.2 lc rgb "#0072B2" notitle, \
-  DATA index 28 u 1:2 w points pt 12 ps PS*1.15 lw 1.2 lc rgb "#D55E00" notitle, \
-  DATA index 31 u 1:2 w points pt 10 ps PS*1.15 lw 1.2 lc rgb "#009E73" notitle, \
+  DATA index 22 u 1:2 w points pt 4 ps PS*1.15 lw 1.2 lc rgb "#882255" notitle, \
+  DATA index 25 u 1:2 w points pt 8 ps PS*1.15 lw 1.2 lc rgb "#8C564B" notitle, \
+  DATA index 28 u 1:2 w points pt 12 ps PS*1.15 lw 1.2 lc rgb "#999933" notitle, \
+  DATA index 31 u 1:2 w points pt 10 ps PS*1.15 lw 1.2 lc rgb "#5E3C99" notitle, \
   DATA index 2 u 1:2 w lines lw 1.6 dt 1 lc rgb "#000000" notitle, \
   DATA index 5 u 1:2 w lines lw 1.6 dt 1 lc rgb "#0072B2" notitle, \
   DATA index 8 u 1:2 w lines lw 1.6 dt 1 lc rgb "#D55E00" notitle, \
@@ -66,10 +66,10 @@ plot DATA index 0 u 1:2 w steps lw 5 lc rgb "#F0D9A8" t 'Pareto frontier', \
   DATA index 14 u 1:2 w lines lw 1.6 dt 1 lc rgb "#CC79A7" notitle, \
   DATA index 17 u 1:2 w lines lw 1.6 dt 1 lc rgb "#56B4E9" notitle, \
   DATA index 20 u 1:2 w lines lw 1.6 dt 1 lc rgb "#E69F00" notitle, \
-  DATA index 23 u 1:2 w lines lw 1.6 dt 2 lc rgb "#000000" notitle, \
-  DATA index 26 u 1:2 w lines lw 1.6 dt 2 lc rgb "#0072B2" notitle, \
-  DATA index 29 u 1:2 w lines lw 1.6 dt 2 lc rgb "#D55E00" notitle, \
-  DATA index 32 u 1:2 w lines lw 1.6 dt 2 lc rgb "#009E73" notitle, \
+  DATA index 23 u 1:2 w lines lw 1.6 dt 1 lc rgb "#882255" notitle, \
+  DATA index 26 u 1:2 w lines lw 1.6 dt 1 lc rgb "#8C564B" notitle, \
+  DATA index 29 u 1:2 w lines lw 1.6 dt 1 lc rgb "#999933" notitle, \
+  DATA index 32 u 1:2 w lines lw 1.6 dt 1 lc rgb "#5E3C99" notitle, \
   DATA index 3 u 1:2 w points pt 7 ps PS lc rgb "#000000" notitle, \
   DATA index 6 u 1:2 w points pt 5 ps PS lc rgb "#0072B2" notitle, \
   DATA index 9 u 1:2 w points pt 9 ps PS lc rgb "#D55E00" notitle, \
@@ -77,10 +77,10 @@ plot DATA index 0 u 1:2 w steps lw 5 lc rgb "#F0D9A8" t 'Pareto frontier', \
   DATA index 15 u 1:2 w points pt 11 ps PS lc rgb "#CC79A7" notitle, \
   DATA index 18 u 1:2 w points pt 15 ps PS lc rgb "#56B4E9" notitle, \
   DATA index 21 u 1:2 w points pt 7 ps PS lc rgb "#E69F00" notitle, \
-  DATA index 24 u 1:2 w points pt 5 ps PS lc rgb "#000000" notitle, \
-  DATA index 27 u 1:2 w points pt 9 ps PS lc rgb "#0072B2" notitle, \
-  DATA index 30 u 1:2 w points pt 13 ps PS lc rgb "#D55E00" notitle, \
-  DATA index 33 u 1:2 w points pt 11 ps PS lc rgb "#009E73" notitle, \
+  DATA index 24 u 1:2 w points pt 5 ps PS lc rgb "#882255" notitle, \
+  DATA index 27 u 1:2 w points pt 9 ps PS lc rgb "#8C564B" notitle, \
+  DATA index 30 u 1:2 w points pt 13 ps PS lc rgb "#999933" notitle, \
+  DATA index 33 u 1:2 w points pt 11 ps PS lc rgb "#5E3C99" notitle, \
   keyentry w linespoints lw 1.6 dt 1 pt 7 ps PS lc rgb "#000000" t "attention", \
   keyentry w linespoints lw 1.6 dt 1 pt 5 ps PS lc rgb "#0072B2" t "based", \
   keyentry w linespoints lw 1.6 dt 1 pt 9 ps PS lc rgb "#D55E00" t "delta\137net", \
@@ -88,8 +88,8 @@ plot DATA index 0 u 1:2 w steps lw 5 lc rgb "#F0D9A8" t 'Pareto frontier', \
   keyentry w linespoints lw 1.6 dt 1 pt 11 ps PS lc rgb "#CC79A7" t "gla", \
   keyentry w linespoints lw 1.6 dt 1 pt 15 ps PS lc rgb "#56B4E9" t "h3", \
   keyentry w linespoints lw 1.6 dt 1 pt 7 ps PS lc rgb "#E69F00" t "hyena", \
-  keyentry w linespoints lw 1.6 dt 2 pt 5 ps PS lc rgb "#000000" t "mamba", \
-  keyentry w linespoints lw 1.6 dt 2 pt 9 ps PS lc rgb "#0072B2" t "mamba2", \
-  keyentry w linespoints lw 1.6 dt 2 pt 13 ps PS lc rgb "#D55E00" t "rwkv7", \
-  keyentry w linespoints lw 1.6 dt 2 pt 11 ps PS lc rgb "#009E73" t "sliding\137window", \
+  keyentry w linespoints lw 1.6 dt 1 pt 5 ps PS lc rgb "#882255" t "mamba", \
+  keyentry w linespoints lw 1.6 dt 1 pt 9 ps PS lc rgb "#8C564B" t "mamba2", \
+  keyentry w linespoints lw 1.6 dt 1 pt 13 ps PS lc rgb "#999933" t "rwkv7", \
+  keyentry w linespoints lw 1.6 dt 1 pt 11 ps PS lc rgb "#5E3C99" t "sliding\137window", \
   keyentry w points pt 6 ps PS*1.15 lw 1.2 lc rgb "#777777" t 'hollow: published' @TEXTS
