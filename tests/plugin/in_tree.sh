@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The folder that mixers/ADDING.md shows, put into a copy of the tree in which nothing else changes:
-# the build registers the mixer and compiles it with all warnings:
+# The folders that mixers/ADDING.md and tasks/README.md show, put into a copy of the tree in which
+# nothing else changes: the build registers mixer and task, and compiles them with all warnings:
 #   in_tree.sh CMAKE SOURCE_FOLDER COMPILER
 set -euo pipefail
 
@@ -15,19 +15,25 @@ fail() {
   exit 1
 }
 
-shown() { awk -v fence="\`\`\`$1" '$0 == fence { on = 1; next } /^```/ { if (on) exit } on' "$source/mixers/ADDING.md"; }
+shown() {  # language, page: its first block
+  awk -v fence="\`\`\`$1" '$0 == fence { on = 1; next } /^```/ { if (on) exit } on' "$source/$2"
+}
 
 mkdir -p "$scratch/tree/results"
 cp -r "$source"/{CMakeLists.txt,kernels,mixers,tasks,analysis,sweeps} "$scratch/tree"
 cp -r "$source/results/published" "$scratch/tree/results"
-mkdir "$scratch/tree/mixers/gated_shift"
-shown cpp >"$scratch/tree/mixers/gated_shift/gated_shift.cpp"
-shown markdown >"$scratch/tree/mixers/gated_shift/README.md"
+mkdir "$scratch/tree/mixers/gated_shift" "$scratch/tree/tasks/echo"
+shown cpp mixers/ADDING.md >"$scratch/tree/mixers/gated_shift/gated_shift.cpp"
+shown markdown mixers/ADDING.md >"$scratch/tree/mixers/gated_shift/README.md"
 grep -q '^# gated_shift' "$scratch/tree/mixers/gated_shift/README.md" || fail 'the page shows no README'
+shown cpp tasks/README.md >"$scratch/tree/tasks/echo/echo.cpp"
+printf '# echo\n' >"$scratch/tree/tasks/echo/README.md"
 
 build=$scratch/build
 "$cmake" -S "$scratch/tree" -B "$build" -G Ninja -DCMAKE_CXX_COMPILER="$compiler" \
   -DRECALLBENCH_TESTS=OFF >"$scratch/log" || fail "$(cat "$scratch/log")"
-grep -q 'register_gated_shift(registry);' "$build/mixers/register_all.cpp" || fail 'it is not registered'
+grep -q 'register_gated_shift(registry);' "$build/mixers/register_all.cpp" || fail 'the mixer is not registered'
+grep -q 'register_echo(registry);' "$build/tasks/register_all.cpp" || fail 'the task is not registered'
 "$cmake" --build "$build" -j 1 \
-  --target mixers/CMakeFiles/recallbench_mixers.dir/gated_shift/gated_shift.cpp.o
+  --target mixers/CMakeFiles/recallbench_mixers.dir/gated_shift/gated_shift.cpp.o \
+  tasks/CMakeFiles/recallbench_tasks.dir/echo/echo.cpp.o
