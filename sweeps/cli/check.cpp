@@ -12,6 +12,8 @@
 #include "sweeps/cli/cli.h"
 #include "sweeps/cli/deviations.h"
 #include "sweeps/cli/key_value.h"
+#include "sweeps/cli/number_in.h"
+#include "sweeps/config/resolve.h"
 
 namespace recallbench {
 namespace {
@@ -159,6 +161,9 @@ void print_card(const MixerEntry& entry, const GoldenCard& card, bool colour) {
 }
 
 int check(const CheckRequest& request, const CommonOptions& common) {
+  if (!mixer_registry().contains(request.mixer))
+    fail(ErrorKind::usage, "mixer", "there is no mixer '{}'{}", printable(request.mixer),
+         mixer_hint(request.mixer));
   const MixerEntry& entry = mixer_registry().find(request.mixer);
   const Values options =
       options_from_words("mixer '" + request.mixer + "'", request.options).given();
@@ -206,7 +211,7 @@ void add_check(CommandLine& line) {
       ->required();
   command->add_option("options", request->options, "Its options, as key=value");
   command->add_option("--d-model", request->d_model, "Width to check it at")
-      ->check(CLI::Range(1, 1024));
+      ->check(number_in(1, 1024));
   command->add_flag("--zoology", request->zoology, "Check it with the reference's quirks");
   command
       ->add_option(

@@ -12,6 +12,7 @@
 #include "kernels/base/error.h"
 #include "kernels/base/text.h"
 #include "sweeps/cli/cli.h"
+#include "sweeps/cli/number_in.h"
 #include "sweeps/config/recipe.h"
 #include "sweeps/store/labels.h"
 
@@ -169,7 +170,7 @@ void add_compare(CommandLine& line) {
       ->add_option("--tolerance", options->tolerance,
                    "how far below it a point may lie (default: the point's own; 0.03 against "
                    "published ones)")
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(number_in(0.0, 1.0));
   command->add_flag("--csv", options->csv, "print CSV");
   command->footer(
       "Examples:\n"

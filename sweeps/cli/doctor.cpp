@@ -76,7 +76,7 @@ Finding plotting() {
 Finding cuda() {
   if constexpr (!kCudaBuild)
     return {"CUDA", false, "not part of this build",
-            "the CPU does everything, more slowly; ./bootstrap build takes CUDA in where nvcc is"};
+            "the CPU does everything, more slowly; `./bootstrap build cuda` takes CUDA in"};
   const int count = cuda_device_count();
   if (count == 0)
     return {"CUDA", false, "built in, but no GPU answers",

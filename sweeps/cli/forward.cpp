@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "sweeps/cli/cli.h"
+#include "sweeps/cli/number_in.h"
 #include "sweeps/forward/forward_model.h"
 
 namespace recallbench {
@@ -22,7 +23,7 @@ void add_forward(CommandLine& line) {
   command->add_option("--labels", request->labels, "Labels, the same, -100 where nothing is asked");
   command->add_option("--out", request->out, "Folder to write to")->required();
   command->add_option("--train-steps", request->train_steps, "AdamW steps on this one batch")
-      ->check(CLI::Range(0, 1000000));
+      ->check(number_in(0, 1000000));
   command->add_option("--lr", request->lr, "Learning rate of these steps")
       ->check(CLI::PositiveNumber);
   command->add_option("--weight-decay", request->weight_decay, "Weight decay of these steps")

@@ -108,6 +108,10 @@ void add_list(CommandLine& line) {
   list->add_option("what", *what, "mixers, tasks or recipes")
       ->required()
       ->check(CLI::IsMember({"mixers", "tasks", "recipes"}));
+  list->footer(
+      "Examples:\n"
+      "  recallbench list recipes\n"
+      "  recallbench list mixers --json");
   list->callback([&line, what] {
     line.action = [&line, what] {
       if (*what == "recipes") return list_recipes(line.common.json);

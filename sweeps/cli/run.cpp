@@ -12,7 +12,8 @@ void add_run(CommandLine& line) {
       "Examples:\n"
       "  recallbench run my-model.toml\n"
       "  recallbench run my-model.toml train.lr=3e-3 seed=2\n"
-      "  recallbench run my-model.toml --json");
+      "  recallbench run my-model.toml --json\n"
+      "  recallbench run demo --models attention d_model=32");
   command->callback([&line, arguments] {
     line.action = [&line, arguments] { return run_command(*arguments, line.common); };
   });

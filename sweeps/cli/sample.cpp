@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "kernels/base/io/npy.h"
 #include "sweeps/cli/cli.h"
 #include "sweeps/cli/key_value.h"
+#include "sweeps/cli/number_in.h"
 #include "tasks/render.h"
 #include "tasks/segment.h"
 #include "tasks/task.h"
@@ -167,20 +169,23 @@ void add_sample(CommandLine& line) {
       "  recallbench sample mqar --count 1000 --out my_data\n");
   app->add_option("task", arguments->task, "A task (recallbench list tasks)")->required();
   app->add_option("parameters", arguments->parameters, "The task's own parameters: key=value ...");
+  // As recipes have them: without a check a negative one would wrap around.
   app->add_option("--seed", arguments->seed,
-                  "The run's seed; with --compat the segment's own (default 1)");
+                  "The run's seed; with --compat the segment's own (default 1)")
+      ->check(number_in(std::int64_t{0}, std::numeric_limits<std::int64_t>::max()));
   CLI::Option* split = app->add_option("--split", arguments->split, "train, valid or test")
                            ->check(CLI::IsMember({"train", "valid", "test"}));
   app->add_option("--count", arguments->count, "How many examples (default 1)")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 32));
+      ->check(number_in(std::int64_t{1}, std::int64_t{1} << 32));
   app->add_option("--index", arguments->index, "The first one (default 0)")
-      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 40));
+      ->check(number_in(std::int64_t{0}, std::int64_t{1} << 40));
   CLI::Option* compat = app->add_flag("--compat", arguments->compat,
                                       "As the public reference generates a segment of "
                                       "index + count examples, bit for bit");
   app->add_option("--filler-seed", arguments->filler_seed,
                   "With --compat: of the reference's separate filler engine (default 123)")
-      ->needs(compat);
+      ->needs(compat)
+      ->check(number_in(std::int64_t{0}, (std::int64_t{1} << 32) - 1));
   compat->excludes(split);
   app->add_option("--out", arguments->out, "Write inputs.npy and labels.npy (int64 [N, L]) there");
   app->callback([&line, arguments] {

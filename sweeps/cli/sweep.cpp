@@ -1,5 +1,6 @@
 #include <memory>
 
+#include "sweeps/cli/number_in.h"
 #include "sweeps/cli/sweep_command.h"
 
 namespace recallbench {
@@ -13,20 +14,24 @@ void add_sweep_arguments(CLI::App* command, SweepArguments& arguments) {
       ->add_option("OVERRIDES", arguments.overrides,
                    "dotted.key=value, over what the recipe says; a,b,c makes an axis")
       ->type_name("KEY=VALUE");
+  command
+      ->add_option("--models", arguments.models,
+                   "train these models of the recipe alone, by name (default: all)")
+      ->type_name("NAME,...");
   command->add_option("--out", arguments.out, "results folder (default: results/<name>)")
       ->type_name("DIR");
   command->add_option("--jobs", arguments.jobs, "cores to use, one a run (default: all)")
-      ->check(CLI::Range(1, 4096))
+      ->check(number_in(1, 4096))
       ->type_name("N");
   command
       ->add_option("--population", arguments.population,
                    "most runs of one shape that train together (default: as many as pay)")
-      ->check(CLI::Range(1, 1024))
+      ->check(number_in(1, 1024))
       ->type_name("R");
   command
       ->add_option("--run-timeout", arguments.run_timeout_s,
                    "stop a run after so many seconds and count it as failed (default: never)")
-      ->check(CLI::Range(0.001, 1e9))
+      ->check(number_in(0.001, 1e9))
       ->type_name("S");
   command->add_flag("--dry-run", arguments.dry_run, "show what would be trained");
   command->add_flag("--record-host", arguments.record_host, "put the host's name into timing.json");
@@ -38,13 +43,9 @@ void add_sweep(CommandLine& line) {
   const auto arguments = std::make_shared<SweepArguments>();
   add_sweep_arguments(command, *arguments);
   command
-      ->add_option("--models", arguments->models,
-                   "train these models of the recipe alone, by name (default: all)")
-      ->type_name("NAME,...");
-  command
       ->add_option("--max-runs", arguments->max_runs,
                    "refuse recipes that come to more runs (default: 100000)")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{10'000'000}))
+      ->check(number_in(std::int64_t{1}, std::int64_t{10'000'000}))
       ->type_name("N");
   command->add_flag("--no-plot", arguments->no_plot, "make the tables, but no figure");
   command->footer(

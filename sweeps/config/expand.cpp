@@ -177,10 +177,7 @@ class Expansion {
     used_.insert(before.begin(), before.end());
     std::vector<const Axis*> axes;
     for (const Axis& axis : model.grid) {
-      if (before.count(axis.name) == 0)
-        fail_at(axis.place,
-                "variable '{}' is never used; write \"${}\" where it belongs, or drop it",
-                axis.name, axis.name);
+      if (before.count(axis.name) == 0) fail_unused(axis.name, axis.place);
       if (after.count(axis.name) != 0) axes.push_back(&axis);
     }
     for (const Axis& axis : plan_.grid) {
@@ -193,10 +190,19 @@ class Expansion {
     return axes;
   }
 
+  [[noreturn]] void fail_unused(const std::string& name, const Place& place) const {
+    if (name == "seed" && plan_.base.find("seed") != nullptr)
+      fail_at(place,
+              "the variable 'seed' clashes with the key 'seed' of the top level, which would "
+              "decide alone; drop one of the two");
+    fail_at(place, "variable '{}' is never used; write \"${}\" where it belongs, or drop it", name,
+            name);
+  }
+
   [[noreturn]] void fail_unused_by(const ModelPlan& model, const Axis& axis) const {
-    if (model.name.empty() || plan_.models.size() == 1)
-      fail_at(axis.place, "variable '{}' is never used; write \"${}\" where it belongs, or drop it",
-              axis.name, axis.name);
+    const bool is_clash = axis.name == "seed" && plan_.base.find("seed") != nullptr;
+    if (model.name.empty() || plan_.models.size() == 1 || is_clash)
+      fail_unused(axis.name, axis.place);
     fail_at(axis.place,
             "variable '{}' is not used by model '{}', whose runs would be repeated; declare it in "
             "the grids of the models that use it",
@@ -206,10 +212,7 @@ class Expansion {
   void check_cases_used() const {
     if (plan_.cases.empty()) return;
     for (const Entry& entry : plan_.cases[0].variables.entries)
-      if (used_.count(entry.key) == 0)
-        fail_at(entry.place,
-                "variable '{}' is never used; write \"${}\" where it belongs, or drop it",
-                entry.key, entry.key);
+      if (used_.count(entry.key) == 0) fail_unused(entry.key, entry.place);
   }
 
   void visit_model(const ModelPlan& model, const std::vector<const Axis*>& axes,

@@ -96,12 +96,7 @@ bool replace_variable(Plan& plan, const std::string& name, const List& values, c
 
 /// "d_model=32" means "model.d_model=32" to its writer; say so.
 [[noreturn]] void fail_unknown_name(const Plan& plan, const std::string& name, const Place& place) {
-  std::vector<std::string> known = {"name", "description"};
-  for (const std::string& path : known_paths()) {
-    if (path.substr(path.rfind('.') + 1) == name)
-      fail_at(place, "there is no variable or key '{}'; did you mean '{}'?", name, path);
-    known.push_back(path);
-  }
+  std::vector<std::string> known;  // the variables first: the end of a long list is not shown
   for (const Axis& axis : plan.grid)
     known.push_back(axis.name);
   for (const ModelPlan& model : plan.models)
@@ -111,6 +106,12 @@ bool replace_variable(Plan& plan, const std::string& name, const List& values, c
   if (!plan.cases.empty())
     for (const std::string& variable : plan.cases[0].variables.keys())
       known.push_back(variable);
+  known.insert(known.end(), {"name", "description"});
+  for (const std::string& path : known_paths()) {
+    if (path.substr(path.rfind('.') + 1) == name)
+      fail_at(place, "there is no variable or key '{}'; did you mean '{}'?", name, path);
+    known.push_back(path);
+  }
   fail_at(place, "there is no variable or key '{}'{}", name, hint_for(name, known));
 }
 

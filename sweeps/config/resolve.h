@@ -38,6 +38,9 @@ class Resolver {
   std::map<std::string, std::vector<LayerConfig>> layers_;
 };
 
+/// For the end of a message about an unknown mixer: near ones, and where others come from.
+std::string mixer_hint(const std::string& name);
+
 /// A parameter of a task or mixer as its Options take it: booleans, numbers, strings and lists of
 /// one of these; integers among numbers become numbers.
 Value to_option(const std::string& key, const Node& node);

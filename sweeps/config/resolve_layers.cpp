@@ -28,8 +28,7 @@ LayerConfig resolve(const ModelConfig& model, const Node& entry, std::int64_t fi
   layer.where = entry.place.text();
   const MixerRegistry& mixers = mixer_registry();
   if (!mixers.contains(layer.mixer))
-    fail_at(table.place("mixer"), "there is no mixer '{}'{}", layer.mixer,
-            hint_for(layer.mixer, mixers.names()));
+    fail_at(table.place("mixer"), "there is no mixer '{}'{}", layer.mixer, mixer_hint(layer.mixer));
   for (std::int64_t i = first; i < model.n_layers; i += stride) {
     MixerContext context;
     context.layer = static_cast<int>(i);
@@ -54,6 +53,10 @@ LayerConfig resolve(const ModelConfig& model, const Node& entry, std::int64_t fi
 }
 
 }  // namespace
+
+std::string mixer_hint(const std::string& name) {
+  return hint_for(name, mixer_registry().names()) + " (a plugin's mixers need --plugin FILE.so)";
+}
 
 void Resolver::layers(ModelConfig& model, const List& layers) {
   std::string question =

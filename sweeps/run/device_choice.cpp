@@ -30,8 +30,8 @@ DeviceChoice choose_device(const std::string& text) {
          "--device must be cpu, cuda or cuda:N (a GPU's number), got '{}'", printable(text));
   if (!kCudaBuild)
     fail(ErrorKind::usage, "device",
-         "this program is built without CUDA and uses no GPU; use --device cpu, or build with the "
-         "preset 'cuda'");
+         "this program is built without CUDA and uses no GPU; use --device cpu, or the program "
+         "that `./bootstrap build cuda` makes");
   const int count = cuda_device_count();
   if (count == 0)
     fail(ErrorKind::usage, "device",

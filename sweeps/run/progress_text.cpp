@@ -52,7 +52,10 @@ std::string run_numbers(const RunView& run, double now) {
 }  // namespace
 
 std::string duration_text(double seconds) {
-  if (!(seconds >= 0 && seconds <= 3.6e6)) return "-";
+  constexpr double kHour = 3600, kDay = 24 * kHour;
+  if (!(seconds >= 0 && std::isfinite(seconds))) return "-";
+  if (seconds >= 100 * kHour)
+    return fmt::format("{:.{}f} days", seconds / kDay, seconds < 10 * kDay ? 1 : 0);
   const auto whole = static_cast<std::int64_t>(std::lround(seconds));
   if (whole < 3600) return fmt::format("{}:{:02}", whole / 60, whole % 60);
   return fmt::format("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60);

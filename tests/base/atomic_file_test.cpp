@@ -197,7 +197,8 @@ TEST(ReadFile, BoundsAndKinds) {
   EXPECT_ERROR(read_file(folder / "a", 4), ErrorKind::io, "more than the 4 bytes");
   EXPECT_ERROR(read_file(folder / "b", 4, ErrorKind::usage), ErrorKind::usage,
                "[file] cannot open '" + (folder / "b") + "': No such file");
-  EXPECT_ERROR(read_file(folder.path(), 4), ErrorKind::io, "Is a directory");
+  EXPECT_ERROR(read_file(folder.path(), 4), ErrorKind::io,
+               "' is a folder; give the path of a file");
   EXPECT_ERROR(read_file(folder / "\x1b[2J", 4), ErrorKind::io, "\\x1b[2J");
   ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
   EXPECT_ERROR(read_file(folder / "pipe", 4), ErrorKind::io, "is not a regular file");

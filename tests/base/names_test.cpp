@@ -22,6 +22,15 @@ TEST(Names, NearestWithinAThirdOfTheLength) {
   EXPECT_EQ(nearest_name("x", {}), "");
 }
 
+TEST(Names, ElseTheShortestWithItsWordsOrInitials) {
+  const std::vector<std::string> keys{"num_key_value_heads", "num_heads", "train.lr", "vocab_size"};
+  EXPECT_EQ(nearest_name("heads", keys), "num_heads");
+  EXPECT_EQ(nearest_name("learning_rate", keys), "train.lr");
+  EXPECT_EQ(nearest_name("vocab", keys), "vocab_size");
+  EXPECT_EQ(nearest_name("ead", keys), "");
+  EXPECT_EQ(nearest_name("____", keys), "");
+}
+
 TEST(Names, LongNamesAreNoWork) {
   EXPECT_EQ(nearest_name(std::string(1 << 20, 'a'), {"b"}), "");
 }
@@ -29,6 +38,9 @@ TEST(Names, LongNamesAreNoWork) {
 TEST(Names, Hints) {
   EXPECT_EQ(hint_for("atention", kMixers), "; did you mean 'attention'?");
   EXPECT_EQ(hint_for("hyena", kMixers), "; known: attention, based, identity, mamba");
+  const std::vector<std::string> many(27, "attention");
+  EXPECT_TRUE(hint_for("hyena", many).ends_with(", attention and 15 more"));
+  EXPECT_LT(hint_for("hyena", many).size(), 160u);
   EXPECT_EQ(hint_for("hyena", {}), "; none are known here");
 }
 

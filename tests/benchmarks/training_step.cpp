@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <map>
+#include <string_view>
 
 #include "kernels/adamw/adamw.h"
 #include "kernels/matmul/gemm.h"
@@ -139,10 +140,24 @@ int run(const Setting& s) {
 }  // namespace recallbench
 
 int main(int argc, char** argv) {
+  constexpr const char* kUsage =
+      "Usage: bench_training_step [MIXER] [D_MODEL] [BATCH] [LENGTH] [PAIRS] [VOCABULARY] "
+      "[REPETITIONS]\n"
+      "(based 64 64 256 16 8192 20)";
+  if (argc > 1 && argv[1][0] == '-') {
+    const bool asked = std::string_view(argv[1]) == "--help" || std::string_view(argv[1]) == "-h";
+    fmt::print(asked ? stdout : stderr, "{}\n", kUsage);
+    return asked ? 0 : 2;
+  }
   const auto number = [&](int i, long fallback) {
     return argc > i ? std::atol(argv[i]) : fallback;
   };
-  return recallbench::run({argc > 1 ? argv[1] : "based", number(2, 64), number(3, 64),
-                           number(4, 256), number(5, 16), number(6, 8192),
-                           static_cast<int>(number(7, 20))});
+  try {
+    return recallbench::run({argc > 1 ? argv[1] : "based", number(2, 64), number(3, 64),
+                             number(4, 256), number(5, 16), number(6, 8192),
+                             static_cast<int>(number(7, 20))});
+  } catch (const recallbench::Error& error) {
+    fmt::print(stderr, "{}\n", error.what());
+    return 2;
+  }
 }

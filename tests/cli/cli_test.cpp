@@ -33,6 +33,15 @@ max_epochs = 2
 lr = 0.01
 )";
 
+constexpr const char* kModels = R"(
+[[sweep.models]]
+name = "wide"
+d_model = 32
+[[sweep.models]]
+name = "narrow"
+d_model = 8
+)";
+
 constexpr const char* kSweep = R"(
 [sweep.grid]
 seed = [1, 2]
@@ -43,6 +52,7 @@ class Cli : public testing::Test {
   Cli() {
     write_text(folder_ / "one.toml", kRecipe);
     write_text(folder_ / "two.toml", std::string(kRecipe) + kSweep);
+    write_text(folder_ / "models.toml", std::string(kRecipe) + kModels);
     options_.folder = folder_.path();
   }
   TemporaryFolder folder_;
@@ -67,7 +77,7 @@ TEST_F(Cli, WrongLinesAreToldWhatAndHow) {
       {{"sweep", "two.toml", "--job=2"}, 2, "did you mean '--jobs'?"},
       {{"sweep", "two.toml", "--jobs"}, 2, "--jobs"},
       {{"sweep", "two.toml", "--jobs", "0"}, 2, "--jobs"},
-      {{"sweep", "two.toml", "--jobs", "many"}, 2, "--jobs"},
+      {{"sweep", "two.toml", "--jobs", "two"}, 2, "must be a whole number from 1 to 4096"},
       {{"sweep", "two.toml", "--run-timeout", "-1"}, 2, "--run-timeout"},
       {{"sweep", "two.toml", "--colour", "never"}, 2, "did you mean '--color'?"},
       {{"sweep", "two.toml", "--color", "blue"}, 2, "--color"},
@@ -88,7 +98,9 @@ TEST_F(Cli, WrongLinesAreToldWhatAndHow) {
       {{"sweep", "two.toml", "train.lr=-1"}, 2, "lr"},
       {{"sweep", "two.toml", "--max-runs", "1"}, 2, "2"},
       {{"run", "two.toml"}, 2, "seed (2)"},
+      {{"run", "models.toml"}, 2, "of 2 models; choose one by --models NAME (wide, narrow)"},
       {{"run"}, 2, "RECIPE"},
+      {{"check", "atention"}, 2, "--plugin FILE.so"},
       {{"status"}, 2, "RESULTS"},
       {{"status", "nowhere"}, 3, "manifest.json"},
       {{"status", "one.toml"}, 3, "one.toml"},
@@ -123,12 +135,12 @@ TEST_F(Cli, WrongProgressVariableIsUsage) {
 TEST_F(Cli, HelpOfEverySubcommandHasExamples) {
   const Ended all = cli({"--help"});
   EXPECT_EQ(all.code, 0);
-  for (const char* name : {"run", "sweep", "status", "plot", "pareto", "list", "check", "sample",
-                           "forward", "doctor"}) {
+  for (const char* name : {"run", "sweep", "status", "plot", "pareto", "compare", "list", "check",
+                           "sample", "forward", "doctor"}) {
     EXPECT_TRUE(contains(all.out, std::string("  ") + name)) << name;
     const Ended ended = cli({name, "--help"});
     EXPECT_EQ(ended.code, 0) << name;
-    EXPECT_TRUE(contains(ended.out, std::string("recallbench ") + name)) << ended.out;
+    EXPECT_TRUE(contains(ended.out, std::string(":\n  recallbench ") + name)) << ended.out;
     EXPECT_EQ(ended.err, "") << name;
   }
   EXPECT_FALSE(contains(all.out, "worker")) << all.out;
@@ -149,6 +161,38 @@ TEST_F(Cli, DryRunTrainsNothing) {
   EXPECT_NE(access((folder_ / "results").c_str(), F_OK), 0);
   const Ended json = cli({"sweep", "two.toml", "--dry-run", "--json"}, options_);
   EXPECT_EQ(parse_json(json.out, "dry run", ErrorKind::io).at("runs").size(), 2u);
+}
+
+TEST_F(Cli, DryRunPromisesNoMoreThanThereIs) {
+  const std::vector<std::string> plain = {"sweep", "two.toml", "--dry-run", "--jobs", "4096"};
+  const Ended without = cli(plain, options_);
+  EXPECT_EQ(without.code, 0) << without.err;
+  EXPECT_FALSE(contains(without.out, "4096")) << without.out;
+  EXPECT_FALSE(contains(without.out, "early stopping")) << without.out;
+  std::vector<std::string> stopping = plain;
+  stopping.push_back("train.early_stopping.threshold=0.9");
+  EXPECT_TRUE(contains(cli(stopping, options_).out, "; early stopping ends most")) << without.out;
+}
+
+TEST_F(Cli, DryRunTakesACoreForWhatOneDoes) {
+  const Ended ended = cli({"sweep", "two.toml", "--dry-run", "--json", "--jobs", "1"}, options_);
+  const Json json = parse_json(ended.out, "dry run", ErrorKind::io);
+  const double rate = json.at("operations").as_double() / json.at("seconds").as_double();
+  EXPECT_GT(rate, 1e11);
+  EXPECT_LT(rate, 5e11);
+}
+
+TEST_F(Cli, LoneRunTakesOneOfTheModels) {
+  const Ended ended = cli({"run", "models.toml", "--models", "narrow", "--dry-run"}, options_);
+  EXPECT_EQ(ended.code, 0) << ended.err;
+  EXPECT_TRUE(contains(ended.out, "tiny: 1 runs")) << ended.out;
+}
+
+TEST_F(Cli, CudaIsBuiltByBootstrap) {
+  const Ended device = cli({"sweep", "two.toml", "--device", "cuda"}, options_);
+  if (!contains(device.err, "built without CUDA")) GTEST_SKIP() << "built with CUDA";
+  EXPECT_TRUE(contains(device.err, "`./bootstrap build cuda`")) << device.err;
+  EXPECT_TRUE(contains(cli({"doctor"}, options_).out, "`./bootstrap build cuda`"));
 }
 
 TEST_F(Cli, DoctorSaysWhatIsThere) {

@@ -119,6 +119,8 @@ TEST(Sample, RefusesWithAMessage) {
   EXPECT_THROW(sample({"mqar", "--compat", "--split", "test"}), CLI::ParseError);
   EXPECT_THROW(sample({"mqar", "--filler-seed", "1"}), CLI::ParseError);
   EXPECT_THROW(sample({"mqar", "--count", "0"}), CLI::ParseError);
+  EXPECT_THROW(sample({"mqar", "--seed", "-1"}), CLI::ParseError);
+  EXPECT_THROW(sample({"mqar", "--compat", "--filler-seed", "-1"}), CLI::ParseError);
 }
 
 TEST(KeyValue, ReadsValuesAsARecipeWould) {

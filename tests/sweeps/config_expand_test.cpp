@@ -197,7 +197,8 @@ TEST(ConfigExpand, AVariableSeedIsTheRunsSeedUnlessTheTopLevelSetsOne) {
   const std::string scaled = with(kPlainRecipe, "name =", "seed = \"$seed*10\"\nname =") + grid;
   EXPECT_EQ(parse_recipe(scaled, "f.toml").runs[1].seed, 50u);
   const std::string both = with(kPlainRecipe, "name =", "seed = 3\nname =") + grid;
-  EXPECT_NE(message_of(both).find("variable 'seed' is never used"), std::string::npos);
+  EXPECT_NE(message_of(both).find("the variable 'seed' clashes with the key 'seed'"),
+            std::string::npos);
 }
 
 TEST(ConfigExpand, DivisionOfAFractionIsAFraction) {

@@ -52,6 +52,10 @@ TEST(ProgressText, Durations) {
   EXPECT_EQ(duration_text(7.4), "0:07");
   EXPECT_EQ(duration_text(725), "12:05");
   EXPECT_EQ(duration_text(7390), "2:03:10");
+  EXPECT_EQ(duration_text(99 * 3600), "99:00:00");
+  EXPECT_EQ(duration_text(100 * 3600), "4.2 days");
+  EXPECT_EQ(duration_text(3e8), "3472 days");
+  EXPECT_EQ(duration_text(HUGE_VAL), "-");
   EXPECT_EQ(duration_text(std::nan("")), "-");
   EXPECT_EQ(duration_text(-1), "-");
 }

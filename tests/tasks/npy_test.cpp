@@ -153,7 +153,7 @@ TEST_F(NpyPair, RefusesBadOptions) {
       {changed("vocab_size", std::int64_t{0}), "'vocab_size' must lie in"},
       {changed("input", std::string("x")), "did you mean 'inputs'?"},
       {changed("inputs", (folder_ / "none.npy").string()), "none.npy"},
-      {changed("labels", folder_.string()), "a folder has this name"},
+      {changed("labels", folder_.string()), "is a folder; give the path of a file"},
       {changed("inputs", std::string()), "''"},
       {changed("vocab_size", std::int64_t{6}), "[0, 6), came 6 in row 1, column 2"},
       {changed("vocab_size", std::int64_t{8}), "or -100 for no label, came 8 in row 1, column 1"},

@@ -83,7 +83,8 @@ FileDescriptor open_folder(const std::string& path) {
 void require_regular_file(const FileDescriptor& file, const std::string& path, ErrorKind kind) {
   struct stat status {};
   if (::fstat(file.get(), &status) != 0) fail_system(kind, "examine", path, errno);
-  if (S_ISDIR(status.st_mode)) fail_system(kind, "open", path, EISDIR);
+  if (S_ISDIR(status.st_mode))
+    fail(kind, "file", "{} is a folder; give the path of a file", in_quotes(path));
   if (!S_ISREG(status.st_mode))
     fail(kind, "file", "{} is not a regular file; give the path of one", in_quotes(path));
 }
