@@ -188,7 +188,7 @@ void add_override(Plan& plan, const std::string& text) {
     (first == "name" ? plan.name : plan.description) = *value;
     return;
   }
-  const std::vector<std::string> keys = run_keys();
+  const std::vector<std::string>& keys = run_keys();
   if (std::find(keys.begin(), keys.end(), first) == keys.end()) {
     if (one_name) fail_unknown_name(plan, first, place);
     fail_at(place, "there is no table '{}'{}", first, hint_for(first, keys));

@@ -27,10 +27,10 @@ struct DriverOptions {
 /// What became of a request.
 struct SweepOutcome {
   SweepCounts counts;
-  std::int64_t already = 0;               ///< of the runs with a result: before this session
+  std::int64_t already = 0;                      ///< of the runs with a result: before this session
   std::map<std::string, std::int64_t> programs;  ///< of these, how many by which code_version
   std::vector<std::string> failures;             ///< "label: reason" of each failed run
-  int signal = 0;                         ///< that stopped the sweep; 0: none did
+  int signal = 0;                                ///< that stopped the sweep; 0: none did
   std::optional<std::string> io_problem;  ///< why no result could be written; ended the sweep
   bool summary_is_new = false;  ///< summary.csv was written, and differs from what stood there
 };

@@ -71,6 +71,34 @@ ModelConfig model_of(const Setting& s) {
   return model;
 }
 
+/// Seconds: the shortest of all repetitions.
+struct Times {
+  double best, optimizer;
+};
+
+void print_report(const Setting& s, const Graph& graph, const Arena& arena, const Times& times) {
+  std::map<std::string, std::pair<double, double>> by_name;
+  for (const Graph::Profile& p : graph.profile()) {
+    auto& [forward, backward] = by_name[p.name];
+    forward += p.forward_s;
+    backward += p.backward_s;
+  }
+  const double sgemm = sgemm_rate(), useful = useful_operations(s);
+  fmt::print("{} d={} batch={} L={} pairs={} V={}: {:.2f} ms a step (best of {})\n", s.mixer,
+             s.d_model, s.batch, s.length, s.pairs, s.vocabulary, times.best * 1e3, s.repetitions);
+  fmt::print("useful {:.2f} GFLOP, {:.1f} GFLOP/s; sgemm 4096x64x64 {:.1f} GFLOP/s; ratio {:.2f}\n",
+             useful * 1e-9, useful / times.best * 1e-9, sgemm * 1e-9, useful / times.best / sgemm);
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  fmt::print("arena {:.1f} MiB, process {:.1f} MiB\n", static_cast<double>(arena.size()) / 0x1p20,
+             static_cast<double>(usage.ru_maxrss) / 0x1p10);
+  fmt::print("{:52} {:>10} {:>10}\n", "operation (mean ms)", "forward", "backward");
+  const double n = (s.repetitions - 1) * 1e-3;
+  for (const auto& [name, seconds] : by_name)
+    fmt::print("{:52} {:10.2f} {:10.2f}\n", name, seconds.first / n, seconds.second / n);
+  fmt::print("{:52} {:10.2f}\n", "adamw (best)", times.optimizer * 1e3);
+}
+
 int run(const Setting& s) {
   Options options(
       "task 'mqar'",
@@ -113,26 +141,7 @@ int run(const Setting& s) {
     best = std::min(best, since(start));
     if (i == 0) graph.set_profiling(true);
   }
-  std::map<std::string, std::pair<double, double>> by_name;
-  for (const Graph::Profile& p : graph.profile()) {
-    auto& [forward, backward] = by_name[p.name];
-    forward += p.forward_s;
-    backward += p.backward_s;
-  }
-  const double sgemm = sgemm_rate(), useful = useful_operations(s);
-  fmt::print("{} d={} batch={} L={} pairs={} V={}: {:.2f} ms a step (best of {})\n", s.mixer,
-             s.d_model, s.batch, s.length, s.pairs, s.vocabulary, best * 1e3, s.repetitions);
-  fmt::print("useful {:.2f} GFLOP, {:.1f} GFLOP/s; sgemm 4096x64x64 {:.1f} GFLOP/s; ratio {:.2f}\n",
-             useful * 1e-9, useful / best * 1e-9, sgemm * 1e-9, useful / best / sgemm);
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  fmt::print("arena {:.1f} MiB, process {:.1f} MiB\n", static_cast<double>(arena.size()) / 0x1p20,
-             static_cast<double>(usage.ru_maxrss) / 0x1p10);
-  fmt::print("{:52} {:>10} {:>10}\n", "operation (mean ms)", "forward", "backward");
-  const double n = (s.repetitions - 1) * 1e-3;
-  for (const auto& [name, times] : by_name)
-    fmt::print("{:52} {:10.2f} {:10.2f}\n", name, times.first / n, times.second / n);
-  fmt::print("{:52} {:10.2f}\n", "adamw (best)", optimizer * 1e3);
+  print_report(s, graph, arena, {best, optimizer});
   return 0;
 }
 
