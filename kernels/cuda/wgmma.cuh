@@ -16,6 +16,11 @@ __device__ inline void products_fence() {
   asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
 }
 
+/// After threads wrote to shared memory, before they meet and products read it there.
+__device__ inline void products_see_shared() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
 /// Ends a group of products.
 __device__ inline void products_end_group() {
   asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
@@ -35,6 +40,19 @@ __device__ inline void products_arrived(float (&sum)[kColumnEights][4]) {
 #pragma unroll
     for (float& x : four)
       asm volatile("" : "+f"(x)::"memory");
+}
+
+/// After the wait for products that read these registers: the compiler gives them to nothing else
+/// before.
+template <class Fragments>
+__device__ inline void fragments_used(Fragments& fragments) {
+  if constexpr (std::is_array_v<Fragments>) {
+#pragma unroll
+    for (auto& part : fragments)
+      fragments_used(part);
+  } else {
+    asm volatile("" : "+r"(fragments)::"memory");
+  }
 }
 
 /// A matrix in shared memory as a product takes it. It lies there in rows of 128 bytes, side by
@@ -74,6 +92,14 @@ class SwizzledRows {
   RECALLBENCH_WGMMA_NAMES_32                                                           \
   ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, " \
   "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+
+#define RECALLBENCH_WGMMA_NAMES_128                                                    \
+  RECALLBENCH_WGMMA_NAMES_64                                                           \
+  ", %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, " \
+  "%80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95, "   \
+  "%96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, "   \
+  "%110, %111, %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, "     \
+  "%123, %124, %125, %126, %127"
 
 /// sum = a bᵀ, or += where `add`, in 16 bits with float32 sums: a [64, 16], b [n, 16], rows of
 /// both along the inner sum, n = 64 or 128. A warp has 16 rows of the sum: in lane l, sum[j][0] and
@@ -134,9 +160,32 @@ __device__ inline void wgmma_columns(float (&sum)[kColumnEights][4], const std::
 #undef RECALLBENCH_WGMMA
 }
 
+/// sum += a bᵀ in tf32, of which the operands have the bits already: a [64, 8] from registers, a
+/// lane's of the warp's 16 rows as mma.m16n8k8 has them; b [n, 8], rows along the inner sum,
+/// n = 128 or 256.
+template <int kColumnEights>
+__device__ inline void wgmma_tf32(float (&sum)[kColumnEights][4], const std::uint32_t (&a)[4],
+                                  SwizzledRows b) {
+  static_assert(kColumnEights == 16 || kColumnEights == 32);
+  if constexpr (kColumnEights == 16)
+    asm volatile(
+        "wgmma.mma_async.sync.aligned.m64n128k8.f32.tf32.tf32 "
+        "{" RECALLBENCH_WGMMA_NAMES_64 "}, {%64, %65, %66, %67}, %68, 1, 1, 1;"
+        : RECALLBENCH_WGMMA_32(0), RECALLBENCH_WGMMA_32(8)
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b.descriptor()));
+  else
+    asm volatile(
+        "wgmma.mma_async.sync.aligned.m64n256k8.f32.tf32.tf32 "
+        "{" RECALLBENCH_WGMMA_NAMES_128 "}, {%128, %129, %130, %131}, %132, 1, 1, 1;"
+        : RECALLBENCH_WGMMA_32(0), RECALLBENCH_WGMMA_32(8), RECALLBENCH_WGMMA_32(16),
+          RECALLBENCH_WGMMA_32(24)
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b.descriptor()));
+}
+
 #undef RECALLBENCH_WGMMA_FOUR
 #undef RECALLBENCH_WGMMA_32
 #undef RECALLBENCH_WGMMA_NAMES_32
 #undef RECALLBENCH_WGMMA_NAMES_64
+#undef RECALLBENCH_WGMMA_NAMES_128
 
 }  // namespace recallbench

@@ -30,6 +30,7 @@
 #include <type_traits>
 
 #include "kernels/base/error.h"
+#include "kernels/cuda/compute_90a.h"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/runtime.h"
 #include "kernels/cuda/shared_memory.h"
@@ -256,24 +257,6 @@ void launch_warpgroups(const CudaCall& call, void (*pass)(Fused), Index shares, 
 }
 #endif
 
-/// Whether the passes are those of warpgroups: where they are in the program and the GPU has wgmma.
-bool has_warpgroups() {
-#ifdef RECALLBENCH_SM90A
-  static const bool has = [] {
-    int index = 0, major = 0, minor = 0;
-    cuda_check(cudaGetDevice(&index), "cudaGetDevice");
-    cuda_check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index),
-               "cudaDeviceGetAttribute");
-    cuda_check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, index),
-               "cudaDeviceGetAttribute");
-    return major == 9 && minor == 0;
-  }();
-  return has;
-#else
-  return false;
-#endif
-}
-
 template <class E, int kDim>
 void launch_row_pass(const CudaCall& call, const Fused& f) {
   const Plan& plan = f.plan;
@@ -352,7 +335,7 @@ void with_operands(const CudaCall& call, const Fused& f, const Body& body) {
 }
 
 Fused fused(const LabelCrossEntropyOnDevice& a) {
-  return {a, {a.h.rows, a.table.rows, a.h.cols, has_warpgroups()}};
+  return {a, {a.h.rows, a.table.rows, a.h.cols, cuda_has_wgmma()}};
 }
 
 }  // namespace
@@ -365,7 +348,7 @@ bool fused_head_fits(Precision precision, Index cols) {
 
 Index fused_head_scratch(Index replicas, Index rows, Index vocab, Index cols) {
   if (cols > fused_head::kWidest) return 0;
-  return replicas * fused_head::Plan(rows, vocab, cols, fused_head::has_warpgroups()).size;
+  return replicas * fused_head::Plan(rows, vocab, cols, cuda_has_wgmma()).size;
 }
 
 void fused_head_rows_cuda(const CudaCall& call, const LabelCrossEntropyOnDevice& a) {

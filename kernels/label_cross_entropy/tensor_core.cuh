@@ -10,7 +10,9 @@
 #include <cuda_fp16.h>
 
 #include <cstdint>
+
 #include <type_traits>
+#include "kernels/cuda/shared_address.cuh"
 
 namespace recallbench {
 
@@ -47,10 +49,6 @@ __device__ inline void load_transposed(std::uint32_t (&m)[4], std::uint32_t addr
                : "=r"(m[0]), "=r"(m[1]), "=r"(m[2]), "=r"(m[3])
                : "r"(address)
                : "memory");
-}
-
-__device__ inline std::uint32_t shared_address(const void* p) {
-  return static_cast<std::uint32_t>(__cvta_generic_to_shared(p));
 }
 
 /// Begins a copy of 16 aligned bytes from global to shared memory.

@@ -82,8 +82,19 @@ void append_matmul_cases(std::vector<OpCase>& cases) {
   add(45, 388, 72, true, true, false);
   add(130, 64, 16, false, true, false);
   add(61, 127, 129, true, true, false);  // a number of rows and columns past every tile
+  // Sizes around the tiles and stages of weight gradients by warpgroups.
+  add(515, 256, 128, true, true, false);
+  add(20, 124, 252, true, true, false);
+  add(96, 256, 512, true, true, false);
+  add(1100, 500, 240, true, true, false);
+  add(4500, 128, 384, false, true, false);
+  cases.push_back(sliced_case(75, 256, 128, 8));
   add(16384, 64, 64, true, false, true);
   add(16384, 128, 384, true, false, true);
+  add(65536, 128, 512, false, false, true);
+  add(65536, 256, 128, false, false, true);
+  add(65536, 256, 512, false, false, true);
+  add(65536, 256, 1024, false, false, true);
 }
 
 }  // namespace recallbench

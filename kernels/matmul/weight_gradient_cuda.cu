@@ -10,11 +10,15 @@
 // lone replica fills the GPU, and their sums go through scratch.
 #include <algorithm>
 
+#include "kernels/cuda/compute_90a.h"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/partial_sums.h"
 #include "kernels/cuda/shared_memory.h"
 #include "kernels/matmul/weight_gradient_cuda.h"
+#include "kernels/matmul/weight_gradient_part.cuh"
+#include "kernels/matmul/weight_gradient_plan.cuh"
 #include "kernels/matmul/weight_gradient_tile.cuh"
+#include "kernels/matmul/weight_gradient_warpgroups.cuh"
 
 namespace recallbench {
 namespace weight_gradient {
@@ -40,57 +44,37 @@ auto with_tile(Index tall, Index narrow, const F& f) {
   return f(Tile<kPrecision, 256, 128, 4, 2, 1, 1>{});
 }
 
-struct Slices {
-  Index rows_each, count;
-};
+template <class T>
+Index tiles_of(Index tall, Index narrow) {
+  return ceil_div(tall, T::kTall) * ceil_div(narrow, T::kNarrow);
+}
 
-Index ceil_div(Index a, Index b) {
-  return (a + b - 1) / b;
+/// Whether warpgroups serve sides of so many columns: little of their tiles stays empty.
+bool suits_warpgroups(Index tall, Index narrow) {
+  using T = warpgroups::Tile;
+  return cuda_has_wgmma() &&
+         5 * tall * narrow >= 4 * tiles_of<T>(tall, narrow) * T::kTall * T::kNarrow;
+}
+
+/// Rows a slice, in whole stages, where so many slices are wanted.
+Slices slices_of(Index rows, Index wanted) {
+  const Index each = std::max(kShortestSlice, ceil_div(rows, std::max<Index>(1, wanted)));
+  const Index rounded = ceil_div(each, kRows) * kRows;
+  return {rounded, ceil_div(rows, rounded)};
 }
 
 /// Blocks for one replica, or twice as many where their parts stay small beside what they read.
-Slices slices_of(Index rows, Index out, Index in) {
-  const Index tall = std::max(out, in), narrow = std::min(out, in);
+Slices slices_of_warps(Index rows, Index tall, Index narrow) {
   return with_tile<Precision::tf32>(tall, narrow, [&](auto tile) {
     const Index t = tile.kTall, n = tile.kNarrow;
-    const Index tiles = ceil_div(tall, t) * ceil_div(narrow, n);
-    Index wanted = std::max<Index>(1, kBlocks / tiles);
+    Index wanted = std::max<Index>(1, kBlocks / tiles_of<decltype(tile)>(tall, narrow));
     if (rows / (2 * wanted) >= kLongSlice * t * n / (t + n)) wanted *= 2;
-    const Index each = std::max(kShortestSlice, ceil_div(rows, wanted));
-    const Index rounded = ceil_div(each, kRows) * kRows;
-    return Slices{rounded, ceil_div(rows, rounded)};
+    return slices_of(rows, wanted);
   });
 }
 
-/// What a kernel needs: parts [R, slices, out in (+ out)].
-struct WeightGradient {
-  Batched<float> tall, narrow;
-  bool tall_is_x, tall_quads, narrow_quads, part_pairs, bias;
-  Slices slices;
-  Index tall_tiles;
-  float* parts;
-
-  __host__ __device__ Index out() const { return tall_is_x ? narrow.cols : tall.cols; }
-  __host__ __device__ Index in() const { return tall_is_x ? tall.cols : narrow.cols; }
-  __host__ __device__ Index part_numbers() const { return out() * (in() + (bias ? 1 : 0)); }
-};
-
-/// A block's rows and columns.
-struct Range {
-  const float *tall, *narrow;  // at its first row and column
-  int tall_columns, narrow_columns;
-  Index rows;
-};
-
-template <class T>
-__device__ Range range_of(const WeightGradient& w) {
-  const Index tall0 = blockIdx.x % w.tall_tiles * T::kTall;
-  const Index narrow0 = blockIdx.x / w.tall_tiles * T::kNarrow;
-  const Index replica = blockIdx.z, first = blockIdx.y * w.slices.rows_each;
-  return {place_of(w.tall, replica, first, tall0), place_of(w.narrow, replica, first, narrow0),
-          static_cast<int>(min(w.tall.cols - tall0, Index{T::kTall})),
-          static_cast<int>(min(w.narrow.cols - narrow0, Index{T::kNarrow})),
-          min(w.slices.rows_each, w.tall.rows - first)};
+Slices slices_of_warpgroups(Index rows, Index tall, Index narrow) {
+  return slices_of(rows, kBlocks / tiles_of<warpgroups::Tile>(tall, narrow));
 }
 
 /// The block's tile of its part, and its piece of the column sums there.
@@ -98,25 +82,18 @@ template <class T>
 __device__ void store_part(const WeightGradient& w, const Range& range,
                            float (&product)[T::kSixteens][T::kEights][4], bool sums,
                            const float (&sum)[4], float* shared) {
-  const Index tall0 = blockIdx.x % w.tall_tiles * T::kTall;
-  const Index narrow0 = blockIdx.x / w.tall_tiles * T::kNarrow;
-  float* data = w.parts + (blockIdx.z * w.slices.count + blockIdx.y) * w.part_numbers();
-  float* const bias = data + w.out() * w.in();
+  const Part part = part_of<T>(w, range);
   add_row_warps<T>(product, shared);
-  const Index in = w.in();
-  Part part{data,
-            w.tall_is_x ? 1 : in,
-            w.tall_is_x ? in : 1,
-            range.tall_columns,
-            range.narrow_columns,
-            w.part_pairs};
-  part.data += tall0 * part.tall_stride + narrow0 * part.narrow_stride;
-  if (Place<T>{}.rows == 0) store_product<T>(product, part);
+  const Place<T> place;
+  if (place.rows == 0)
+#pragma unroll
+    for (int m = 0; m < T::kSixteens; ++m)
+      store_fragments(product[m], place.tall + 16 * m, place.narrow, part);
   if (!sums) return;
   if (w.tall_is_x)
-    ColumnSums<T::kThreads, T::kNarrow>::store(sum, shared, range.narrow_columns, bias + narrow0);
+    ColumnSums<T::kThreads, T::kNarrow>::store(sum, shared, part.narrow, part.bias);
   else
-    ColumnSums<T::kThreads, T::kTall>::store(sum, shared, range.tall_columns, bias + tall0);
+    ColumnSums<T::kThreads, T::kTall>::store(sum, shared, part.tall, part.bias);
 }
 
 /// blockIdx: tile, slice, replica.
@@ -126,11 +103,10 @@ __global__ void __launch_bounds__(T::kThreads, T::kResident) multiply_slices(Wei
   extern __shared__ float4 stages[];
   float* const shared = reinterpret_cast<float*>(stages);
   Range range = range_of<T>(w);
-  const int count = static_cast<int>((range.rows + kRows - 1) / kRows);
+  const int count = stages_of(range);
   const Place<T> place;
   const bool busy = place.tall < range.tall_columns && place.narrow < range.narrow_columns;
-  const bool sums =
-      w.bias && (w.tall_is_x ? blockIdx.x % w.tall_tiles : blockIdx.x / w.tall_tiles) == 0;
+  const bool sums = has_sums(w);
   float product[T::kSixteens][T::kEights][4] = {};
   float sum[4] = {};
   Range next = range;  // what to copy
@@ -172,19 +148,29 @@ __global__ void __launch_bounds__(T::kThreads, T::kResident) multiply_slices(Wei
   store_part<T>(w, range, product, sums, sum, shared);
 }
 
+template <class T>
+void launch(const CudaCall& call, void (*kernel)(WeightGradient), int threads, WeightGradient w) {
+  w.tall_tiles = ceil_div(w.tall.cols, T::kTall);
+  cuda_allow_shared(kernel, T::kBytes, "weight_gradient");
+  cuda_prefer_shared(kernel);
+  const dim3 blocks(static_cast<unsigned>(tiles_of<T>(w.tall.cols, w.narrow.cols)),
+                    static_cast<unsigned>(w.slices.count), static_cast<unsigned>(w.tall.replicas));
+  cuda_launch("weight_gradient", kernel,
+              {blocks, static_cast<unsigned>(threads), T::kBytes, call.stream}, w);
+}
+
 template <Precision kPrecision>
-void launch(const CudaCall& call, WeightGradient w) {
+void launch_warps(const CudaCall& call, const WeightGradient& w) {
   with_tile<kPrecision>(w.tall.cols, w.narrow.cols, [&](auto tile) {
     using T = decltype(tile);
-    w.tall_tiles = ceil_div(w.tall.cols, T::kTall);
-    const auto kernel = multiply_slices<T>;
-    cuda_allow_shared(kernel, T::kBytes, "weight_gradient");
-    cuda_prefer_shared(kernel);
-    const dim3 blocks(static_cast<unsigned>(w.tall_tiles * ceil_div(w.narrow.cols, T::kNarrow)),
-                      static_cast<unsigned>(w.slices.count),
-                      static_cast<unsigned>(w.tall.replicas));
-    cuda_launch("weight_gradient", kernel, {blocks, T::kThreads, T::kBytes, call.stream}, w);
+    launch<T>(call, multiply_slices<T>, T::kThreads, w);
   });
+}
+
+void launch_warpgroups(const CudaCall& call, const WeightGradient& w) {
+  launch<warpgroups::Tile>(
+      call, w.bias ? warpgroups::multiply_slices<true> : warpgroups::multiply_slices<false>,
+      warpgroups::kThreads, w);
 }
 
 }  // namespace
@@ -198,7 +184,11 @@ bool weight_gradient_fits(const CudaCall& call, const Batched<float>& x, const B
 }
 
 Index weight_gradient_scratch(Index replicas, Index rows, Index out, Index in) {
-  return replicas * weight_gradient::slices_of(rows, out, in).count * out * (in + 1);
+  const Index tall = std::max(out, in), narrow = std::min(out, in);
+  Index slices = weight_gradient::slices_of_warps(rows, tall, narrow).count;
+  if (weight_gradient::suits_warpgroups(tall, narrow))
+    slices = std::max(slices, weight_gradient::slices_of_warpgroups(rows, tall, narrow).count);
+  return replicas * slices * out * (in + 1);
 }
 
 void weight_gradient_cuda(const CudaCall& call, const Batched<float>& x, const Batched<float>& dy,
@@ -206,22 +196,22 @@ void weight_gradient_cuda(const CudaCall& call, const Batched<float>& x, const B
                           float* scratch) {
   const bool tall_is_x = x.cols > dy.cols, bias = dbias.wanted;
   const Batched<float> tall = tall_is_x ? x : dy, narrow = tall_is_x ? dy : x;
-  const bool part_pairs = x.cols % 2 == 0 && (!bias || dy.cols % 2 == 0) &&
-                          reinterpret_cast<std::uintptr_t>(scratch) % 8 == 0;
-  const weight_gradient::WeightGradient w{tall,
-                                          narrow,
-                                          tall_is_x,
-                                          in_quads(tall),
-                                          in_quads(narrow),
-                                          part_pairs,
-                                          bias,
-                                          weight_gradient::slices_of(x.rows, dy.cols, x.cols),
-                                          0,
-                                          scratch};
-  if (call.precision == Precision::bf16)
-    weight_gradient::launch<Precision::bf16>(call, w);
+  weight_gradient::WeightGradient w{};
+  w.tall = tall, w.narrow = narrow, w.tall_is_x = tall_is_x, w.bias = bias;
+  w.tall_quads = in_quads(tall), w.narrow_quads = in_quads(narrow);
+  w.part_pairs = x.cols % 2 == 0 && (!bias || dy.cols % 2 == 0) &&
+                 reinterpret_cast<std::uintptr_t>(scratch) % 8 == 0;
+  w.parts = scratch;
+  const bool by_warpgroups = call.precision == Precision::tf32 && w.tall_quads && w.narrow_quads &&
+                             weight_gradient::suits_warpgroups(tall.cols, narrow.cols);
+  w.slices = by_warpgroups ? weight_gradient::slices_of_warpgroups(x.rows, tall.cols, narrow.cols)
+                           : weight_gradient::slices_of_warps(x.rows, tall.cols, narrow.cols);
+  if (by_warpgroups)
+    weight_gradient::launch_warpgroups(call, w);
+  else if (call.precision == Precision::tf32)
+    weight_gradient::launch_warps<Precision::tf32>(call, w);
   else
-    weight_gradient::launch<Precision::tf32>(call, w);
+    weight_gradient::launch_warps<Precision::bf16>(call, w);
   sum_partials_cuda(
       call, x.replicas,
       {scratch, w.slices.count, dy.cols * x.cols, bias ? dy.cols : 0, dweight, dbias});

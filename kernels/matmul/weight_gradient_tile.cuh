@@ -13,10 +13,10 @@
 #include "kernels/cuda/async_copy.cuh"
 #include "kernels/cuda/elements.cuh"
 #include "kernels/cuda/tensor_cores.cuh"
+#include "kernels/matmul/weight_gradient_plan.cuh"
 
 namespace recallbench::weight_gradient {
 
-constexpr int kRows = 32;   // that a block multiplies at a time: a stage
 constexpr int kStages = 3;  // that have room in shared memory
 
 /// kTallColumns x kNarrowColumns for a block of kTallWarps x kNarrowWarps warps, kRowWarps times:
@@ -190,58 +190,6 @@ __device__ void add_row_warps(float (&product)[T::kSixteens][T::kEights][4], flo
           mine[k] += other[k];
       });
   }
-}
-
-/// Where a part of dweight [out, in] goes: tall and narrow columns that are there, from the block's
-/// first on, and how far apart they lie.
-struct Part {
-  float* data;
-  Index tall_stride, narrow_stride;  // one of them is 1
-  int tall, narrow;
-  bool pairs;  // every second number can be written with the next
-};
-
-__device__ inline void store_pair(float first, float second, int count, bool together, float* to) {
-  if (together && count >= 2) {
-    *reinterpret_cast<float2*>(to) = make_float2(first, second);
-  } else {
-    if (count > 0) to[0] = first;
-    if (count > 1) to[1] = second;
-  }
-}
-
-/// A lane has two tall and two narrow columns of a fragment, either of which may lie side by side.
-template <class T, bool kWhole>
-__device__ void store_fragments(const float (&product)[T::kSixteens][T::kEights][4],
-                                const Part& part) {
-  const Place<T> place;
-  const int g = static_cast<int>(threadIdx.x) % 32 / 4, t = static_cast<int>(threadIdx.x) % 4;
-  const int m0 = place.tall + 2 * g, n0 = place.narrow + 2 * t;
-  const bool tall_pairs = part.tall_stride == 1;
-  float* const to = part.data + m0 * part.tall_stride + n0 * part.narrow_stride;
-  const Index next = tall_pairs ? part.narrow_stride : part.tall_stride;
-#pragma unroll
-  for (int m = 0; m < T::kSixteens; ++m)
-#pragma unroll
-    for (int e = 0; e < T::kEights; ++e) {
-      const float(&p)[4] = product[m][e];
-      const int tall = kWhole ? 2 : part.tall - m0 - m * 16;
-      const int narrow = kWhole ? 2 : part.narrow - n0 - e * 8;
-      const int rows = tall_pairs ? narrow : tall, columns = tall_pairs ? tall : narrow;
-      const bool together = kWhole || part.pairs;
-      float* const at = to + m * 16 * part.tall_stride + e * 8 * part.narrow_stride;
-      if (rows > 0) store_pair(p[0], tall_pairs ? p[2] : p[1], columns, together, at);
-      if (rows > 1) store_pair(tall_pairs ? p[1] : p[2], p[3], columns, together, at + next);
-    }
-}
-
-template <class T>
-__device__ void store_product(const float (&product)[T::kSixteens][T::kEights][4],
-                              const Part& part) {
-  if (part.pairs && part.tall == T::kTall && part.narrow == T::kNarrow)
-    store_fragments<T, true>(product, part);
-  else
-    store_fragments<T, false>(product, part);
 }
 
 /// Σ of a tile's columns of dy over the rows of a slice, in float32: a thread has four columns and
