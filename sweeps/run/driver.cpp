@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <cmath>
 #include <deque>
-#include <set>
 
 #include "kernels/base/io/atomic_file.h"
 #include "kernels/base/io/file_lock.h"
@@ -19,6 +18,7 @@
 #include "sweeps/run/schedule.h"
 #include "sweeps/run/signals.h"
 #include "sweeps/run/turn.h"
+#include "sweeps/run/waiting.h"
 #include "sweeps/run/worker.h"
 #include "sweeps/store/labels.h"
 #include "sweeps/store/record.h"
@@ -57,6 +57,7 @@ class Driver {
   void look_elsewhere();
   void wait_for_news();
   int poll_timeout() const;
+  void hear(int key, Running& running);
   void handle_signals();
   void stop(int signal);
   void reap();
@@ -72,10 +73,9 @@ class Driver {
   Progress& progress_;
   SignalGuard signals_;
   std::deque<Job> jobs_;               // addresses stay
-  std::deque<Group> waiting_;          // longest first
+  Waiting waiting_;                    // longest first
   std::vector<const Job*> elsewhere_;  // computed by other processes
   Children running_;
-  std::set<const Job*> not_ahead_;  // their child ended before its turn
   int next_key_ = 0;
   double next_look_ = 0;
   double work_left_ = 0;
@@ -103,7 +103,7 @@ void Driver::collect_jobs(const Manifest& manifest) {
   Group longest;
   for (const std::size_t i : longest_first(work))
     longest.push_back(&jobs_[i]);
-  waiting_ = make_groups(longest, options_.population);
+  waiting_ = Waiting(make_groups(longest, options_.population));
   outcome_.counts.total = static_cast<std::int64_t>(manifest.runs.size());
   outcome_.counts.done = outcome_.already;
 }
@@ -125,10 +125,7 @@ SweepOutcome Driver::run() {
     wait_for_news();
     handle_signals();
     for (auto& [key, running] : running_) {
-      read_messages(running, [&, key = key](const WorkerMessage& message) {
-        progress_.run_message(key, message, monotonic_seconds());
-      });
-      if (running.turn == Running::Turn::over) progress_.run_ended(key);
+      hear(key, running);
       enforce_timeout(running, options_.run_timeout_s);
     }
     reap();
@@ -146,21 +143,14 @@ int Driver::free_cores() const {
 std::optional<Group> Driver::next_group(std::optional<Place>& place) {
   place = next_place(running_, options_.gpus);
   if (options_.gpus.empty() && free_cores() > 0) place = Place();
-  if (!place) return std::nullopt;
-  const auto next = std::find_if(waiting_.begin(), waiting_.end(), [&](const Group& candidate) {
-    return !place->waits || !not_ahead_.contains(candidate.front());
-  });
-  if (next == waiting_.end()) return std::nullopt;
-  const Group group = std::move(*next);
-  waiting_.erase(next);
-  return group;
+  return place ? waiting_.take(place->waits) : std::nullopt;
 }
 
 /// Called with at least one group besides those that wait.
 int Driver::threads_for_child() const {
   if (!options_.gpus.empty())
     return std::max(1, options_.jobs / static_cast<int>(options_.gpus.size()));
-  return threads_for_next(free_cores(), static_cast<std::int64_t>(waiting_.size()) + 1);
+  return threads_for_next(free_cores(), waiting_.size() + 1);
 }
 
 void Driver::start_waiting() {
@@ -181,7 +171,7 @@ void Driver::start_waiting() {
 }
 
 /// A GPU whose child has ended, or needs it no longer, goes to the one that is prepared for it, but
-/// not to one that has ended meanwhile: that is about to be found ahead of its turn.
+/// not to one that has ended meanwhile. One that is about to end will not say that it has begun.
 void Driver::pass_turns() {
   for (auto& [key, running] : running_)
     if (running.turn == Running::Turn::ahead && !running.recalled &&
@@ -210,8 +200,10 @@ bool Driver::settle_without_training(const Job& job) {
 
 void Driver::start(const Group& jobs, const Place& place) {
   const int key = next_key_++;
-  running_.emplace(
-      key, start_child(jobs, options_.worker, options_.results, threads_for_child(), place.gpu));
+  Running running =
+      start_child(jobs, options_.worker, options_.results, threads_for_child(), place.gpu);
+  running.waited = place.waits;
+  running_.emplace(key, std::move(running));
   if (place.waits) return;
   give_turn(running_.at(key).child.turn);
   begin_turn(key);
@@ -226,7 +218,7 @@ void Driver::look_elsewhere() {
     if (run_is_locked(options_.results, job->id))
       still.push_back(job);
     else
-      waiting_.push_back({job});
+      waiting_.add({job});
   }
   elsewhere_ = std::move(still);
   start_waiting();
@@ -248,6 +240,13 @@ void Driver::wait_for_news() {
       files.push_back({running.child.messages.get(), POLLIN, 0});
   poll(files.data(), files.size(), poll_timeout());
   progress_.tick(monotonic_seconds());
+}
+
+void Driver::hear(int key, Running& running) {
+  read_messages(running, [&](const WorkerMessage& message) {
+    progress_.run_message(key, message, monotonic_seconds());
+  });
+  if (running.turn == Running::Turn::over) progress_.run_ended(key);
 }
 
 void Driver::handle_signals() {
@@ -283,13 +282,14 @@ void Driver::reap() {
     Running running = std::move(place->second);
     const int key = place->first;
     place = running_.erase(place);
+    hear(key, running);
     progress_.run_ended(key);
     finish(running, child_end(status));
   }
 }
 
 void Driver::finish(const Running& running, const ChildEnd& end) {
-  if (running.turn == Running::Turn::ahead && end.code != kResults) return put_back(running, end);
+  if (ended_ahead(running) && end.code != kResults) return put_back(running, end);
   Group left;
   for (const Job* job : running.jobs) {
     if (path_exists(run_paths(options_.results, job->id).result)) {
@@ -306,12 +306,11 @@ void Driver::finish(const Running& running, const ChildEnd& end) {
   fail_or_retry(running, end, left);
 }
 
-/// A child that ended before its turn has tried nothing, and may have lacked memory beside the one
-/// whose turn it was: its runs start again, next time on a GPU that nobody else has.
+/// A child that ended before it began its turn has tried nothing, and may have lacked memory beside
+/// the one whose turn it was: its runs start again, once more, on a GPU that nobody else has.
 void Driver::put_back(const Running& running, const ChildEnd& end) {
-  waiting_.push_front(running.jobs);
-  if (running.recalled || stopping_) return;
-  not_ahead_.insert(running.jobs.begin(), running.jobs.end());
+  if (running.recalled || stopping_) return waiting_.put_back(running.jobs);
+  waiting_.put_back_for_free_gpu(running.jobs);
   progress_.note(
       fmt::format("{} is started again when its GPU is free: {}", running.label,
                   failure_reason(running, end, run_paths(options_.results, running.jobs[0]->id).log,
@@ -332,7 +331,7 @@ void Driver::fail_or_retry(const Running& running, const ChildEnd& end, const Gr
                                left.size(), of_child),
                    monotonic_seconds());
     for (const Job* job : left)
-      waiting_.push_back({job});
+      waiting_.add({job});
     return;
   }
   for (const Job* job : left)

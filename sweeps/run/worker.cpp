@@ -150,6 +150,7 @@ std::optional<double> prepare_until_turn(const std::vector<RunConfig>& configs,
   if (options.turn < 0) return 0.0;
   const std::optional<double> given = wait_for_turn(options.turn, stop_is_requested);
   if (!given) return std::nullopt;
+  if (options.messages >= 0) write_all(options.messages, kTurnBegins);
   return std::max(0.0, *given - began);
 }
 

@@ -15,6 +15,7 @@
 //   FAKE_PREPARE_US  microseconds that a child of a GPU prepares itself
 //   FAKE_ILL_SEED    the run with this seed dies of SIGSEGV while it prepares
 //   FAKE_LARGE_SEED  the run with this seed dies so where another trains on its GPU
+//   FAKE_DYING_SEED  the run with this seed, where it must wait for its turn, dies so as that comes
 //   FAKE_DEAF_SEED   the run with this seed prepares itself for a minute, deaf to SIGTERM, where it
 //   must wait for its turn
 //   FAKE_SLOW_SEED   the run with this seed takes 5 times as long
@@ -205,10 +206,15 @@ class FakeGpu {
   FileDescriptor file_;
 };
 
+/// Whether this process' turn comes within so many milliseconds (-1: some day); it is not taken.
+bool turn_comes_within(int milliseconds) {
+  pollfd file{kTurnDescriptor, POLLIN, 0};
+  return poll(&file, 1, milliseconds) > 0;
+}
+
 /// Nothing is waited for that comes within a second.
 bool must_wait_for_turn() {
-  pollfd file{kTurnDescriptor, POLLIN, 0};
-  return poll(&file, 1, 1000) == 0;
+  return !turn_comes_within(1000);
 }
 
 RunTrainer fake_gpu_trainer(const std::string& device) {
@@ -217,6 +223,8 @@ RunTrainer fake_gpu_trainer(const std::string& device) {
     usleep(static_cast<useconds_t>(number_from_environment("FAKE_PREPARE_US")));
     for (const RunConfig& config : configs) {
       if (is_seed(config, "FAKE_ILL_SEED")) crash();
+      if (is_seed(config, "FAKE_DYING_SEED") && must_wait_for_turn() && turn_comes_within(-1))
+        crash();
       if (is_seed(config, "FAKE_DEAF_SEED") && must_wait_for_turn()) {
         signal(SIGTERM, SIG_IGN);
         sleep(60);
