@@ -163,11 +163,13 @@ int tell_outcome(const SweepRequest& request, const SweepOutcome& outcome, bool 
                signal_name(outcome.signal), outcome.counts.done, outcome.counts.total);
   for (const std::string& failure : outcome.failures)
     fmt::print(stderr, "failed: {}\n", failure);
-  if (code == kSomeFailed)
+  for (const std::string& problem : outcome.unreadable)
+    fmt::print(stderr, "unreadable: {}\n", printable(problem, 1000));
+  if (code == kSomeFailed && !outcome.failures.empty())
     fmt::print(stderr,
                "{} of {} runs failed: run.log in {}/runs says more (recallbench status {}); run "
                "the same command to try them again\n",
-               outcome.counts.failed, outcome.counts.total, results, results);
+               outcome.failures.size(), outcome.counts.total, results, results);
   if (quiet) return code;
   if (outcome.already == outcome.counts.total)
     fmt::print(stderr, "all {} runs were done before; nothing was trained\n", outcome.counts.total);
@@ -207,9 +209,12 @@ Json outcome_json(const SweepRequest& request, const SweepOutcome& outcome) {
   json["runs"] = counts.total;
   json["done"] = counts.done - counts.diverged;
   json["diverged"] = counts.diverged;
-  json["failed"] = counts.failed;
+  json["failed"] = outcome.failures.size();
+  json["unreadable"] = outcome.unreadable.size();
   json["trained_before"] = outcome.already;
-  json["failures"] = Json::list(outcome.failures);
+  std::vector<std::string> failures = outcome.failures;
+  failures.insert(failures.end(), outcome.unreadable.begin(), outcome.unreadable.end());
+  json["failures"] = Json::list(failures);
   return json;
 }
 
@@ -240,7 +245,7 @@ SweepOutcome execute(const SweepRequest& request, const CommonOptions& common) {
 
 void print_run(const SweepRequest& request, const CommonOptions& common) {
   const std::string id = run_id(request.runs[0]);
-  const auto record = read_record(request.driver.results, id);
+  const std::optional<RunRecord> record = read_result(request.driver.results, id).record;
   if (!record) return;
   const RunPaths paths = run_paths(request.driver.results, id);
   if (common.json) {

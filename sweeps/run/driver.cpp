@@ -11,17 +11,16 @@
 #include <deque>
 
 #include "kernels/base/io/atomic_file.h"
-#include "kernels/base/io/file_lock.h"
-#include "kernels/base/text.h"
 #include "sweeps/run/children.h"
 #include "sweeps/run/exit_code.h"
+#include "sweeps/run/ledger.h"
 #include "sweeps/run/schedule.h"
 #include "sweeps/run/signals.h"
 #include "sweeps/run/turn.h"
 #include "sweeps/run/waiting.h"
 #include "sweeps/run/worker.h"
 #include "sweeps/store/labels.h"
-#include "sweeps/store/record.h"
+#include "sweeps/store/layout.h"
 #include "sweeps/store/status.h"
 
 namespace recallbench {
@@ -31,11 +30,11 @@ constexpr double kRepeatSeconds = 0.5;  // a signal sent to process and group co
 constexpr double kElsewherePeriod = 1;  // s, between looks at runs that others compute
 
 /// The state of one call of run_all: every run is in one of waiting_, elsewhere_ and running_, or
-/// counted in outcome_.
+/// entered in ledger_.
 class Driver {
  public:
   Driver(const Manifest& manifest, const DriverOptions& options, Progress& progress)
-      : options_(options), progress_(progress) {
+      : options_(options), progress_(progress), ledger_(options.results, progress) {
     collect_jobs(manifest);
   }
   Driver(const Driver&) = delete;
@@ -64,13 +63,13 @@ class Driver {
   void finish(const Running& running, const ChildEnd& end);
   void put_back(const Running& running, const ChildEnd& end);
   void fail_or_retry(const Running& running, const ChildEnd& end, const Group& left);
-  void finish_with_result(const Job& job, double started);
-  void record_failure(const Job& job, const std::string& reason);
   void update_progress();
   int free_cores() const;
 
   const DriverOptions& options_;
   Progress& progress_;
+  Ledger ledger_;
+  SweepOutcome& outcome_ = ledger_.outcome;
   SignalGuard signals_;
   std::deque<Job> jobs_;               // addresses stay
   Waiting waiting_;                    // longest first
@@ -78,10 +77,8 @@ class Driver {
   Children running_;
   int next_key_ = 0;
   double next_look_ = 0;
-  double work_left_ = 0;
   double stopped_at_ = 0;
   bool stopping_ = false;
-  SweepOutcome outcome_;
 };
 
 void Driver::collect_jobs(const Manifest& manifest) {
@@ -90,22 +87,16 @@ void Driver::collect_jobs(const Manifest& manifest) {
   for (std::size_t i = 0; i < manifest.runs.size(); ++i) {
     const RunConfig& config = manifest.runs[i];
     const std::string id = run_id(config);
-    if (const auto record = read_record(options_.results, id)) {
-      ++outcome_.already;
-      ++outcome_.programs[record->code_version];
-      if (record->result.status == "diverged") ++outcome_.counts.diverged;
-    } else {
-      work.push_back(estimated_work(config));
-      work_left_ += work.back();
-      jobs_.push_back({&config, id, labels.run[i], work.back()});
-    }
+    if (ledger_.enter_earlier(id, labels.run[i])) continue;
+    work.push_back(estimated_work(config));
+    ledger_.work_left += work.back();
+    jobs_.push_back({&config, id, labels.run[i], work.back()});
   }
   Group longest;
   for (const std::size_t i : longest_first(work))
     longest.push_back(&jobs_[i]);
   waiting_ = Waiting(make_groups(longest, options_.population));
   outcome_.counts.total = static_cast<std::int64_t>(manifest.runs.size());
-  outcome_.counts.done = outcome_.already;
 }
 
 Driver::~Driver() {
@@ -115,7 +106,7 @@ Driver::~Driver() {
 }
 
 SweepOutcome Driver::run() {
-  progress_.begin(outcome_.counts, work_left_, monotonic_seconds());
+  progress_.begin(outcome_.counts, ledger_.work_left, monotonic_seconds());
   while (true) {
     if (!stopping_) start_waiting();
     if (!stopping_) look_elsewhere();
@@ -194,7 +185,7 @@ bool Driver::settle_without_training(const Job& job) {
     return true;
   }
   if (!path_exists(run_paths(options_.results, job.id).result)) return false;
-  finish_with_result(job, monotonic_seconds());
+  ledger_.enter_result(job, monotonic_seconds());
   return true;
 }
 
@@ -293,7 +284,7 @@ void Driver::finish(const Running& running, const ChildEnd& end) {
   Group left;
   for (const Job* job : running.jobs) {
     if (path_exists(run_paths(options_.results, job->id).result)) {
-      finish_with_result(*job, running.started);
+      ledger_.enter_result(*job, running.started);
     } else if (end.code == kHeldElsewhere) {
       elsewhere_.push_back(job);
       next_look_ = monotonic_seconds() + kElsewherePeriod;
@@ -335,54 +326,15 @@ void Driver::fail_or_retry(const Running& running, const ChildEnd& end, const Gr
     return;
   }
   for (const Job* job : left)
-    record_failure(
+    ledger_.enter_failure(
         *job, end.code == kDone ? "ended with exit code 0, but left no result.json" : of_child);
   if (!outcome_.io_problem) return;
   stopping_ = true;
   stop_children(running_);
 }
 
-void Driver::finish_with_result(const Job& job, double started) {
-  const auto record = read_record(options_.results, job.id);
-  if (!record) return record_failure(job, "its result.json has vanished");
-  const RunResult& result = record->result;
-  ++outcome_.counts.done;
-  const bool diverged = result.status == "diverged";
-  if (diverged) ++outcome_.counts.diverged;
-  work_left_ -= job.work;
-  const std::string what = diverged
-                               ? result.reason
-                               : fmt::format("accuracy {:.3f}, {} epochs ({})",
-                                             result.test.accuracy, result.epochs, result.reason);
-  progress_.note(
-      fmt::format("[{}/{}] {:<8}  {}: {}, {}", outcome_.counts.done + outcome_.counts.failed,
-                  outcome_.counts.total, result.status, job.label, printable(what),
-                  duration_text(monotonic_seconds() - started)),
-      monotonic_seconds());
-}
-
-/// The reason goes into failure.json, unless another process has taken the run up meanwhile.
-void Driver::record_failure(const Job& job, const std::string& reason) {
-  ++outcome_.counts.failed;
-  work_left_ -= job.work;
-  const RunPaths paths = run_paths(options_.results, job.id);
-  try {
-    if (const auto lock = FileLock::try_lock(paths.lock); lock && !path_exists(paths.result)) {
-      const auto earlier = read_failure(options_.results, job.id);
-      publish(paths.failure, failure_text({reason, earlier ? earlier->attempts + 1 : 1}));
-    }
-  } catch (const Error& error) {
-    if (!outcome_.io_problem) outcome_.io_problem = error.what();
-  }
-  outcome_.failures.push_back(job.label + ": " + reason);
-  progress_.note(
-      fmt::format("[{}/{}] failed    {}: {}", outcome_.counts.done + outcome_.counts.failed,
-                  outcome_.counts.total, job.label, reason),
-      monotonic_seconds());
-}
-
 void Driver::update_progress() {
-  double left = work_left_;
+  double left = ledger_.work_left;
   for (const auto& [key, running] : running_)
     left -= running.fraction * running.work();
   outcome_.counts.running = runs_in_turn(running_);

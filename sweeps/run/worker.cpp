@@ -195,7 +195,7 @@ int run_worker(const std::string& configs, const WorkerOptions& options,
     std::optional<FileLock> lock = FileLock::try_lock(paths.lock);
     if (!lock) {
       held = true;
-    } else if (read_record(options.results, id)) {
+    } else if (path_exists(paths.result)) {
       unlink(paths.failure.c_str());
     } else {
       runs.emplace_back(options, std::move(config), std::move(*lock));

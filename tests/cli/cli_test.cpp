@@ -2,6 +2,8 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <filesystem>
+
 #include "kernels/base/io/json.h"
 #include "tests/process/process.h"
 
@@ -227,6 +229,43 @@ TEST_F(Cli, SweepThenStatusThenNothingLeftToDo) {
   const Ended quiet = cli({"sweep", "two.toml", "--no-plot", "--quiet", "--json"}, options_);
   EXPECT_EQ(quiet.err, "");
   EXPECT_EQ(parse_json(quiet.out, "sweep", ErrorKind::io).at("done").as_int(), 2);
+}
+
+TEST_F(Cli, AnUnreadableResultIsNamedByWhoeverMeetsIt) {
+  ASSERT_EQ(cli({"sweep", "two.toml", "--no-plot"}, options_).code, 0);
+  const std::string runs = folder_ / "results/tiny/runs";
+  const std::string id = std::filesystem::directory_iterator(runs)->path().filename().string();
+  const std::string file = "results/tiny/runs/" + id + "/result.json";
+  const std::string whole = file_text(folder_ / file);
+  const std::string seed = contains(whole, "\"seed\": 1,") ? "seed=1" : "seed=2";
+  write_text(folder_ / file, whole.substr(0, whole.size() / 2));
+
+  const Ended status = cli({"status", "results/tiny"}, options_);
+  EXPECT_EQ(status.code, 0) << status.err;
+  for (const std::string& part :
+       {std::string("done           1"), std::string("unreadable     1"), "unreadable " + id, file})
+    EXPECT_TRUE(contains(status.out, part)) << part << "\n" << status.out;
+  const Ended json = cli({"status", "results/tiny", "--json"}, options_);
+  EXPECT_EQ(parse_json(json.out, "status", ErrorKind::io).at("unreadable").as_int(), 1);
+
+  for (const std::string command : {"sweep", "run"}) {
+    std::vector<std::string> words = {command, "two.toml", "--json"};
+    if (command == "run") words.push_back(seed);
+    const Ended ended = cli(words, options_);
+    EXPECT_EQ(ended.code, 1) << command << ended.err;
+    EXPECT_TRUE(contains(ended.err, "unreadable: ") && contains(ended.err, file)) << ended.err;
+    EXPECT_TRUE(contains(ended.err, "delete this file to train the run again")) << ended.err;
+    EXPECT_FALSE(contains(ended.err, "run the same command to try")) << ended.err;
+  }
+  for (const std::string command : {"plot", "pareto", "compare"}) {
+    const Ended ended = cli({command, "results/tiny", "--json"}, options_);
+    EXPECT_NE(ended.code, 3) << command << ended.err;
+    if (command != "pareto") continue;
+    EXPECT_EQ(parse_json(ended.out, "pareto", ErrorKind::io).at("failed").as_int(), 1);
+  }
+  std::filesystem::remove(folder_ / file);
+  EXPECT_EQ(cli({"sweep", "two.toml", "--no-plot"}, options_).code, 0);
+  EXPECT_EQ(file_text(folder_ / file), whole);
 }
 
 TEST_F(Cli, LoneRunPrintsItsResultAndJoinsTheSweep) {

@@ -8,6 +8,7 @@
 //   FAKE_EXIT_SEED   the run with this seed throws Error(usage)
 //   FAKE_HANG_SEED   the run with this seed sleeps, deaf to SIGTERM
 //   FAKE_NAN_SEED    the run with this seed diverges
+//   FAKE_TORN_SEED   the result of the run with this seed is torn as soon as it is there
 //   FAKE_POPULATION  most runs that train in one process
 //   FAKE_THREADS     so many threads of the sweep's process take signals, as a library's may
 //   FAKE_GPUS        so many GPUs, which train one population each at a time; a wait for one ends
@@ -180,6 +181,8 @@ RunResult train_one(const RunConfig& config, const TrainHooks& hooks, const RunT
   trace("trained " + id);
   const RunResult result = result_of(state, config);
   hooks.on_end(result, timing);
+  if (is_seed(config, "FAKE_TORN_SEED"))
+    publish(hooks.checkpoint_directory + "/result.json", "{\"schema\":");
   return result;
 }
 
@@ -282,6 +285,8 @@ int sweep(const std::vector<std::string>& arguments) {
   const SweepOutcome outcome = run_sweep(request, progress);
   std::cout << fmt::format("done {} already {} failed {}\n", outcome.counts.done, outcome.already,
                            outcome.counts.failed);
+  for (const std::string& problem : outcome.unreadable)
+    std::cout << "unreadable: " << problem << "\n";
   if (outcome.io_problem) std::cerr << *outcome.io_problem << "\n";
   return exit_code_of(outcome);
 }
