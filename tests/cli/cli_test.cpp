@@ -184,6 +184,12 @@ TEST_F(Cli, DryRunTakesACoreForWhatOneDoes) {
   EXPECT_LT(rate, 5e11);
 }
 
+TEST_F(Cli, DryRunOnGpusIsNotThatOfTheCpu) {
+  const Ended ended = cli({"sweep", "two.toml", "--dry-run", "--device", "cuda:0"}, options_);
+  if (ended.code == 2) GTEST_SKIP() << ended.err;
+  EXPECT_TRUE(contains(ended.out, " on a GPU such as the H200")) << ended.out << ended.err;
+}
+
 TEST_F(Cli, LoneRunTakesOneOfTheModels) {
   const Ended ended = cli({"run", "models.toml", "--models", "narrow", "--dry-run"}, options_);
   EXPECT_EQ(ended.code, 0) << ended.err;
