@@ -2,7 +2,9 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <filesystem>
+#include <thread>
 
 #include "kernels/base/io/json.h"
 #include "tests/process/process.h"
@@ -284,6 +286,28 @@ TEST_F(Cli, LoneRunPrintsItsResultAndJoinsTheSweep) {
             "done");
   const Ended status = cli({"status", "results/tiny", "--json"}, options_);
   EXPECT_EQ(parse_json(status.out, "status", ErrorKind::io).at("total").as_int(), 3);
+}
+
+/// Data that take half a minute to make, in the order of the reference: all keys, then all values.
+TEST_F(Cli, ASignalEndsTheMakingOfDataAtOnce) {
+  std::string recipe = kRecipe;
+  for (const auto& [from, to] :
+       {std::pair<std::string, std::string>{"schema = 1", "schema = 1\ncompat = \"zoology\""},
+        {"vocab_size = 64", "vocab_size = 1048576"},
+        {"num_examples = 64", "num_examples = 3000"},
+        {"d_model = 16", "d_model = 2"}})
+    for (std::size_t at = 0; (at = recipe.find(from, at)) != std::string::npos; at += to.size())
+      recipe.replace(at, from.size(), to);
+  write_text(folder_ / "large.toml", recipe);
+  Process run({RECALLBENCH_BINARY, "run", "large.toml"}, options_);
+  ASSERT_TRUE(eventually([&] { return !run.children().empty(); }));
+  std::this_thread::sleep_for(std::chrono::seconds(2));  // it makes them now
+  run.send(SIGTERM);
+  const auto sent = std::chrono::steady_clock::now();
+  const Ended ended = run.wait();
+  EXPECT_LT(std::chrono::steady_clock::now() - sent, std::chrono::seconds(4));
+  EXPECT_EQ(ended.code, 75) << ended.err;
+  EXPECT_TRUE(contains(ended.err, "stopped by SIGTERM")) << ended.err;
 }
 
 TEST_F(Cli, ReaderThatGoesAwayIsNoError) {
