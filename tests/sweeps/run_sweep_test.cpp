@@ -99,10 +99,7 @@ TEST_F(FakeSweep, RunOfADeadProcessIsTakenOver) {
   Process first(command(results_, 1), slow);
   ASSERT_TRUE(eventually([&] { return !first.children().empty(); }));
   const pid_t worker = first.children().at(0);
-  ASSERT_TRUE(eventually([&] {
-    return fs::exists(results_ + "/runs") && !fs::is_empty(results_ + "/runs") &&
-           fs::exists(only_run_folder(results_) + "/.lock");
-  }));
+  ASSERT_TRUE(eventually([&] { return a_run_has(results_, ".lock"); }));
   Process second(command(results_, 1), {});
   kill(worker, SIGKILL);
   EXPECT_EQ(first.wait().code, 1);
