@@ -91,12 +91,14 @@ Dataset::Dataset(const TaskShape& shape, std::int64_t num_examples)
       targets_(shape.vocab_size, cells(num_examples, shape.labels_per_example)),
       counts_(static_cast<std::size_t>(num_examples)) {}
 
-Dataset::Dataset(const Task& task, std::uint64_t seed, std::int64_t num_examples, int threads)
+Dataset::Dataset(const Task& task, std::uint64_t seed, std::int64_t num_examples, int threads,
+                 const StopRequested& stop)
     : Dataset(task.shape(), examples_asked(task, num_examples)) {
   check(threads >= 1, "data set", "need threads >= 1, came {}", threads);
   const std::int64_t length = shape_.input_seq_len;
   const std::int64_t rows = std::max<std::int64_t>(1, kBlockTokens / length);
   for_blocks((num_examples + rows - 1) / rows, threads, [&](std::int64_t block) {
+    if (block > 0) end_if(stop);
     const std::int64_t first = block * rows;
     const std::int64_t count = std::min(rows, num_examples - first);
     std::vector<std::int32_t> inputs(cells(count, length)), labels(cells(count, length));

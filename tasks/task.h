@@ -11,6 +11,7 @@
 
 #include "kernels/base/options.h"
 #include "kernels/base/registry.h"
+#include "tasks/stop.h"
 
 namespace recallbench {
 
@@ -73,9 +74,9 @@ struct TaskEntry {
   std::function<std::unique_ptr<Task>(Options& options)> make;
   /// The whole segment as the public reference generates it, bit for bit (compat = "zoology");
   /// empty for a task that has no such reference. `seed` is the segment's; `fillers` is the
-  /// separate engine that draws fillers and goes on from segment to segment.
+  /// separate engine that draws fillers and goes on from segment to segment. Throws Stopped.
   std::function<SegmentData(Options& options, std::uint32_t seed, std::mt19937& fillers,
-                            std::int64_t num_examples)>
+                            std::int64_t num_examples, const StopRequested& stop)>
       generate_compat;
   /// How many words of `fillers` that takes: so that segments can be made side by side.
   std::function<std::int64_t(Options& options, std::int64_t num_examples)> compat_filler_words;

@@ -69,7 +69,7 @@ SegmentData make_examples(const SampleArguments& arguments, const TaskEntry& ent
     }
     std::mt19937 fillers(arguments.filler_seed);
     data = entry.generate_compat(options, static_cast<std::uint32_t>(arguments.seed), fillers,
-                                 arguments.index + arguments.count);
+                                 arguments.index + arguments.count, {});
     for (auto* numbers : {&data.inputs, &data.labels}) {
       const auto begin = numbers->begin();
       numbers->erase(begin, begin + static_cast<std::ptrdiff_t>(first * length));

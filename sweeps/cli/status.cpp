@@ -11,8 +11,8 @@
 namespace recallbench {
 namespace {
 
-constexpr RunState kStates[] = {RunState::done, RunState::diverged, RunState::running,
-                                RunState::failed, RunState::missing};
+constexpr RunState kStates[] = {RunState::done,   RunState::diverged,   RunState::running,
+                                RunState::failed, RunState::unreadable, RunState::missing};
 
 void print_json(const std::string& results, const Manifest& manifest,
                 const std::vector<RunStatus>& statuses) {
@@ -41,14 +41,14 @@ void print_text(const std::string& results, const Manifest& manifest,
   fmt::print("{}: sweep {}, {} runs\n", printable(results, 1000), manifest.name, statuses.size());
   for (const RunState state : kStates)
     if (const std::int64_t count = count_state(statuses, state); count > 0)
-      fmt::print("  {:<9}{:>6}\n", to_string(state), count);
+      fmt::print("  {:<10}{:>6}\n", to_string(state), count);
   if (!manifest.earlier.empty())
     fmt::print("  and {} asked for earlier, but not by the latest command\n",
                manifest.earlier.size());
   for (const RunStatus& status : statuses) {
     if (status.state == RunState::done || status.reason == kNotStarted) continue;
     const std::string reason = status.reason.empty() ? "" : ": " + printable(status.reason, 500);
-    fmt::print("{:<9} {}  {}{}\n", to_string(status.state), status.run_id, status.label, reason);
+    fmt::print("{:<10} {}  {}{}\n", to_string(status.state), status.run_id, status.label, reason);
   }
 }
 
@@ -65,8 +65,8 @@ int status_command(const std::string& results, const CommonOptions& common) {
 }  // namespace
 
 void add_status(CommandLine& line) {
-  CLI::App* command =
-      line.app.add_subcommand("status", "What of a sweep is done, running, failed, missing");
+  CLI::App* command = line.app.add_subcommand(
+      "status", "What of a sweep is done, running, failed, unreadable, missing");
   const auto results = std::make_shared<std::string>();
   command->add_option("RESULTS", *results, "a sweep's folder (results/<sweep>)")->required();
   command->footer(

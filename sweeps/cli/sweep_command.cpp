@@ -16,6 +16,7 @@
 #include "sweeps/run/child.h"
 #include "sweeps/run/cores.h"
 #include "sweeps/run/device_choice.h"
+#include "sweeps/run/estimate.h"
 #include "sweeps/run/schedule.h"
 #include "sweeps/run/signals.h"
 #include "sweeps/run/sweep.h"
@@ -25,11 +26,6 @@
 namespace recallbench {
 namespace {
 
-/// What a second of one core does of the operations that estimated_work counts: 1.3e11 to 3.5e11 in
-/// training demo, based-figure2-small and runs of based-figure2 and feature-maps, every epoch of
-/// them, on an EPYC with AVX-512. estimated_work counts some that no mixer does, so this is more
-/// than the core's arithmetic.
-constexpr double kOperationsPerSecond = 2e11;
 constexpr std::size_t kShownRuns = 3;  // at either end of a dry run's list
 
 std::string results_folder(const SweepArguments& arguments, const Recipe& recipe) {
@@ -108,43 +104,47 @@ Recipe load_wanted(const SweepArguments& arguments, const CommonOptions& common)
   return recipe;
 }
 
-int dry_run(const SweepArguments& arguments, const CommonOptions& common, const Recipe& recipe) {
-  double work = 0;
-  for (const RunConfig& run : recipe.runs)
-    work += estimated_work(run);
-  const int cores = std::min(jobs_of(arguments), usable_cores());
-  const double seconds = work / kOperationsPerSecond / cores;
-  const std::vector<std::string> labels = make_labels(recipe.runs).run;
-  const std::string out = results_folder(arguments, recipe);
+Estimate estimate_of(const SweepRequest& request) {
+  const DriverOptions& driver = request.driver;
+  if (driver.gpus.empty())
+    return estimate_on_cores(request.runs, std::min(driver.jobs, usable_cores()));
+  return estimate_on_gpus(request.runs, static_cast<int>(driver.gpus.size()), driver.population);
+}
+
+int dry_run(const SweepRequest& request, const CommonOptions& common) {
+  const Estimate estimate = estimate_of(request);
+  const std::vector<std::string> labels = make_labels(request.runs).run;
   if (common.json) {
     Json json;
-    json["sweep"] = recipe.name;
-    json["results"] = out;
-    json["operations"] = work;
-    json["seconds"] = seconds;
+    json["sweep"] = request.name;
+    json["results"] = request.driver.results;
+    json["device"] = common.device;
+    json["operations"] = estimate.operations;
+    json["seconds"] = estimate.seconds;
     json["runs"] = Json(Json::Array{});
     for (std::size_t i = 0; i < labels.size(); ++i) {
       Json run;
-      run["run_id"] = run_id(recipe.runs[i]);
+      run["run_id"] = run_id(request.runs[i]);
       run["label"] = labels[i];
       json["runs"].push_back(std::move(run));
     }
     fmt::print("{}", json.indented());
     return kDone;
   }
-  fmt::print("{}: {} runs, results in {}\n", recipe.name, labels.size(), printable(out));
+  fmt::print("{}: {} runs, results in {}\n", request.name, labels.size(),
+             printable(request.driver.results));
   for (std::size_t i = 0; i < labels.size(); ++i) {
     if (i == kShownRuns && labels.size() > 2 * kShownRuns) {
       fmt::print("  ...\n");
       i = labels.size() - kShownRuns;
     }
-    fmt::print("  {:>5}  {}  {}\n", i + 1, run_id(recipe.runs[i]), labels[i]);
+    fmt::print("  {:>5}  {}  {}\n", i + 1, run_id(request.runs[i]), labels[i]);
   }
-  const bool may_stop = std::any_of(recipe.runs.begin(), recipe.runs.end(), [](const auto& run) {
+  const bool may_stop = std::any_of(request.runs.begin(), request.runs.end(), [](const auto& run) {
     return run.train.early_stopping.has_value();
   });
-  fmt::print("at most {} floating-point operations: about {} on {} core{}{}\n", short_number(work),
-             duration_text(seconds), cores, cores == 1 ? "" : "s",
+  fmt::print("at most {} floating-point operations: about {} {}{}\n",
+             short_number(estimate.operations), duration_text(estimate.seconds), estimate.where,
              may_stop ? "; early stopping ends most runs sooner" : "");
   return kDone;
 }
@@ -163,11 +163,13 @@ int tell_outcome(const SweepRequest& request, const SweepOutcome& outcome, bool 
                signal_name(outcome.signal), outcome.counts.done, outcome.counts.total);
   for (const std::string& failure : outcome.failures)
     fmt::print(stderr, "failed: {}\n", failure);
-  if (code == kSomeFailed)
+  for (const std::string& problem : outcome.unreadable)
+    fmt::print(stderr, "unreadable: {}\n", printable(problem, 1000));
+  if (code == kSomeFailed && !outcome.failures.empty())
     fmt::print(stderr,
                "{} of {} runs failed: run.log in {}/runs says more (recallbench status {}); run "
                "the same command to try them again\n",
-               outcome.counts.failed, outcome.counts.total, results, results);
+               outcome.failures.size(), outcome.counts.total, results, results);
   if (quiet) return code;
   if (outcome.already == outcome.counts.total)
     fmt::print(stderr, "all {} runs were done before; nothing was trained\n", outcome.counts.total);
@@ -207,9 +209,12 @@ Json outcome_json(const SweepRequest& request, const SweepOutcome& outcome) {
   json["runs"] = counts.total;
   json["done"] = counts.done - counts.diverged;
   json["diverged"] = counts.diverged;
-  json["failed"] = counts.failed;
+  json["failed"] = outcome.failures.size();
+  json["unreadable"] = outcome.unreadable.size();
   json["trained_before"] = outcome.already;
-  json["failures"] = Json::list(outcome.failures);
+  std::vector<std::string> failures = outcome.failures;
+  failures.insert(failures.end(), outcome.unreadable.begin(), outcome.unreadable.end());
+  json["failures"] = Json::list(failures);
   return json;
 }
 
@@ -240,7 +245,7 @@ SweepOutcome execute(const SweepRequest& request, const CommonOptions& common) {
 
 void print_run(const SweepRequest& request, const CommonOptions& common) {
   const std::string id = run_id(request.runs[0]);
-  const auto record = read_record(request.driver.results, id);
+  const std::optional<RunRecord> record = read_result(request.driver.results, id).record;
   if (!record) return;
   const RunPaths paths = run_paths(request.driver.results, id);
   if (common.json) {
@@ -278,8 +283,8 @@ void check_one_run(const SweepArguments& arguments, const Recipe& recipe) {
 
 int sweep_command(const SweepArguments& arguments, const CommonOptions& common) {
   const Recipe recipe = load_wanted(arguments, common);
-  if (arguments.dry_run) return dry_run(arguments, common, recipe);
   const SweepRequest request = make_request(arguments, common, recipe);
+  if (arguments.dry_run) return dry_run(request, common);
   const SweepOutcome outcome = execute(request, common);
   const int code = tell_outcome(request, outcome, common.quiet);
   const bool has_points = outcome.counts.done > outcome.counts.diverged;
@@ -293,8 +298,8 @@ int sweep_command(const SweepArguments& arguments, const CommonOptions& common) 
 int run_command(const SweepArguments& arguments, const CommonOptions& common) {
   const Recipe recipe = load_wanted(arguments, common);
   check_one_run(arguments, recipe);
-  if (arguments.dry_run) return dry_run(arguments, common, recipe);
   SweepRequest request = make_request(arguments, common, recipe);
+  if (arguments.dry_run) return dry_run(request, common);
   request.add = true;
   const SweepOutcome outcome = execute(request, common);
   const int code = tell_outcome(request, outcome, common.quiet);

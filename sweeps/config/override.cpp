@@ -2,6 +2,7 @@
 #include <charconv>
 
 #include "kernels/base/names.h"
+#include "sweeps/config/option_paths.h"
 #include "sweeps/config/plan.h"
 #include "sweeps/config/read_run.h"
 #include "sweeps/config/variables.h"
@@ -94,6 +95,13 @@ bool replace_variable(Plan& plan, const std::string& name, const List& values, c
   return found;
 }
 
+std::vector<std::string> paths_of(const Plan& plan) {
+  std::vector<std::string> paths = known_paths();
+  for (std::string& path : option_paths(plan))
+    paths.push_back(std::move(path));
+  return paths;
+}
+
 /// "d_model=32" means "model.d_model=32" to its writer; say so.
 [[noreturn]] void fail_unknown_name(const Plan& plan, const std::string& name, const Place& place) {
   std::vector<std::string> known;  // the variables first: the end of a long list is not shown
@@ -107,11 +115,8 @@ bool replace_variable(Plan& plan, const std::string& name, const List& values, c
     for (const std::string& variable : plan.cases[0].variables.keys())
       known.push_back(variable);
   known.insert(known.end(), {"name", "description"});
-  for (const std::string& path : known_paths()) {
-    if (path.substr(path.rfind('.') + 1) == name)
-      fail_at(place, "there is no variable or key '{}'; did you mean '{}'?", name, path);
+  for (const std::string& path : paths_of(plan))
     known.push_back(path);
-  }
   fail_at(place, "there is no variable or key '{}'{}", name, hint_for(name, known));
 }
 
@@ -191,7 +196,10 @@ void add_override(Plan& plan, const std::string& text) {
   const std::vector<std::string>& keys = run_keys();
   if (std::find(keys.begin(), keys.end(), first) == keys.end()) {
     if (one_name) fail_unknown_name(plan, first, place);
-    fail_at(place, "there is no table '{}'{}", first, hint_for(first, keys));
+    std::string near = nearest_name(first, keys);
+    if (near.empty()) near = nearest_name(key, paths_of(plan));
+    fail_at(place, "there is no table '{}'{}", first,
+            near.empty() ? hint_for(first, keys) : fmt::format("; did you mean '{}'?", near));
   }
   for (const PathOverride& other : plan.overrides)
     if (other.path == change.path) fail_at(place, "'{}' is overridden twice; keep one", key);

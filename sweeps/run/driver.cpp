@@ -9,19 +9,18 @@
 #include <algorithm>
 #include <cmath>
 #include <deque>
-#include <set>
 
 #include "kernels/base/io/atomic_file.h"
-#include "kernels/base/io/file_lock.h"
-#include "kernels/base/text.h"
 #include "sweeps/run/children.h"
 #include "sweeps/run/exit_code.h"
+#include "sweeps/run/ledger.h"
 #include "sweeps/run/schedule.h"
 #include "sweeps/run/signals.h"
 #include "sweeps/run/turn.h"
+#include "sweeps/run/waiting.h"
 #include "sweeps/run/worker.h"
 #include "sweeps/store/labels.h"
-#include "sweeps/store/record.h"
+#include "sweeps/store/layout.h"
 #include "sweeps/store/status.h"
 
 namespace recallbench {
@@ -31,11 +30,11 @@ constexpr double kRepeatSeconds = 0.5;  // a signal sent to process and group co
 constexpr double kElsewherePeriod = 1;  // s, between looks at runs that others compute
 
 /// The state of one call of run_all: every run is in one of waiting_, elsewhere_ and running_, or
-/// counted in outcome_.
+/// entered in ledger_.
 class Driver {
  public:
   Driver(const Manifest& manifest, const DriverOptions& options, Progress& progress)
-      : options_(options), progress_(progress) {
+      : options_(options), progress_(progress), ledger_(options.results, progress) {
     collect_jobs(manifest);
   }
   Driver(const Driver&) = delete;
@@ -57,31 +56,29 @@ class Driver {
   void look_elsewhere();
   void wait_for_news();
   int poll_timeout() const;
+  void hear(int key, Running& running);
   void handle_signals();
   void stop(int signal);
   void reap();
   void finish(const Running& running, const ChildEnd& end);
   void put_back(const Running& running, const ChildEnd& end);
   void fail_or_retry(const Running& running, const ChildEnd& end, const Group& left);
-  void finish_with_result(const Job& job, double started);
-  void record_failure(const Job& job, const std::string& reason);
   void update_progress();
   int free_cores() const;
 
   const DriverOptions& options_;
   Progress& progress_;
+  Ledger ledger_;
+  SweepOutcome& outcome_ = ledger_.outcome;
   SignalGuard signals_;
   std::deque<Job> jobs_;               // addresses stay
-  std::deque<Group> waiting_;          // longest first
+  Waiting waiting_;                    // longest first
   std::vector<const Job*> elsewhere_;  // computed by other processes
   Children running_;
-  std::set<const Job*> not_ahead_;  // their child ended before its turn
   int next_key_ = 0;
   double next_look_ = 0;
-  double work_left_ = 0;
   double stopped_at_ = 0;
   bool stopping_ = false;
-  SweepOutcome outcome_;
 };
 
 void Driver::collect_jobs(const Manifest& manifest) {
@@ -90,22 +87,16 @@ void Driver::collect_jobs(const Manifest& manifest) {
   for (std::size_t i = 0; i < manifest.runs.size(); ++i) {
     const RunConfig& config = manifest.runs[i];
     const std::string id = run_id(config);
-    if (const auto record = read_record(options_.results, id)) {
-      ++outcome_.already;
-      ++outcome_.programs[record->code_version];
-      if (record->result.status == "diverged") ++outcome_.counts.diverged;
-    } else {
-      work.push_back(estimated_work(config));
-      work_left_ += work.back();
-      jobs_.push_back({&config, id, labels.run[i], work.back()});
-    }
+    if (ledger_.enter_earlier(id, labels.run[i])) continue;
+    work.push_back(estimated_work(config));
+    ledger_.work_left += work.back();
+    jobs_.push_back({&config, id, labels.run[i], work.back()});
   }
   Group longest;
   for (const std::size_t i : longest_first(work))
     longest.push_back(&jobs_[i]);
-  waiting_ = make_groups(longest, options_.population);
+  waiting_ = Waiting(make_groups(longest, options_.population));
   outcome_.counts.total = static_cast<std::int64_t>(manifest.runs.size());
-  outcome_.counts.done = outcome_.already;
 }
 
 Driver::~Driver() {
@@ -115,7 +106,7 @@ Driver::~Driver() {
 }
 
 SweepOutcome Driver::run() {
-  progress_.begin(outcome_.counts, work_left_, monotonic_seconds());
+  progress_.begin(outcome_.counts, ledger_.work_left, monotonic_seconds());
   while (true) {
     if (!stopping_) start_waiting();
     if (!stopping_) look_elsewhere();
@@ -125,10 +116,7 @@ SweepOutcome Driver::run() {
     wait_for_news();
     handle_signals();
     for (auto& [key, running] : running_) {
-      read_messages(running, [&, key = key](const WorkerMessage& message) {
-        progress_.run_message(key, message, monotonic_seconds());
-      });
-      if (running.turn == Running::Turn::over) progress_.run_ended(key);
+      hear(key, running);
       enforce_timeout(running, options_.run_timeout_s);
     }
     reap();
@@ -146,21 +134,14 @@ int Driver::free_cores() const {
 std::optional<Group> Driver::next_group(std::optional<Place>& place) {
   place = next_place(running_, options_.gpus);
   if (options_.gpus.empty() && free_cores() > 0) place = Place();
-  if (!place) return std::nullopt;
-  const auto next = std::find_if(waiting_.begin(), waiting_.end(), [&](const Group& candidate) {
-    return !place->waits || !not_ahead_.contains(candidate.front());
-  });
-  if (next == waiting_.end()) return std::nullopt;
-  const Group group = std::move(*next);
-  waiting_.erase(next);
-  return group;
+  return place ? waiting_.take(place->waits) : std::nullopt;
 }
 
 /// Called with at least one group besides those that wait.
 int Driver::threads_for_child() const {
   if (!options_.gpus.empty())
     return std::max(1, options_.jobs / static_cast<int>(options_.gpus.size()));
-  return threads_for_next(free_cores(), static_cast<std::int64_t>(waiting_.size()) + 1);
+  return threads_for_next(free_cores(), waiting_.size() + 1);
 }
 
 void Driver::start_waiting() {
@@ -181,7 +162,7 @@ void Driver::start_waiting() {
 }
 
 /// A GPU whose child has ended, or needs it no longer, goes to the one that is prepared for it, but
-/// not to one that has ended meanwhile: that is about to be found ahead of its turn.
+/// not to one that has ended meanwhile. One that is about to end will not say that it has begun.
 void Driver::pass_turns() {
   for (auto& [key, running] : running_)
     if (running.turn == Running::Turn::ahead && !running.recalled &&
@@ -204,14 +185,16 @@ bool Driver::settle_without_training(const Job& job) {
     return true;
   }
   if (!path_exists(run_paths(options_.results, job.id).result)) return false;
-  finish_with_result(job, monotonic_seconds());
+  ledger_.enter_result(job, monotonic_seconds());
   return true;
 }
 
 void Driver::start(const Group& jobs, const Place& place) {
   const int key = next_key_++;
-  running_.emplace(
-      key, start_child(jobs, options_.worker, options_.results, threads_for_child(), place.gpu));
+  Running running =
+      start_child(jobs, options_.worker, options_.results, threads_for_child(), place.gpu);
+  running.waited = place.waits;
+  running_.emplace(key, std::move(running));
   if (place.waits) return;
   give_turn(running_.at(key).child.turn);
   begin_turn(key);
@@ -226,7 +209,7 @@ void Driver::look_elsewhere() {
     if (run_is_locked(options_.results, job->id))
       still.push_back(job);
     else
-      waiting_.push_back({job});
+      waiting_.add({job});
   }
   elsewhere_ = std::move(still);
   start_waiting();
@@ -248,6 +231,13 @@ void Driver::wait_for_news() {
       files.push_back({running.child.messages.get(), POLLIN, 0});
   poll(files.data(), files.size(), poll_timeout());
   progress_.tick(monotonic_seconds());
+}
+
+void Driver::hear(int key, Running& running) {
+  read_messages(running, [&](const WorkerMessage& message) {
+    progress_.run_message(key, message, monotonic_seconds());
+  });
+  if (running.turn == Running::Turn::over) progress_.run_ended(key);
 }
 
 void Driver::handle_signals() {
@@ -283,17 +273,18 @@ void Driver::reap() {
     Running running = std::move(place->second);
     const int key = place->first;
     place = running_.erase(place);
+    hear(key, running);
     progress_.run_ended(key);
     finish(running, child_end(status));
   }
 }
 
 void Driver::finish(const Running& running, const ChildEnd& end) {
-  if (running.turn == Running::Turn::ahead && end.code != kResults) return put_back(running, end);
+  if (ended_ahead(running) && end.code != kResults) return put_back(running, end);
   Group left;
   for (const Job* job : running.jobs) {
     if (path_exists(run_paths(options_.results, job->id).result)) {
-      finish_with_result(*job, running.started);
+      ledger_.enter_result(*job, running.started);
     } else if (end.code == kHeldElsewhere) {
       elsewhere_.push_back(job);
       next_look_ = monotonic_seconds() + kElsewherePeriod;
@@ -306,12 +297,11 @@ void Driver::finish(const Running& running, const ChildEnd& end) {
   fail_or_retry(running, end, left);
 }
 
-/// A child that ended before its turn has tried nothing, and may have lacked memory beside the one
-/// whose turn it was: its runs start again, next time on a GPU that nobody else has.
+/// A child that ended before it began its turn has tried nothing, and may have lacked memory beside
+/// the one whose turn it was: its runs start again, once more, on a GPU that nobody else has.
 void Driver::put_back(const Running& running, const ChildEnd& end) {
-  waiting_.push_front(running.jobs);
-  if (running.recalled || stopping_) return;
-  not_ahead_.insert(running.jobs.begin(), running.jobs.end());
+  if (running.recalled || stopping_) return waiting_.put_back(running.jobs);
+  waiting_.put_back_for_free_gpu(running.jobs);
   progress_.note(
       fmt::format("{} is started again when its GPU is free: {}", running.label,
                   failure_reason(running, end, run_paths(options_.results, running.jobs[0]->id).log,
@@ -332,58 +322,19 @@ void Driver::fail_or_retry(const Running& running, const ChildEnd& end, const Gr
                                left.size(), of_child),
                    monotonic_seconds());
     for (const Job* job : left)
-      waiting_.push_back({job});
+      waiting_.add({job});
     return;
   }
   for (const Job* job : left)
-    record_failure(
+    ledger_.enter_failure(
         *job, end.code == kDone ? "ended with exit code 0, but left no result.json" : of_child);
   if (!outcome_.io_problem) return;
   stopping_ = true;
   stop_children(running_);
 }
 
-void Driver::finish_with_result(const Job& job, double started) {
-  const auto record = read_record(options_.results, job.id);
-  if (!record) return record_failure(job, "its result.json has vanished");
-  const RunResult& result = record->result;
-  ++outcome_.counts.done;
-  const bool diverged = result.status == "diverged";
-  if (diverged) ++outcome_.counts.diverged;
-  work_left_ -= job.work;
-  const std::string what = diverged
-                               ? result.reason
-                               : fmt::format("accuracy {:.3f}, {} epochs ({})",
-                                             result.test.accuracy, result.epochs, result.reason);
-  progress_.note(
-      fmt::format("[{}/{}] {:<8}  {}: {}, {}", outcome_.counts.done + outcome_.counts.failed,
-                  outcome_.counts.total, result.status, job.label, printable(what),
-                  duration_text(monotonic_seconds() - started)),
-      monotonic_seconds());
-}
-
-/// The reason goes into failure.json, unless another process has taken the run up meanwhile.
-void Driver::record_failure(const Job& job, const std::string& reason) {
-  ++outcome_.counts.failed;
-  work_left_ -= job.work;
-  const RunPaths paths = run_paths(options_.results, job.id);
-  try {
-    if (const auto lock = FileLock::try_lock(paths.lock); lock && !path_exists(paths.result)) {
-      const auto earlier = read_failure(options_.results, job.id);
-      publish(paths.failure, failure_text({reason, earlier ? earlier->attempts + 1 : 1}));
-    }
-  } catch (const Error& error) {
-    if (!outcome_.io_problem) outcome_.io_problem = error.what();
-  }
-  outcome_.failures.push_back(job.label + ": " + reason);
-  progress_.note(
-      fmt::format("[{}/{}] failed    {}: {}", outcome_.counts.done + outcome_.counts.failed,
-                  outcome_.counts.total, job.label, reason),
-      monotonic_seconds());
-}
-
 void Driver::update_progress() {
-  double left = work_left_;
+  double left = ledger_.work_left;
   for (const auto& [key, running] : running_)
     left -= running.fraction * running.work();
   outcome_.counts.running = runs_in_turn(running_);

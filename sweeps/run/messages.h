@@ -15,6 +15,10 @@ struct WorkerMessage {
   std::optional<double> accuracy;  ///< of validation, in the message after an epoch
 };
 
+/// The line of a worker that has its turn, and begins to compute. One that ends without it has
+/// tried nothing.
+inline constexpr std::string_view kTurnBegins = "turn begins\n";
+
 /// The line of a worker that needs its GPU no longer.
 inline constexpr std::string_view kTurnIsOver = "turn is over\n";
 

@@ -26,6 +26,8 @@ void take_lines(Running& running, const std::function<void(const WorkerMessage&)
     const std::string line = running.buffer.substr(0, end + 1);
     if (line == kTurnIsOver) {
       running.turn = Running::Turn::over;
+    } else if (line == kTurnBegins) {
+      running.begun = true;
     } else if (const auto message = decode_message(line)) {
       running.fraction = fraction_of(message->progress);
       on_message(*message);
@@ -107,6 +109,10 @@ void enforce_timeout(Running& running, double limit_s) {
   if (now < (is_first ? running.started + limit_s : running.kill_at)) return;
   running.kill_at = now + kGraceSeconds;
   kill(running.child.pid, is_first ? SIGTERM : SIGKILL);
+}
+
+bool ended_ahead(const Running& running) {
+  return running.waited && !running.begun && running.kill_at == 0;
 }
 
 double seconds_to_look(const Running& running, double limit_s) {

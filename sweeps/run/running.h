@@ -38,6 +38,8 @@ struct Running {
   int threads = 1;
   int gpu = -1;  ///< on which it has its turn; -1 on the CPU
   Turn turn = Turn::ahead;
+  bool waited = false;    ///< started while another had that GPU
+  bool begun = false;     ///< it has said that it begins its turn
   bool recalled = false;  ///< stopped ahead of its turn, for another GPU has none that waits
   double started = 0;     ///< its turn
   double kill_at = 0;     ///< when SIGTERM for running too long turns into SIGKILL; 0: not sent
@@ -61,6 +63,11 @@ void read_messages(Running& running, const std::function<void(const WorkerMessag
 
 /// Stops a child that runs longer than `limit_s` from its turn: SIGTERM, SIGKILL 10 s later.
 void enforce_timeout(Running& running, double limit_s);
+
+/// Whether a child that was to wait for its turn has ended without having begun it: before that was
+/// given, or so shortly after it that its driver could not know. One that took too long to begin
+/// has not.
+bool ended_ahead(const Running& running);
 
 /// Seconds until the child must be looked at, though it says nothing: for its `limit_s` (0: none),
 /// or because it is ending.

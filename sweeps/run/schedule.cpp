@@ -8,12 +8,11 @@ namespace recallbench {
 namespace {
 
 // What a training step of R runs took on an H200 (results/measured/based-figure2, four models, R of
-// 1, 4 and 12, batches of 32 x 32 to 256 x 256 tokens): kFixedMs + R w, with w about the step's
+// 1, 4 and 12, batches of 32 x 32 to 256 x 256 tokens): kGpuStepMs + R w, with w about the step's
 // floating-point operations, as estimated here, at kStepRate. More runs share the fixed part,
 // until it is kFixedShare of the whole or kMostRuns, the most that was measured, train together:
 // a population wastes more than a run when it is stopped or crashes. kLeastRuns gained an eighth
 // in the longest step measured.
-constexpr double kFixedMs = 0.17;
 constexpr double kStepRate = 2e11;  // a millisecond
 constexpr double kFixedShare = 0.05;
 constexpr std::int64_t kLeastRuns = 4, kMostRuns = 12;
@@ -61,7 +60,7 @@ std::int64_t population_size(const RunConfig& config, Device device) {
     examples += static_cast<double>(segment.num_examples);
   const double batch = static_cast<double>(config.task.train_batch_size);
   const double step_ms = epoch_work(config) / kStepRate * batch / std::max(examples, batch);
-  const double runs = kFixedMs * (1 - kFixedShare) / kFixedShare / step_ms;
+  const double runs = kGpuStepMs * (1 - kFixedShare) / kFixedShare / step_ms;
   return static_cast<std::int64_t>(
       std::clamp(std::ceil(runs), double{kLeastRuns}, double{kMostRuns}));
 }

@@ -13,6 +13,10 @@ namespace recallbench {
 ///   3 * epochs * tokens * (n_layers * (12 d^2 + 2 d L) * 2) + 3 * epochs * labels * 2 d V
 double estimated_work(const RunConfig& config);
 
+/// What a training step takes on an H200 however small it is, in ms; runs that train together share
+/// it.
+inline constexpr double kGpuStepMs = 0.17;
+
 /// How many runs of this one's shape should train together: on the CPU 1, for its cores take runs
 /// side by side; on a GPU as many as were measured to pay.
 std::int64_t population_size(const RunConfig& config, Device device);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <iterator>
@@ -16,10 +17,11 @@ namespace {
 
 constexpr int kStops[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};
 
-volatile std::sig_atomic_t stop_flag = 0;
+std::atomic<bool> stop_flag = false;
+static_assert(std::atomic<bool>::is_always_lock_free, "for signal handlers");
 
 void set_stop_flag(int) {
-  stop_flag = 1;
+  stop_flag = true;
 }
 
 void act(int number, void (*how)(int)) {
@@ -82,10 +84,10 @@ void prepare_child_signals(int parent) {
 }
 
 bool stop_is_requested() {
-  return stop_flag != 0;
+  return stop_flag;
 }
 void request_stop() {
-  stop_flag = 1;
+  stop_flag = true;
 }
 
 }  // namespace recallbench

@@ -34,7 +34,7 @@ void prepare_signals();
 /// when `parent` (0: none) ends, however it ends.
 void prepare_child_signals(int parent);
 
-/// Whether SIGTERM came, or `request_stop` was called. Async-signal-safe.
+/// Whether SIGTERM came, or `request_stop` was called. Async-signal-safe, and for any thread.
 bool stop_is_requested();
 void request_stop();
 

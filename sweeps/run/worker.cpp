@@ -150,6 +150,7 @@ std::optional<double> prepare_until_turn(const std::vector<RunConfig>& configs,
   if (options.turn < 0) return 0.0;
   const std::optional<double> given = wait_for_turn(options.turn, stop_is_requested);
   if (!given) return std::nullopt;
+  if (options.messages >= 0) write_all(options.messages, kTurnBegins);
   return std::max(0.0, *given - began);
 }
 
@@ -194,7 +195,7 @@ int run_worker(const std::string& configs, const WorkerOptions& options,
     std::optional<FileLock> lock = FileLock::try_lock(paths.lock);
     if (!lock) {
       held = true;
-    } else if (read_record(options.results, id)) {
+    } else if (path_exists(paths.result)) {
       unlink(paths.failure.c_str());
     } else {
       runs.emplace_back(options, std::move(config), std::move(*lock));

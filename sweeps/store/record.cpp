@@ -100,10 +100,14 @@ RunRecord parse_record(const std::string& text, const std::string& source, const
   return record;
 }
 
-std::optional<RunRecord> read_record(const std::string& results, const std::string& id) {
+StoredResult read_result(const std::string& results, const std::string& id) {
   const std::string path = run_paths(results, id).result;
-  if (!path_exists(path)) return std::nullopt;
-  return parse_record(read_file(path, std::uint64_t{64} << 20), path, id);
+  if (!path_exists(path)) return {};
+  try {
+    return {parse_record(read_file(path, std::uint64_t{64} << 20), path, id), ""};
+  } catch (const Error& error) {
+    return {std::nullopt, error.what()};
+  }
 }
 
 std::string timing_text(const TimingRecord& record) {
@@ -139,9 +143,13 @@ std::string failure_text(const Failure& failure) {
 std::optional<Failure> read_failure(const std::string& results, const std::string& id) {
   const std::string path = run_paths(results, id).failure;
   if (!path_exists(path)) return std::nullopt;
-  const Json json = read_json(path, ErrorKind::io);
-  json.allow_keys({"schema", "reason", "attempts"});
-  return Failure{json.at("reason").as_string(), json.at("attempts").as_int(1)};
+  try {
+    const Json json = read_json(path, ErrorKind::io);
+    json.allow_keys({"schema", "reason", "attempts"});
+    return Failure{json.at("reason").as_string(), json.at("attempts").as_int(1)};
+  } catch (const Error& error) {
+    return Failure{std::string("the reason cannot be read: ") + error.what(), 1};
+  }
 }
 
 }  // namespace recallbench

@@ -29,9 +29,14 @@ std::string record_text(const RunRecord& record);
 /// config and equal to `id`. `source` names it in messages. Throws Error(io).
 RunRecord parse_record(const std::string& text, const std::string& source, const std::string& id);
 
-/// The result of run `id`; nothing where there is none yet. Throws Error(io) for a file that is
-/// torn, foreign or changed.
-std::optional<RunRecord> read_record(const std::string& results, const std::string& id);
+/// What stands in the place of a run's result: neither of the two where there is nothing yet.
+struct StoredResult {
+  std::optional<RunRecord> record;
+  std::string problem;  ///< why the file, which it names, cannot be read, and what to do
+};
+
+/// The result of run `id`. A file that is torn, foreign or changed is a problem of that run alone.
+StoredResult read_result(const std::string& results, const std::string& id);
 
 /// timing.json's text.
 struct TimingRecord {
@@ -50,7 +55,7 @@ struct Failure {
   std::int64_t attempts = 1;  ///< so far
 };
 std::string failure_text(const Failure& failure);
-/// Throws Error(io) for a file that cannot be read.
+/// A file that cannot be read is a failure for that reason.
 std::optional<Failure> read_failure(const std::string& results, const std::string& id);
 
 }  // namespace recallbench

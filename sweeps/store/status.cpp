@@ -22,10 +22,14 @@ std::string why_missing(const RunPaths& paths) {
 RunStatus status_of(const std::string& results, const std::string& id) {
   RunStatus status;
   status.run_id = id;
-  if (const auto record = read_record(results, id)) {
-    const bool diverged = record->result.status == "diverged";
+  const StoredResult stored = read_result(results, id);
+  if (stored.record) {
+    const bool diverged = stored.record->result.status == "diverged";
     status.state = diverged ? RunState::diverged : RunState::done;
-    status.reason = record->result.reason;
+    status.reason = stored.record->result.reason;
+  } else if (!stored.problem.empty()) {
+    status.state = RunState::unreadable;
+    status.reason = stored.problem;
   } else if (run_is_locked(results, id)) {
     status.state = RunState::running;
   } else if (const auto failure = read_failure(results, id)) {
@@ -49,6 +53,8 @@ const char* to_string(RunState state) {
       return "running";
     case RunState::failed:
       return "failed";
+    case RunState::unreadable:
+      return "unreadable";
     case RunState::missing:
       break;
   }

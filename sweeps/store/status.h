@@ -8,16 +8,17 @@
 
 namespace recallbench {
 
-enum class RunState { done, diverged, running, failed, missing };
+/// unreadable: something stands in the place of its result that is none.
+enum class RunState { done, diverged, running, failed, unreadable, missing };
 
-/// "done", "diverged", "running", "failed", "missing".
+/// "done", "diverged", "running", "failed", "unreadable", "missing".
 const char* to_string(RunState state);
 
 struct RunStatus {
   std::string run_id;
   std::string label;  ///< as run_label gives it
   RunState state = RunState::missing;
-  std::string reason;  ///< why it ended, failed, or is missing
+  std::string reason;  ///< why it ended, failed, cannot be read, or is missing
 };
 
 /// The reason of a missing run that no process has begun.

@@ -73,8 +73,12 @@ std::vector<SummaryRow> collect_rows(const std::string& results, const Manifest&
   for (std::size_t i = 0; i < manifest.runs.size(); ++i) {
     const std::string id = run_id(manifest.runs[i]);
     SummaryRow row = config_row(manifest.runs[i], id, labels.model[i]);
-    if (const auto record = read_record(results, id)) {
-      add_result(*record, row);
+    const StoredResult stored = read_result(results, id);
+    if (stored.record) {
+      add_result(*stored.record, row);
+    } else if (!stored.problem.empty()) {
+      row.status = kStatusFailed;
+      row.reason = stored.problem;
     } else if (const auto failure = read_failure(results, id)) {
       row.status = kStatusFailed;
       row.reason = failure->reason;

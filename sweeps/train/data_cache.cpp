@@ -63,8 +63,9 @@ std::optional<RunData> load(const RunConfig& config, const std::string& path) {
 
 }  // namespace
 
-RunData cached_run_data(const RunConfig& config, int threads, const std::string& cache) {
-  if (cache.empty() || !config.model.zoology) return make_run_data(config, threads);
+RunData cached_run_data(const RunConfig& config, int threads, const std::string& cache,
+                        const StopRequested& stop) {
+  if (cache.empty() || !config.model.zoology) return make_run_data(config, threads, stop);
   const std::string path = cache + "/data-" + xxh3_128_hex(data_key(config)) + ".safetensors";
   while (true) {
     std::optional<FileLock> lock;
@@ -77,13 +78,14 @@ RunData cached_run_data(const RunConfig& config, int threads, const std::string&
         remove_leftovers(cache);
       }
     } catch (const Error&) {  // no room, or another process whose sweep is done has removed it
-      return make_run_data(config, threads);
+      return make_run_data(config, threads, stop);
     }
     if (!lock) {
+      end_if(stop);
       std::this_thread::sleep_for(kLookAgain);
       continue;
     }
-    RunData data = make_run_data(config, threads);
+    RunData data = make_run_data(config, threads, stop);
     save(data, path);
     return data;
   }

@@ -27,7 +27,6 @@ struct Preparation {
 
 /// Prepares runs of one shape; leaves out what is left once `stop_requested` says so.
 Preparation prepare_population(const std::vector<RunConfig>& configs, int threads,
-                               const std::string& data_cache,
-                               const std::function<bool()>& stop_requested);
+                               const std::string& data_cache, const StopRequested& stop_requested);
 
 }  // namespace recallbench

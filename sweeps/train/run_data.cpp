@@ -13,13 +13,14 @@ Options options_of(const SegmentConfig& segment) {
 }
 
 std::vector<RunSegment> native_segments(const std::vector<SegmentConfig>& configs,
-                                        std::uint64_t seed, Split split, int threads) {
+                                        std::uint64_t seed, Split split, int threads,
+                                        const StopRequested& stop) {
   std::vector<RunSegment> segments;
   for (const SegmentConfig& config : configs) {
     const auto task = make_task(config);
     const auto index = static_cast<std::uint32_t>(segments.size());
     segments.push_back(
-        {Dataset(*task, segment_seed(seed, split, index), config.num_examples, threads),
+        {Dataset(*task, segment_seed(seed, split, index), config.num_examples, threads, stop),
          task->slices(), task->chance()});
   }
   return segments;
@@ -27,7 +28,7 @@ std::vector<RunSegment> native_segments(const std::vector<SegmentConfig>& config
 
 /// Training and test segments as the reference makes them: one after the other, but only the engine
 /// of fillers goes on from one to the next, and how far is known before.
-RunData compat_data(const TaskConfig& task, int threads) {
+RunData compat_data(const TaskConfig& task, int threads, const StopRequested& stop) {
   const auto data_seed = static_cast<std::uint32_t>(task.data_seed);
   const CompatSeeds seeds = compat_segment_seeds(data_seed, task.train.size(), task.test.size());
   struct Work {
@@ -58,12 +59,12 @@ RunData compat_data(const TaskConfig& task, int threads) {
     Work& work = all[static_cast<std::size_t>(block)];
     const auto made = make_task(*work.config);
     Options options = options_of(*work.config);
-    work.made = RunSegment{
-        Dataset(made->shape(),
-                builtin_tasks()
-                    .find(work.config->task)
-                    .generate_compat(options, work.seed, work.fillers, work.config->num_examples)),
-        made->slices(), made->chance()};
+    work.made =
+        RunSegment{Dataset(made->shape(), builtin_tasks()
+                                              .find(work.config->task)
+                                              .generate_compat(options, work.seed, work.fillers,
+                                                               work.config->num_examples, stop)),
+                   made->slices(), made->chance()};
   });
   RunData data;
   for (std::size_t i = 0; i < all.size(); ++i)
@@ -88,13 +89,13 @@ std::string data_key(const RunConfig& config) {
   return canonical_json(key);
 }
 
-RunData make_run_data(const RunConfig& config, int threads) {
+RunData make_run_data(const RunConfig& config, int threads, const StopRequested& stop) {
   const TaskConfig& task = config.task;
-  if (config.model.zoology) return compat_data(task, threads);
-  return {native_segments(task.train, config.seed, Split::train, threads),
+  if (config.model.zoology) return compat_data(task, threads, stop);
+  return {native_segments(task.train, config.seed, Split::train, threads, stop),
           native_segments(task.valid.empty() ? task.test : task.valid, task.test_seed, Split::valid,
-                          threads),
-          native_segments(task.test, task.test_seed, Split::test, threads)};
+                          threads, stop),
+          native_segments(task.test, task.test_seed, Split::test, threads, stop)};
 }
 
 double chance_of(const std::vector<RunSegment>& segments) {

@@ -24,12 +24,14 @@ struct RunData {
 
 /// Generates the data of a run with `threads` threads. Natively, training data follow `seed`,
 /// validation and test data `task.test_seed`; an empty `valid` means the test segments from a
-/// stream of their own. Under compat all follow `task.data_seed` as in the reference.
-RunData make_run_data(const RunConfig& config, int threads);
+/// stream of their own. Under compat all follow `task.data_seed` as in the reference. Throws
+/// Stopped within a second of its being asked for.
+RunData make_run_data(const RunConfig& config, int threads, const StopRequested& stop = {});
 
 /// The same. Data that take long to make, those of the reference, are kept in `cache` (a folder;
 /// "" for none) and shared by the processes that use it: one makes them, the others wait.
-RunData cached_run_data(const RunConfig& config, int threads, const std::string& cache);
+RunData cached_run_data(const RunConfig& config, int threads, const std::string& cache,
+                        const StopRequested& stop = {});
 
 /// What decides the data of a run, as text.
 std::string data_key(const RunConfig& config);

@@ -20,6 +20,26 @@ std::vector<std::vector<MemberState*>> by_place(std::vector<MemberState>& member
   return groups;
 }
 
+void make_missing_data(const std::vector<TrainMember>& members, Preparation& prepared,
+                       double& seconds) {
+  const Stopwatch watch(seconds);
+  for (const TrainMember& member : members) {
+    auto& data = prepared.data[data_key(*member.config)];
+    if (data) continue;
+    const TrainHooks& hooks = member.hooks;
+    data = std::make_shared<RunData>(
+        cached_run_data(*member.config, hooks.threads, hooks.data_cache, hooks.stop_requested));
+  }
+}
+
+/// What runs come to that are stopped before any of them has begun.
+std::vector<RunResult> stopped_before(std::size_t runs) {
+  RunResult result;
+  result.status = "interrupted";
+  result.reason = "stopped by a signal while its data were made";
+  return std::vector<RunResult>(runs, result);
+}
+
 }  // namespace
 
 bool same_shape(const RunConfig& a, const RunConfig& b) {
@@ -41,16 +61,15 @@ std::vector<RunResult> train_population(const std::vector<TrainMember>& members,
                         prepared.began + std::chrono::duration_cast<Stopwatch::Clock::duration>(
                                              std::chrono::duration<double>(prepared.ahead_s)));
   set_threads(members.front().hooks.threads);
+  try {
+    make_missing_data(members, prepared, timing.data_s);
+  } catch (const Stopped&) {
+    return stopped_before(members.size());
+  }
   std::vector<MemberState> states;
   for (const TrainMember& member : members) {
-    auto& of_member = prepared.data[data_key(*member.config)];
-    if (!of_member) {
-      const Stopwatch watch(timing.data_s);
-      of_member = std::make_shared<RunData>(
-          cached_run_data(*member.config, member.hooks.threads, member.hooks.data_cache));
-    }
     MemberState state{&member,
-                      of_member,
+                      prepared.data[data_key(*member.config)],
                       CheckpointFolder(member.hooks.checkpoint_directory, run_id(*member.config)),
                       {},
                       {}};

@@ -64,10 +64,11 @@ struct TrainHooks {
   std::function<void(const EpochMetrics&)> on_epoch;  ///< after each validation
   /// Once the run is done or has diverged, though others of its population may train on.
   std::function<void(const RunResult&, const RunTiming&)> on_end;
-  std::function<bool()> stop_requested;  ///< polled once a step
-  std::string checkpoint_directory;      ///< resume from and save to; "" for neither
-  std::string data_cache;  ///< folder for data that several processes share; "" for none
-  int threads = 1;         ///< of the CPU, for training and for data
+  /// Polled once a step, and by any thread every few milliseconds while large data are made.
+  StopRequested stop_requested;
+  std::string checkpoint_directory;  ///< resume from and save to; "" for neither
+  std::string data_cache;            ///< folder for data that several processes share; "" for none
+  int threads = 1;                   ///< of the CPU, for training and for data
   Device device = Device::cpu;
 };
 
@@ -96,7 +97,8 @@ bool same_shape(const RunConfig& a, const RunConfig& b);
 
 /// Trains, validates and tests one run in this process. With a checkpoint in
 /// `checkpoint_directory` it goes on from there, with the same bits as if it had never stopped.
-/// When stop_requested says so it saves a checkpoint after the step and returns "interrupted".
+/// When stop_requested says so it saves a checkpoint after the step and returns "interrupted";
+/// while its data are made it ends within a second and keeps the checkpoint that it has.
 RunResult train_run(const RunConfig& config, const TrainHooks& hooks);
 
 }  // namespace recallbench

@@ -11,11 +11,13 @@ namespace {
 
 /// For each of N examples the first n of a permutation of the pool, plus `offset`: [N, n].
 std::vector<std::int32_t> draw_tokens(std::mt19937& engine, std::int64_t pool, std::int64_t offset,
-                                      std::int64_t n, std::int64_t num_examples) {
+                                      std::int64_t n, std::int64_t num_examples,
+                                      StopCheck& stop_check) {
   std::vector<std::int32_t> tokens;
   tokens.reserve(static_cast<std::size_t>(n * num_examples));
   std::vector<std::uint32_t> order(static_cast<std::size_t>(pool));
   for (std::int64_t e = 0; e < num_examples; ++e) {
+    stop_check.drawn(pool);
     permutation(engine, order);
     for (std::int64_t j = 0; j < n; ++j)
       tokens.push_back(static_cast<std::int32_t>(order[static_cast<std::size_t>(j)] + offset));
@@ -53,13 +55,15 @@ void check_reference_has_it(const MqarParams& params, std::int64_t num_examples)
 }  // namespace
 
 SegmentData generate_mqar_compat(const MqarParams& params, std::uint32_t seed,
-                                 std::mt19937& fillers, std::int64_t num_examples) {
+                                 std::mt19937& fillers, std::int64_t num_examples,
+                                 const StopRequested& stop) {
   check_reference_has_it(params, num_examples);
   const std::int64_t n = params.num_kv_pairs;
+  StopCheck stop_check(stop);
   std::mt19937 engine(seed);
-  const auto keys = draw_tokens(engine, params.num_keys(), 1, n, num_examples);
+  const auto keys = draw_tokens(engine, params.num_keys(), 1, n, num_examples, stop_check);
   const auto values =
-      draw_tokens(engine, params.num_values(), params.first_value(), n, num_examples);
+      draw_tokens(engine, params.num_values(), params.first_value(), n, num_examples, stop_check);
   const std::vector<double> probabilities = slot_probabilities(params);
 
   SegmentData data;
@@ -67,6 +71,7 @@ SegmentData generate_mqar_compat(const MqarParams& params, std::uint32_t seed,
   data.inputs.assign(cells, 0);
   data.labels.assign(cells, kIgnoreLabel);
   for (std::int64_t e = 0; e < num_examples; ++e) {
+    stop_check.drawn(params.slots() + n);
     const auto slots = weighted_choice(engine, probabilities, static_cast<std::size_t>(n));
     std::int32_t* inputs = data.inputs.data() + e * params.input_seq_len;
     std::int32_t* labels = data.labels.data() + e * params.input_seq_len;
@@ -82,6 +87,7 @@ SegmentData generate_mqar_compat(const MqarParams& params, std::uint32_t seed,
   if (params.filler == Filler::uniform) {
     const auto vocab_size = static_cast<std::uint32_t>(params.vocab_size);
     for (std::int32_t& token : data.inputs) {
+      stop_check.drawn(1);
       const auto word = static_cast<std::uint32_t>(fillers());
       if (token == 0) token = static_cast<std::int32_t>(word % vocab_size);
     }

@@ -145,8 +145,8 @@ void register_mqar(TaskRegistry& registry) {
     return std::make_unique<MqarTask>(read_mqar_params(options));
   };
   entry.generate_compat = [](Options& options, std::uint32_t seed, std::mt19937& fillers,
-                             std::int64_t num_examples) {
-    return generate_mqar_compat(read_mqar_params(options), seed, fillers, num_examples);
+                             std::int64_t num_examples, const StopRequested& stop) {
+    return generate_mqar_compat(read_mqar_params(options), seed, fillers, num_examples, stop);
   };
   entry.compat_filler_words = [](Options& options, std::int64_t num_examples) {
     const MqarParams params = read_mqar_params(options);

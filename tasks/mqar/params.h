@@ -36,8 +36,9 @@ MqarParams read_mqar_params(Options& options);
 
 /// The segment as the public reference generates it, bit for bit: all keys, then all values, then
 /// all slots from one Mersenne Twister, so that every example depends on num_examples. Random
-/// fillers take one word of `fillers` for every token of the segment.
+/// fillers take one word of `fillers` for every token of the segment. Throws Stopped.
 SegmentData generate_mqar_compat(const MqarParams& params, std::uint32_t seed,
-                                 std::mt19937& fillers, std::int64_t num_examples);
+                                 std::mt19937& fillers, std::int64_t num_examples,
+                                 const StopRequested& stop);
 
 }  // namespace recallbench

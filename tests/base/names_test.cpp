@@ -14,12 +14,24 @@ TEST(Names, NearestWithinAThirdOfTheLength) {
   EXPECT_EQ(nearest_name("atention", kMixers), "attention");
   EXPECT_EQ(nearest_name("attentoin", kMixers), "attention");
   EXPECT_EQ(nearest_name("bsed", kMixers), "based");
+  EXPECT_EQ(nearest_name("mpl", {"glu", "mlp"}), "mlp");
   EXPECT_EQ(nearest_name("mamba", kMixers), "mamba");
   EXPECT_EQ(nearest_name("mamba22", kMixers), "mamba");
   EXPECT_EQ(nearest_name("mamba222", kMixers), "");
   EXPECT_EQ(nearest_name("hyena", kMixers), "");
   EXPECT_EQ(nearest_name("", kMixers), "");
   EXPECT_EQ(nearest_name("x", {}), "");
+  EXPECT_EQ(nearest_name("ab", {"lr"}), "") << "no letter is the same";
+  EXPECT_EQ(nearest_name("mlp", {"lr"}), "") << "one is";
+}
+
+TEST(Names, OfPathsTheLastPartCountsToo) {
+  const std::vector<std::string> paths{"model.layers.1.num_heads", "train.max_epochs"};
+  EXPECT_EQ(nearest_name("max_epoch", paths), "train.max_epochs");
+  EXPECT_EQ(nearest_name("num_head", paths), "model.layers.1.num_heads");
+  EXPECT_EQ(nearest_name("heads", paths), "model.layers.1.num_heads");
+  EXPECT_EQ(nearest_name("train.max_epoch", paths), "train.max_epochs");
+  EXPECT_EQ(nearest_name("layers.1.num_heads", paths), "model.layers.1.num_heads");
 }
 
 TEST(Names, ElseTheShortestWithItsWordsOrInitials) {
@@ -27,6 +39,10 @@ TEST(Names, ElseTheShortestWithItsWordsOrInitials) {
   EXPECT_EQ(nearest_name("heads", keys), "num_heads");
   EXPECT_EQ(nearest_name("learning_rate", keys), "train.lr");
   EXPECT_EQ(nearest_name("vocab", keys), "vocab_size");
+  EXPECT_EQ(nearest_name("voc", keys), "vocab_size");
+  EXPECT_EQ(nearest_name("head", {"headdim", "seed", "num_heads"}), "num_heads");
+  EXPECT_EQ(nearest_name("figure2", {"demo", "based-figure2"}), "based-figure2");
+  EXPECT_EQ(nearest_name("vo", keys), "");
   EXPECT_EQ(nearest_name("ead", keys), "");
   EXPECT_EQ(nearest_name("____", keys), "");
 }

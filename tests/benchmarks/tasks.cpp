@@ -61,7 +61,7 @@ void mqar_compat(benchmark::State& state) {
   for (auto _ : state) {
     Options options = mqar_options(state);
     const SegmentData data =
-        builtin_tasks().find("mqar").generate_compat(options, 1, fillers, kCount);
+        builtin_tasks().find("mqar").generate_compat(options, 1, fillers, kCount, {});
     benchmark::DoNotOptimize(data.inputs.data());
   }
   state.SetItemsProcessed(state.iterations() * kCount);

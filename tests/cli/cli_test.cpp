@@ -2,6 +2,10 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <filesystem>
+#include <thread>
+
 #include "kernels/base/io/json.h"
 #include "tests/process/process.h"
 
@@ -182,6 +186,12 @@ TEST_F(Cli, DryRunTakesACoreForWhatOneDoes) {
   EXPECT_LT(rate, 5e11);
 }
 
+TEST_F(Cli, DryRunOnGpusIsNotThatOfTheCpu) {
+  const Ended ended = cli({"sweep", "two.toml", "--dry-run", "--device", "cuda:0"}, options_);
+  if (ended.code == 2) GTEST_SKIP() << ended.err;
+  EXPECT_TRUE(contains(ended.out, " on a GPU such as the H200")) << ended.out << ended.err;
+}
+
 TEST_F(Cli, LoneRunTakesOneOfTheModels) {
   const Ended ended = cli({"run", "models.toml", "--models", "narrow", "--dry-run"}, options_);
   EXPECT_EQ(ended.code, 0) << ended.err;
@@ -229,6 +239,43 @@ TEST_F(Cli, SweepThenStatusThenNothingLeftToDo) {
   EXPECT_EQ(parse_json(quiet.out, "sweep", ErrorKind::io).at("done").as_int(), 2);
 }
 
+TEST_F(Cli, AnUnreadableResultIsNamedByWhoeverMeetsIt) {
+  ASSERT_EQ(cli({"sweep", "two.toml", "--no-plot"}, options_).code, 0);
+  const std::string runs = folder_ / "results/tiny/runs";
+  const std::string id = std::filesystem::directory_iterator(runs)->path().filename().string();
+  const std::string file = "results/tiny/runs/" + id + "/result.json";
+  const std::string whole = file_text(folder_ / file);
+  const std::string seed = contains(whole, "\"seed\": 1,") ? "seed=1" : "seed=2";
+  write_text(folder_ / file, whole.substr(0, whole.size() / 2));
+
+  const Ended status = cli({"status", "results/tiny"}, options_);
+  EXPECT_EQ(status.code, 0) << status.err;
+  for (const std::string& part :
+       {std::string("done           1"), std::string("unreadable     1"), "unreadable " + id, file})
+    EXPECT_TRUE(contains(status.out, part)) << part << "\n" << status.out;
+  const Ended json = cli({"status", "results/tiny", "--json"}, options_);
+  EXPECT_EQ(parse_json(json.out, "status", ErrorKind::io).at("unreadable").as_int(), 1);
+
+  for (const std::string command : {"sweep", "run"}) {
+    std::vector<std::string> words = {command, "two.toml", "--json"};
+    if (command == "run") words.push_back(seed);
+    const Ended ended = cli(words, options_);
+    EXPECT_EQ(ended.code, 1) << command << ended.err;
+    EXPECT_TRUE(contains(ended.err, "unreadable: ") && contains(ended.err, file)) << ended.err;
+    EXPECT_TRUE(contains(ended.err, "delete this file to train the run again")) << ended.err;
+    EXPECT_FALSE(contains(ended.err, "run the same command to try")) << ended.err;
+  }
+  for (const std::string command : {"plot", "pareto", "compare"}) {
+    const Ended ended = cli({command, "results/tiny", "--json"}, options_);
+    EXPECT_NE(ended.code, 3) << command << ended.err;
+    if (command != "pareto") continue;
+    EXPECT_EQ(parse_json(ended.out, "pareto", ErrorKind::io).at("failed").as_int(), 1);
+  }
+  std::filesystem::remove(folder_ / file);
+  EXPECT_EQ(cli({"sweep", "two.toml", "--no-plot"}, options_).code, 0);
+  EXPECT_EQ(file_text(folder_ / file), whole);
+}
+
 TEST_F(Cli, LoneRunPrintsItsResultAndJoinsTheSweep) {
   ASSERT_EQ(cli({"sweep", "two.toml", "--no-plot"}, options_).code, 0);
   const Ended run = cli({"run", "one.toml", "seed=3"}, options_);
@@ -239,6 +286,28 @@ TEST_F(Cli, LoneRunPrintsItsResultAndJoinsTheSweep) {
             "done");
   const Ended status = cli({"status", "results/tiny", "--json"}, options_);
   EXPECT_EQ(parse_json(status.out, "status", ErrorKind::io).at("total").as_int(), 3);
+}
+
+/// Data that take half a minute to make, in the order of the reference: all keys, then all values.
+TEST_F(Cli, ASignalEndsTheMakingOfDataAtOnce) {
+  std::string recipe = kRecipe;
+  for (const auto& [from, to] :
+       {std::pair<std::string, std::string>{"schema = 1", "schema = 1\ncompat = \"zoology\""},
+        {"vocab_size = 64", "vocab_size = 1048576"},
+        {"num_examples = 64", "num_examples = 3000"},
+        {"d_model = 16", "d_model = 2"}})
+    for (std::size_t at = 0; (at = recipe.find(from, at)) != std::string::npos; at += to.size())
+      recipe.replace(at, from.size(), to);
+  write_text(folder_ / "large.toml", recipe);
+  Process run({RECALLBENCH_BINARY, "run", "large.toml"}, options_);
+  ASSERT_TRUE(eventually([&] { return !run.children().empty(); }));
+  std::this_thread::sleep_for(std::chrono::seconds(2));  // it makes them now
+  run.send(SIGTERM);
+  const auto sent = std::chrono::steady_clock::now();
+  const Ended ended = run.wait();
+  EXPECT_LT(std::chrono::steady_clock::now() - sent, std::chrono::seconds(4));
+  EXPECT_EQ(ended.code, 75) << ended.err;
+  EXPECT_TRUE(contains(ended.err, "stopped by SIGTERM")) << ended.err;
 }
 
 TEST_F(Cli, ReaderThatGoesAwayIsNoError) {

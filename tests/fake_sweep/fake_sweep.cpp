@@ -8,6 +8,7 @@
 //   FAKE_EXIT_SEED   the run with this seed throws Error(usage)
 //   FAKE_HANG_SEED   the run with this seed sleeps, deaf to SIGTERM
 //   FAKE_NAN_SEED    the run with this seed diverges
+//   FAKE_TORN_SEED   the result of the run with this seed is torn as soon as it is there
 //   FAKE_POPULATION  most runs that train in one process
 //   FAKE_THREADS     so many threads of the sweep's process take signals, as a library's may
 //   FAKE_GPUS        so many GPUs, which train one population each at a time; a wait for one ends
@@ -15,6 +16,7 @@
 //   FAKE_PREPARE_US  microseconds that a child of a GPU prepares itself
 //   FAKE_ILL_SEED    the run with this seed dies of SIGSEGV while it prepares
 //   FAKE_LARGE_SEED  the run with this seed dies so where another trains on its GPU
+//   FAKE_DYING_SEED  the run with this seed, where it must wait for its turn, dies so as that comes
 //   FAKE_DEAF_SEED   the run with this seed prepares itself for a minute, deaf to SIGTERM, where it
 //   must wait for its turn
 //   FAKE_SLOW_SEED   the run with this seed takes 5 times as long
@@ -179,6 +181,8 @@ RunResult train_one(const RunConfig& config, const TrainHooks& hooks, const RunT
   trace("trained " + id);
   const RunResult result = result_of(state, config);
   hooks.on_end(result, timing);
+  if (is_seed(config, "FAKE_TORN_SEED"))
+    publish(hooks.checkpoint_directory + "/result.json", "{\"schema\":");
   return result;
 }
 
@@ -205,10 +209,15 @@ class FakeGpu {
   FileDescriptor file_;
 };
 
+/// Whether this process' turn comes within so many milliseconds (-1: some day); it is not taken.
+bool turn_comes_within(int milliseconds) {
+  pollfd file{kTurnDescriptor, POLLIN, 0};
+  return poll(&file, 1, milliseconds) > 0;
+}
+
 /// Nothing is waited for that comes within a second.
 bool must_wait_for_turn() {
-  pollfd file{kTurnDescriptor, POLLIN, 0};
-  return poll(&file, 1, 1000) == 0;
+  return !turn_comes_within(1000);
 }
 
 RunTrainer fake_gpu_trainer(const std::string& device) {
@@ -217,6 +226,8 @@ RunTrainer fake_gpu_trainer(const std::string& device) {
     usleep(static_cast<useconds_t>(number_from_environment("FAKE_PREPARE_US")));
     for (const RunConfig& config : configs) {
       if (is_seed(config, "FAKE_ILL_SEED")) crash();
+      if (is_seed(config, "FAKE_DYING_SEED") && must_wait_for_turn() && turn_comes_within(-1))
+        crash();
       if (is_seed(config, "FAKE_DEAF_SEED") && must_wait_for_turn()) {
         signal(SIGTERM, SIG_IGN);
         sleep(60);
@@ -274,6 +285,8 @@ int sweep(const std::vector<std::string>& arguments) {
   const SweepOutcome outcome = run_sweep(request, progress);
   std::cout << fmt::format("done {} already {} failed {}\n", outcome.counts.done, outcome.already,
                            outcome.counts.failed);
+  for (const std::string& problem : outcome.unreadable)
+    std::cout << "unreadable: " << problem << "\n";
   if (outcome.io_problem) std::cerr << *outcome.io_problem << "\n";
   return exit_code_of(outcome);
 }

@@ -128,10 +128,7 @@ TEST_F(FakeSweep, ChildrenHoldNoDescriptorOfWhoeverStartedTheSweep) {
   options.environment = {{"FAKE_STEP_US", "40000"}};
   Process driver(command(results_, 1), options);
   close(kForeign);
-  ASSERT_TRUE(eventually([&] {
-    return fs::exists(results_ + "/runs") && !fs::is_empty(results_ + "/runs") &&
-           fs::exists(fs::directory_iterator(results_ + "/runs")->path() / "metrics.jsonl");
-  }));
+  ASSERT_TRUE(eventually([&] { return a_run_has(results_, "metrics.jsonl"); }));
   const auto held = [](pid_t process) {
     return fs::exists(
         fs::symlink_status("/proc/" + std::to_string(process) + "/fd/" + std::to_string(kForeign)));

@@ -43,6 +43,14 @@ class FakeSweep : public testing::Test {
     return files;
   }
 
+  /// Whether a run's folder has `file`, while a sweep runs: other names come and go beside them.
+  static bool a_run_has(const std::string& results, const std::string& file) {
+    std::error_code not_there;
+    for (const auto& run : std::filesystem::directory_iterator(results + "/runs", not_there))
+      if (std::filesystem::exists(run.path() / file, not_there)) return true;
+    return false;
+  }
+
   /// Names of the files anywhere below `results` that look like a publisher's temporary ones.
   static std::vector<std::string> leftovers(const std::string& results) {
     std::vector<std::string> found;

@@ -99,10 +99,7 @@ TEST_F(FakeSweep, RunOfADeadProcessIsTakenOver) {
   Process first(command(results_, 1), slow);
   ASSERT_TRUE(eventually([&] { return !first.children().empty(); }));
   const pid_t worker = first.children().at(0);
-  ASSERT_TRUE(eventually([&] {
-    return fs::exists(results_ + "/runs") && !fs::is_empty(results_ + "/runs") &&
-           fs::exists(only_run_folder(results_) + "/.lock");
-  }));
+  ASSERT_TRUE(eventually([&] { return a_run_has(results_, ".lock"); }));
   Process second(command(results_, 1), {});
   kill(worker, SIGKILL);
   EXPECT_EQ(first.wait().code, 1);
@@ -173,16 +170,34 @@ TEST_F(FakeSweep, LeftoversOfDeadWritersGo) {
   EXPECT_EQ(contents(results_), undisturbed(1));
 }
 
-TEST_F(FakeSweep, ChangedResultIsRefusedAndKept) {
+TEST_F(FakeSweep, UnreadableResultIsNamedAndKeptAndTheOthersGoOn) {
   EXPECT_EQ(sweep(results_, 1).code, 0);
   const std::string path = only_run_folder(results_) + "/result.json";
   const std::string torn = file_text(path).substr(0, 200);
   write_text(path, torn);
-  const Ended ended = sweep(results_, 1);
-  EXPECT_EQ(ended.code, 3);
-  EXPECT_TRUE(contains(ended.err, "result.json")) << ended.err;
-  EXPECT_TRUE(contains(ended.err, "delete this file to train the run again")) << ended.err;
+  const Ended ended = sweep(results_, 3);
+  EXPECT_EQ(ended.code, 1) << ended.err;
+  EXPECT_TRUE(contains(ended.out, "done 2 already 0 failed 1")) << ended.out;
+  EXPECT_TRUE(contains(ended.out, "unreadable: odd")) << ended.out;
+  EXPECT_TRUE(contains(ended.out, path)) << ended.out;
+  EXPECT_TRUE(contains(ended.out, "delete this file to train the run again")) << ended.out;
   EXPECT_EQ(file_text(path), torn);
+  const std::string summary = file_text(results_ + "/summary.csv");
+  EXPECT_TRUE(contains(summary, "failed,") && contains(summary, "delete this file")) << summary;
+  EXPECT_EQ(sweep(results_, 3).code, 1);
+  fs::remove(path);
+  EXPECT_EQ(sweep(results_, 3).code, 0);
+  EXPECT_EQ(contents(results_), undisturbed(3));
+}
+
+TEST_F(FakeSweep, ResultThatIsTornAsSoonAsItIsThereStopsNobodyElse) {
+  for (const std::string most : {"1", "8"}) {
+    const std::string results = folder_ / most;
+    const Ended ended = sweep(results, 3, {{"FAKE_TORN_SEED", "2"}, {"FAKE_POPULATION", most}});
+    EXPECT_EQ(ended.code, 1) << ended.err;
+    EXPECT_TRUE(contains(ended.out, "done 2 already 0 failed 1")) << ended.out << ended.err;
+    EXPECT_TRUE(contains(ended.out, "unreadable: even")) << ended.out << ended.err;
+  }
 }
 
 TEST_F(FakeSweep, FolderThatCannotBeWrittenIsExit3BeforeAnyTraining) {

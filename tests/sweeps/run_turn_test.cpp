@@ -232,6 +232,17 @@ TEST_F(FakeGpuSweep, WhoDiesAheadOfItsTurnStartsAgainOnAFreeGpu) {
   EXPECT_EQ(contents(results_), undisturbed(3));
 }
 
+/// Its driver gives the turn to one that has died for it, and cannot know yet.
+TEST_F(FakeGpuSweep, WhoDiesAsItsTurnComesStartsAgainOnAFreeGpu) {
+  const Ended ended = sweep(results_, 2, with(on_gpus(1, 40000), "FAKE_DYING_SEED", "2"));
+  EXPECT_EQ(ended.code, 0) << ended.err;
+  const std::string note = "is started again when its GPU is free: killed by SIGSEGV";
+  const std::size_t first = ended.err.find(note);
+  ASSERT_NE(first, std::string::npos) << ended.err;
+  EXPECT_EQ(ended.err.find(note, first + 1), std::string::npos) << ended.err;
+  EXPECT_EQ(contents(results_), undisturbed(2));
+}
+
 TEST_F(FakeGpuSweep, WhoDiesInItsPreparationAlwaysFailsAlone) {
   for (const std::string most : {"1", "8"}) {
     const std::string results = folder_ / most;

@@ -221,7 +221,7 @@ TEST(Store, StatusAndSummaryOfEveryState) {
   const TemporaryFolder folder;
   const std::string& results = folder.path();
   std::vector<RunConfig> runs;
-  for (std::uint64_t seed = 1; seed <= 6; ++seed)
+  for (std::uint64_t seed = 1; seed <= 8; ++seed)
     runs.push_back(config_with(seed));
   const Manifest manifest = update_manifest(results, "small", runs);
   std::vector<RunPaths> paths;
@@ -236,25 +236,31 @@ TEST(Store, StatusAndSummaryOfEveryState) {
   const auto lock = FileLock::try_lock(paths[2].lock);
   publish(paths[3].failure, failure_text({"killed by SIGSEGV", 2}));
   publish(paths[4].checkpoint, "x");
+  publish(paths[6].result, "{");
+  publish(paths[7].failure, "{");
   const auto statuses = run_statuses(results, manifest);
-  const std::vector<std::string> expected = {"done",   "diverged", "running",
-                                             "failed", "missing",  "missing"};
+  const std::vector<std::string> expected = {"done",    "diverged", "running",    "failed",
+                                             "missing", "missing",  "unreadable", "failed"};
   for (std::size_t i = 0; i < runs.size(); ++i)
     EXPECT_EQ(to_string(statuses[i].state), expected[i]) << i;
   EXPECT_EQ(statuses[3].reason, "killed by SIGSEGV");
   EXPECT_NE(statuses[4].reason.find("checkpoint"), std::string::npos);
   EXPECT_EQ(statuses[5].reason, kNotStarted);
+  EXPECT_NE(statuses[6].reason.find(paths[6].result), std::string::npos) << statuses[6].reason;
+  EXPECT_NE(statuses[7].reason.find(paths[7].failure), std::string::npos) << statuses[7].reason;
 
   const std::vector<SummaryRow> rows = collect_rows(results, manifest);
-  ASSERT_EQ(rows.size(), 3u);
+  ASSERT_EQ(rows.size(), 5u);
   EXPECT_EQ(rows[0].seed, 1u);
   EXPECT_EQ(rows[0].slices.at("valid/num_kv_pairs/accuracy-16"), 0.25);
   EXPECT_EQ(rows[1].setting, rows[0].setting);
-  EXPECT_EQ(rows[2].status, "failed");
+  for (std::size_t i = 2; i < 5; ++i)
+    EXPECT_EQ(rows[i].status, "failed") << i;
+  EXPECT_NE(rows[3].reason.find(paths[6].result), std::string::npos) << rows[3].reason;
   EXPECT_TRUE(write_summary_file(results, rows));
   EXPECT_FALSE(write_summary_file(results, rows));
   const auto back = read_summary(file_text(summary_path(results)), "summary.csv");
-  ASSERT_EQ(back.size(), 3u);
+  ASSERT_EQ(back.size(), 5u);
   EXPECT_EQ(back[0].state_bytes, 4096);
 }
 

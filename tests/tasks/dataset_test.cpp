@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <set>
 
 #include "tasks/segment.h"
@@ -64,6 +65,20 @@ TEST(Dataset, IsTheSameForAnyNumberOfThreads) {
   EXPECT_TRUE(batch_of(alone, 0, 5000) == batch_of(longer, 0, 5000));
 }
 
+TEST(Dataset, EndsWhereItIsAskedTo) {
+  const auto task = make_task("mqar", mqar_values(8192, 64, 8));
+  for (const int threads : {1, 3}) {
+    std::atomic<int> asked = 0;
+    EXPECT_THROW(Dataset(*task, 3, 20000, threads, [&] { return ++asked >= 5; }), Stopped);
+    EXPECT_LE(asked, 4 + threads);
+    asked = 0;
+    const auto never = [&] { return ++asked < 0; };
+    EXPECT_EQ(batch_of(Dataset(*task, 3, 20000, threads, never), 0, 20000),
+              batch_of(Dataset(*task, 3, 20000), 0, 20000));
+    EXPECT_EQ(asked, 19);
+  }
+}
+
 TEST(Dataset, PadsExamplesWithFewerLabels) {
   const std::int32_t none = kIgnoreLabel;
   const SegmentData segment{{1, 2, 3, 4, 5, 6}, {none, 7, none, 8, none, 9}};
@@ -87,7 +102,8 @@ TEST(Dataset, TakesNullForOutputsThatNobodyWants) {
 TEST(Dataset, HoldsCompatSegments) {
   Options options("task 'mqar'", mqar_values(256, 64, 4));
   std::mt19937 fillers(1);
-  const SegmentData segment = builtin_tasks().find("mqar").generate_compat(options, 5, fillers, 20);
+  const SegmentData segment =
+      builtin_tasks().find("mqar").generate_compat(options, 5, fillers, 20, {});
   const Dataset data(make_task("mqar", mqar_values(256, 64, 4))->shape(), segment);
   EXPECT_EQ(batch_of(data, 0, 20).tokens, segment.inputs);
   EXPECT_EQ(data.num_labels(), 80);

@@ -51,7 +51,7 @@ TEST(MqarCompat, EqualsTheReferenceBitForBit) {
     const auto& filler_seed = one.at("filler_seed");
     std::mt19937 fillers(filler_seed.is_null() ? 0u : filler_seed.get<std::uint32_t>());
     const SegmentData data = builtin_tasks().find("mqar").generate_compat(
-        options, one.at("seed").get<std::uint32_t>(), fillers, one.at("num_examples"));
+        options, one.at("seed").get<std::uint32_t>(), fillers, one.at("num_examples"), {});
     options.finish();
     EXPECT_EQ(data.inputs, dense_inputs(one.at("inputs")));
     EXPECT_EQ(data.labels, dense_labels(one.at("labels"), one.at("params").at("input_seq_len")));
@@ -81,22 +81,38 @@ TEST(MqarCompat, FillersGoOnFromSegmentToSegment) {
   Options options("task 'mqar'", mqar_values(256, 16, 2));
   const auto& entry = builtin_tasks().find("mqar");
   std::mt19937 once(5), twice(5);
-  entry.generate_compat(options, 1, once, 3);
+  entry.generate_compat(options, 1, once, 3, {});
   EXPECT_EQ(entry.compat_filler_words(options, 3), 3 * 16);
   twice.discard(3 * 16);
   EXPECT_EQ(once, twice);
   options.set("filler", std::string("zero"));
-  entry.generate_compat(options, 1, once, 3);
+  entry.generate_compat(options, 1, once, 3, {});
   EXPECT_EQ(entry.compat_filler_words(options, 3), 0);
   EXPECT_EQ(once, twice);
+}
+
+/// In every part of its work: keys, values, slots, fillers.
+TEST(MqarCompat, EndsWhereItIsAskedTo) {
+  Options options("task 'mqar'", mqar_values(4096, 256, 32));
+  const auto& entry = builtin_tasks().find("mqar");
+  const auto make = [&](int most) {
+    std::mt19937 fillers(7);
+    int asked = 0;
+    entry.generate_compat(options, 1, fillers, 4000, [&] { return ++asked > most; });
+    return asked;
+  };
+  const int all = make(1'000'000);
+  EXPECT_GT(all, 40);  // 4000 x (2047 + 2048 + 96 + 32 + 256) numbers
+  for (int most = 0; most < all; most += 5)
+    EXPECT_THROW(make(most), Stopped) << most;
 }
 
 TEST(MqarCompat, FirstExamplesDependOnTheirNumber) {
   Options options("task 'mqar'", mqar_values(256, 16, 2, 0.01, "zero"));
   std::mt19937 fillers;
   const auto& entry = builtin_tasks().find("mqar");
-  const SegmentData few = entry.generate_compat(options, 1, fillers, 2);
-  const SegmentData many = entry.generate_compat(options, 1, fillers, 3);
+  const SegmentData few = entry.generate_compat(options, 1, fillers, 2, {});
+  const SegmentData many = entry.generate_compat(options, 1, fillers, 3, {});
   EXPECT_FALSE(std::equal(few.inputs.begin(), few.inputs.end(), many.inputs.begin()));
 }
 
@@ -105,7 +121,7 @@ TEST(MqarCompat, RefusesWhatTheReferenceCannotDo) {
   const auto message = [&](const Values& values, std::int64_t count) -> std::string {
     try {
       Options options("task 'mqar'", values);
-      builtin_tasks().find("mqar").generate_compat(options, 1, fillers, count);
+      builtin_tasks().find("mqar").generate_compat(options, 1, fillers, count, {});
     } catch (const Error& error) {
       EXPECT_EQ(error.kind(), ErrorKind::usage);
       return error.what();

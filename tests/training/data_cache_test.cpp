@@ -69,8 +69,8 @@ TEST(CompatData, MadeSideBySideIsWhatOneEngineOfFillersGives) {
   const auto add = [&](const SegmentConfig& segment, std::uint32_t seed, RunData& to, bool train) {
     Options options("task 'mqar'", segment.options);
     const auto task = make_task(segment);
-    const SegmentData made =
-        builtin_tasks().find("mqar").generate_compat(options, seed, fillers, segment.num_examples);
+    const SegmentData made = builtin_tasks().find("mqar").generate_compat(options, seed, fillers,
+                                                                          segment.num_examples, {});
     (train ? to.train : to.test).push_back({Dataset(task->shape(), made), task->slices(), 0.0});
   };
   add(config.task.train[0], seeds.train[0], expected, true);
@@ -130,6 +130,18 @@ TEST(DataCache, MayGoWhileOneWaitsForIt) {
   EXPECT_EQ(waiting.wait_for(std::chrono::milliseconds(200)), std::future_status::timeout);
   fs::remove_all(cache);
   EXPECT_EQ(waiting.get(), expected);
+}
+
+TEST(DataCache, WhoWaitsForItEndsWhereHeIsAskedTo) {
+  const TemporaryFolder temporary;
+  const RunConfig config = compat_run("1");
+  cached_run_data(config, 1, temporary.path());
+  for (const auto& entry : fs::directory_iterator(temporary.path()))
+    if (entry.path().extension() == ".safetensors") fs::remove(entry.path());
+  const auto other = FileLock::try_lock(fs::directory_iterator(temporary.path())->path().string());
+  ASSERT_TRUE(other.has_value());
+  int asked = 0;
+  EXPECT_THROW(cached_run_data(config, 1, temporary.path(), [&] { return ++asked == 3; }), Stopped);
 }
 
 TEST(DataCache, LeftoversOfDeadWritersGo) {

@@ -118,6 +118,22 @@ TEST(TrainRun, APreparationThatIsStoppedIsMadeGood) {
   }
 }
 
+/// 32 blocks of examples: the third question is asked while they are made.
+TEST(TrainRun, StoppedWhileItsDataAreMadeItBeginsNothing) {
+  const RunConfig config = small_run({"task.train.0.num_examples=65536", "train.max_epochs=1"});
+  const TemporaryFolder folder;
+  TrainHooks hooks;
+  hooks.checkpoint_directory = folder.path();
+  hooks.stop_requested = [asked = 0]() mutable { return ++asked == 3; };
+  const RunResult result = train_run(config, hooks);
+  EXPECT_EQ(result.status, "interrupted");
+  EXPECT_EQ(result.reason, "stopped by a signal while its data were made");
+  EXPECT_EQ(result.steps, 0);
+  EXPECT_TRUE(fs::is_empty(folder.path()));
+  const Preparation prepared = prepare_population({config}, 1, "", hooks.stop_requested);
+  EXPECT_TRUE(prepared.initial_values.empty());
+}
+
 TEST(TrainRun, TimeAheadIsNotCounted) {
   const RunConfig config = small_run();
   RunTiming timing;
