@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "analysis/csv.h"
+#include "analysis/characters.h"
 #include "analysis/figure_layout.h"
 #include "kernels/base/error.h"
 
@@ -32,6 +32,28 @@ std::string octal_escaped(std::string_view text) {
 
 std::string string_of(std::string_view text, std::size_t limit) {
   return '"' + octal_escaped(plain_text(text, limit)) + '"';
+}
+
+/// The expression for a text that PNG and PDF show as `drawable`.
+std::string choice_of(const std::string& text, const std::string& drawable, std::size_t limit) {
+  const std::string shown = string_of(text, limit), other = string_of(drawable, limit);
+  return shown == other ? shown : fmt::format("(FORMAT eq \"svg\" ? {} : {})", shown, other);
+}
+
+/// Calls `visit` with each text that is drawn.
+template <class AnyFigure, class Visit>
+void for_each_text(AnyFigure& figure, const Visit& visit) {
+  for (auto* text :
+       {&figure.title, &figure.subtitle, &figure.caption, &figure.x_label, &figure.y_label})
+    visit(*text);
+  for (auto& series : figure.series)
+    visit(series.name);
+}
+
+/// The figure with the texts that PNG and PDF show.
+Figure drawable_figure(Figure figure, const Glyphs& glyphs) {
+  for_each_text(figure, [&](std::string& text) { text = glyphs.drawable(plain_text(text)); });
+  return figure;
 }
 
 constexpr std::string_view kSettings = R"(if (!exists("FORMAT")) FORMAT = "svg"
@@ -63,7 +85,7 @@ std::string terminals(const FigureLayout& layout) {
       5.5 * layout.width, 3.4 * layout.height);
 }
 
-std::string axes(const Figure& figure, const FigureLayout& layout) {
+std::string axes(const Figure& figure, const Figure& drawable, const FigureLayout& layout) {
   std::string text =
       fmt::format("set xrange [{}:{}]\nset yrange [{}:{}]\nset rmargin {}\n", layout.x_min,
                   layout.x_max, layout.y_min, layout.y_max, layout.right_margin);
@@ -82,8 +104,11 @@ std::string axes(const Figure& figure, const FigureLayout& layout) {
       "set label 3 {} at screen 0.012,screen 0 offset 0,0.8 left noenhanced tc rgb \"#777777\" "
       "font \",\".(FORMAT eq \"svg\" ? \"10\" : FORMAT eq \"png\" ? \"9\" : \"6.7\")\n"
       "set xlabel {} noenhanced offset 0,0.3\nset ylabel {} noenhanced\n",
-      string_of(figure.title, 76), string_of(figure.subtitle, 96), string_of(figure.caption, 128),
-      string_of(figure.x_label, 90), string_of(figure.y_label, 50));
+      choice_of(figure.title, drawable.title, 76),
+      choice_of(figure.subtitle, drawable.subtitle, 96),
+      choice_of(figure.caption, drawable.caption, 128),
+      choice_of(figure.x_label, drawable.x_label, 90),
+      choice_of(figure.y_label, drawable.y_label, 50));
   return text;
 }
 
@@ -114,21 +139,25 @@ std::string drawing(const FigureBlock& block, std::size_t index) {
   return "";
 }
 
-std::string legend(const Figure& figure, const FigureLayout& layout) {
+std::string legend(const Figure& figure, const Figure& drawable, const FigureLayout& layout) {
   std::string text;
   bool joined = false;
   for (std::size_t i = 0; i < figure.series.size(); ++i) {
     const FigureSeries& series = figure.series[i];
     const FigureStyle style = figure_style(i);
+    const auto name = [&](const Figure& of) {
+      return plain_text(of.series[i].name, layout.name_limit);
+    };
     joined = joined || (!series.points.empty() && !series.published.empty());
     if (!series.points.empty())
       text += fmt::format(
           ", \\\n  keyentry w linespoints lw 1.6 dt {} pt {} ps PS lc rgb \"{}\" t {}", style.dash,
-          style.filled, style.color, string_of(series.name, layout.name_limit));
+          style.filled, style.color, choice_of(name(figure), name(drawable), 0));
     else if (!series.published.empty())
-      text += fmt::format(
-          ", \\\n  keyentry w points pt {} ps PS*1.15 lw 1.2 lc rgb \"{}\" t {}", style.hollow,
-          style.color, string_of(plain_text(series.name, layout.name_limit) + " (published)", 0));
+      text +=
+          fmt::format(", \\\n  keyentry w points pt {} ps PS*1.15 lw 1.2 lc rgb \"{}\" t {}",
+                      style.hollow, style.color,
+                      choice_of(name(figure) + " (published)", name(drawable) + " (published)", 0));
   }
   if (joined)
     text += fmt::format(
@@ -139,7 +168,7 @@ std::string legend(const Figure& figure, const FigureLayout& layout) {
 }
 
 /// The plot command: what lies behind comes first, the invisible markers that carry texts last.
-std::string plot_command(const Figure& figure, const FigureLayout& layout) {
+std::string plot_command(const Figure& figure, const Figure& drawable, const FigureLayout& layout) {
   const std::vector<FigureBlock> blocks = blocks_of(figure);
   std::vector<std::string> parts;
   const auto draw = [&](FigureBlock::Kind kind) {
@@ -167,19 +196,30 @@ std::string plot_command(const Figure& figure, const FigureLayout& layout) {
           "notitle",
           i);
   return fmt::format("TEXTS = HOVER ? '{}' : ''\nplot {}{} @TEXTS\n", texts,
-                     fmt::join(parts, ", \\\n  "), legend(figure, layout));
+                     fmt::join(parts, ", \\\n  "), legend(figure, drawable, layout));
 }
 
 }  // namespace
 
-std::string figure_script(const Figure& figure, const std::string& base) {
-  const FigureLayout layout = layout_of(figure);
+std::string figure_script(const Figure& figure, const std::string& base, const Glyphs& glyphs) {
+  const Figure drawable = drawable_figure(figure, glyphs);
+  FigureLayout layout = layout_of(figure);
+  const FigureLayout other = layout_of(drawable);  // numbers are longer than what they stand for
+  layout.right_margin = std::max(layout.right_margin, other.right_margin);
+  layout.width = std::max(layout.width, other.width);
   return fmt::format(
              "# Drawn by: gnuplot -e \"FORMAT='svg'\" {0}.gp   (svg, png or pdf), in this folder\n"
              "BASE = \"{0}\"\nDATA = \"{0}.tsv\"\n",
              base) +
-         std::string(kSettings) + terminals(layout) + axes(figure, layout) +
-         plot_command(figure, layout);
+         std::string(kSettings) + terminals(layout) + axes(figure, drawable, layout) +
+         plot_command(figure, drawable, layout);
+}
+
+std::set<std::string> missing_glyphs(const Figure& figure, const Glyphs& glyphs) {
+  std::set<std::string> missing;
+  for_each_text(figure,
+                [&](const std::string& text) { glyphs.add_missing(plain_text(text), missing); });
+  return missing;
 }
 
 }  // namespace recallbench

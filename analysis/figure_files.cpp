@@ -1,7 +1,7 @@
 #include <charconv>
 #include <filesystem>
 
-#include "analysis/csv.h"
+#include "analysis/characters.h"
 #include "analysis/figure.h"
 #include "analysis/gnuplot.h"
 #include "kernels/base/error.h"
@@ -109,9 +109,9 @@ std::string finish_pdf(std::string pdf) {
 }
 
 std::vector<std::string> write_figure_source(const Figure& figure, const std::string& directory,
-                                             const std::string& base) {
+                                             const std::string& base, const Glyphs& glyphs) {
   const std::filesystem::path folder = directory;
-  publish((folder / (base + ".gp")).string(), figure_script(figure, base));
+  publish((folder / (base + ".gp")).string(), figure_script(figure, base, glyphs));
   publish((folder / (base + ".tsv")).string(), figure_data(figure));
   return {base + ".gp", base + ".tsv"};
 }

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <iterator>
 
-#include "analysis/csv.h"
+#include "analysis/characters.h"
 
 namespace recallbench {
 namespace {

@@ -7,7 +7,7 @@
 #include <cmath>
 #include <set>
 
-#include "analysis/csv.h"
+#include "analysis/characters.h"
 #include "analysis/frontier.h"
 #include "kernels/base/error.h"
 #include "kernels/base/names.h"

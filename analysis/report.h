@@ -61,12 +61,14 @@ struct FigureOptions {
 struct ReportFiles {
   std::vector<std::string> files;  ///< paths
   std::string figure_problem;
+  std::vector<std::string> notes;  ///< what a figure cannot show as it is: printable lines
 };
 
 /// Writes into the existing folder `directory`: frontier.csv, and the figure as frontier.gp, .tsv
 /// and `formats` (one figure a task: frontier-1, frontier-2, ... where there are several). Another
 /// axis or column than measured and test is part of the name: frontier-valid.csv. All but the
-/// drawing throws Error(io); what keeps gnuplot from drawing is returned.
+/// drawing throws Error(io); what keeps gnuplot from drawing is returned, and so is which
+/// characters of the texts no installed font has.
 ReportFiles write_frontier_and_figure(const std::string& directory, const Frontier& frontier,
                                       const FigureOptions& options);
 

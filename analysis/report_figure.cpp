@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <set>
 
-#include "analysis/csv.h"
+#include "analysis/characters.h"
 #include "analysis/figure.h"
 #include "analysis/report.h"
 #include "kernels/base/error.h"
@@ -146,6 +146,39 @@ std::string base_name(const Frontier& frontier) {
   return name;
 }
 
+/// What a reader of PNG and PDF should know; nothing where no character is `missing`.
+std::vector<std::string> glyph_notes(const std::set<std::string>& missing) {
+  constexpr std::size_t kMostShown = 12;
+  if (missing.empty()) return {};
+  std::string shown;
+  std::size_t left = kMostShown;
+  for (const std::string& character : missing)
+    if (left > 0) --left, shown += character;
+  return {fmt::format(
+      "no installed font has {}{}: PNG and PDF show the numbers of these "
+      "characters, the SVG leaves them to its viewer's fonts; install a font that "
+      "has them (of Debian or Ubuntu: fonts-noto-cjk, fonts-noto-core, "
+      "fonts-noto-color-emoji) and run 'recallbench plot'",
+      plain_text(shown),
+      missing.size() > kMostShown ? fmt::format(" and {} more", missing.size() - kMostShown) : "")};
+}
+
+/// Of `formats` those that can be drawn; says in `problem` why the others cannot.
+std::vector<std::string> drawable_formats(const std::vector<std::string>& formats,
+                                          const Glyphs& glyphs, std::string& problem) {
+  if (!glyphs.empty()) return formats;
+  std::vector<std::string> kept;
+  for (const std::string& format : formats) {
+    if (format == "svg")
+      kept.push_back(format);
+    else
+      problem =
+          "no font is installed, so PNG and PDF cannot be drawn. On Debian or Ubuntu: apt-get "
+          "install fonts-dejavu-core; then run 'recallbench plot' on the same folder";
+  }
+  return kept;
+}
+
 }  // namespace
 
 ReportFiles write_frontier_and_figure(const std::string& directory, const Frontier& frontier,
@@ -157,18 +190,24 @@ ReportFiles write_frontier_and_figure(const std::string& directory, const Fronti
   ReportFiles report;
   report.files.push_back(place(base + ".csv"));
   publish(report.files.back(), to_csv(frontier_table(frontier)));
+  const Glyphs glyphs = Glyphs::installed();
+  const std::vector<std::string> formats =
+      drawable_formats(options.formats, glyphs, report.figure_problem);
+  std::set<std::string> missing;
   for (std::size_t i = 0; i < frontier.tasks.size(); ++i) {
     const std::string name = frontier.tasks.size() == 1 ? base : fmt::format("{}-{}", base, i + 1);
     const Figure figure = figure_of(frontier, frontier.tasks[i], options);
-    for (const std::string& file : write_figure_source(figure, directory, name))
+    for (const std::string& file : write_figure_source(figure, directory, name, glyphs))
       report.files.push_back(place(file));
+    if (formats != std::vector<std::string>{"svg"}) missing.merge(missing_glyphs(figure, glyphs));
     try {
-      for (const std::string& file : draw_figure(figure, directory, name, options.formats))
+      for (const std::string& file : draw_figure(figure, directory, name, formats))
         report.files.push_back(place(file));
     } catch (const Error& error) {
       report.figure_problem = error.what();
     }
   }
+  if (!glyphs.empty()) report.notes = glyph_notes(missing);
   return report;
 }
 

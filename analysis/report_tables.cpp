@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "analysis/csv.h"
+#include "analysis/characters.h"
 #include "analysis/figure_layout.h"
 #include "analysis/report.h"
 

@@ -191,9 +191,9 @@ ReportFiles make_report(const SweepArguments& arguments, const std::string& resu
   const std::string table = results + "/frontier.csv";
   if (arguments.no_plot) {
     publish(table, to_csv(frontier_table(frontier)));
-    return {{table}, ""};
+    return {{table}, "", {}};
   }
-  if (!is_new && path_exists(table) && path_exists(figure)) return {{table, figure}, ""};
+  if (!is_new && path_exists(table) && path_exists(figure)) return {{table, figure}, "", {}};
   FigureOptions options;
   options.formats = {"svg", "png", "pdf"};
   return write_frontier_and_figure(results, frontier, options);
@@ -229,6 +229,8 @@ void print_report(const SweepArguments& arguments, const CommonOptions& common,
     for (const std::string& file : report.files)
       fmt::print("{}\n", printable(file, 4096));
   }
+  for (const std::string& note : report.notes)
+    fmt::print(stderr, "note: {}\n", note);
   if (!report.figure_problem.empty()) fmt::print(stderr, "no figure: {}\n", report.figure_problem);
 }
 

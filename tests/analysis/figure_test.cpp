@@ -148,7 +148,7 @@ TEST(Figure, TheLegendIsOneColumnInsideTheCanvas) {
 void expect_harmless(const Figure& figure, const std::vector<std::string>& formats,
                      std::size_t points, const std::string& name) {
   const TemporaryFolder folder;
-  write_figure_source(figure, folder.path(), "f");
+  write_figure_source(figure, folder.path(), "f", Glyphs::installed());
   EXPECT_EQ(draw_figure(figure, folder.path(), "f", formats).size(), formats.size()) << name;
   const std::string svg = read_text(folder / "f.svg");
   EXPECT_EQ(xml_problem(svg), "") << name;
@@ -178,7 +178,7 @@ TEST(Figure, TextsAppearAsTheyAre) {
   const TemporaryFolder folder;
   const std::string name = "'' a_b^c {x} `d` \\n @e ~f \"";
   const Figure figure = hostile_figure(name);
-  write_figure_source(figure, folder.path(), "f");
+  write_figure_source(figure, folder.path(), "f", Glyphs::installed());
   draw_figure(figure, folder.path(), "f", {"svg"});
   const std::string svg = read_text(folder / "f.svg");
   // Title (of the document too), subtitle, caption and two axis labels; in the legend two names,
@@ -190,7 +190,7 @@ TEST(Figure, TheScriptRunsByHandInItsFolder) {
   NEEDS_GNUPLOT();
   const TemporaryFolder folder;
   const Figure figure = hostile_figure("by hand");
-  write_figure_source(figure, folder.path(), "f");
+  write_figure_source(figure, folder.path(), "f", Glyphs::installed());
   EXPECT_EQ(run_gnuplot(folder.path(), {"-e", "FORMAT='png'", "f.gp"}), "");
   EXPECT_EQ(read_text(folder / "f.png").substr(1, 3), "PNG");
 }

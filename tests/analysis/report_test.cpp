@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdlib>
 
 #include "analysis/csv.h"
 #include "tests/analysis/support.h"
@@ -35,19 +34,6 @@ bool has_note(const Frontier& frontier, const std::string& text) {
   return std::any_of(frontier.notes.begin(), frontier.notes.end(),
                      [&](const std::string& note) { return note.find(text) != std::string::npos; });
 }
-
-/// Restores an environment variable at the end of a test.
-class Environment {
- public:
-  Environment(const char* name, const char* value) : name_(name), before_(std::getenv(name)) {
-    setenv(name, value, 1);
-  }
-  ~Environment() { setenv(name_, before_.c_str(), 1); }
-
- private:
-  const char* name_;
-  std::string before_;
-};
 
 TEST(Report, FrontierOfMeasuredState) {
   const Frontier f = compute_frontier(sample_rows());
