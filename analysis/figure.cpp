@@ -104,7 +104,7 @@ std::string axes(const Figure& figure, const Figure& drawable, const FigureLayou
       "set label 3 {} at screen 0.012,screen 0 offset 0,0.8 left noenhanced tc rgb \"#777777\" "
       "font \",\".(FORMAT eq \"svg\" ? \"10\" : FORMAT eq \"png\" ? \"9\" : \"6.7\")\n"
       "set xlabel {} noenhanced offset 0,0.3\nset ylabel {} noenhanced\n",
-      choice_of(figure.title, drawable.title, 76),
+      choice_of(figure.title, drawable.title, kTitleColumns),
       choice_of(figure.subtitle, drawable.subtitle, 96),
       choice_of(figure.caption, drawable.caption, 128),
       choice_of(figure.x_label, drawable.x_label, 90),

@@ -24,6 +24,9 @@ struct FigureSeries {
   std::vector<FigurePoint> published;  ///< hollow markers
 };
 
+/// Columns of a title that are seen; longer ones are cut.
+inline constexpr std::size_t kTitleColumns = 76;
+
 /// State against accuracy. All texts may hold anything: they are shown, never interpreted.
 struct Figure {
   std::string title, subtitle, caption, x_label, y_label;

@@ -9,6 +9,7 @@
 
 #include "analysis/characters.h"
 #include "analysis/frontier.h"
+#include "analysis/task_names.h"
 #include "kernels/base/error.h"
 #include "kernels/base/names.h"
 #include "kernels/base/text.h"
@@ -137,6 +138,15 @@ void count_runs(Frontier& frontier, const std::vector<SummaryRow>& rows) {
   frontier.seeds = static_cast<std::int64_t>(seeds.size());
 }
 
+void name_tasks(std::vector<TaskFrontier>& tasks) {
+  std::vector<std::string> texts;
+  for (const TaskFrontier& task : tasks)
+    texts.push_back(task.task);
+  const std::vector<std::string> names = task_names(texts);
+  for (std::size_t i = 0; i < tasks.size(); ++i)
+    tasks[i].name = names[i];
+}
+
 }  // namespace
 
 Frontier compute_frontier(const std::vector<SummaryRow>& rows, StateAxis axis,
@@ -150,10 +160,11 @@ Frontier compute_frontier(const std::vector<SummaryRow>& rows, StateAxis axis,
     auto task = std::find_if(frontier.tasks.begin(), frontier.tasks.end(),
                              [&](const TaskFrontier& t) { return t.task == point.task; });
     if (task == frontier.tasks.end())
-      task = frontier.tasks.insert(task, TaskFrontier{point.task, {}});
+      task = frontier.tasks.insert(task, TaskFrontier{point.task, "", {}});
     const double state = state_of(point, axis);
     task->entries.push_back({std::move(point), state, false});
   }
+  name_tasks(frontier.tasks);
   for (TaskFrontier& task : frontier.tasks) {
     mark_frontier(task.entries);
     sort_entries(task.entries);

@@ -24,6 +24,7 @@ struct FrontierEntry {
 /// All models on one task, by rising state, those without state or result last.
 struct TaskFrontier {
   std::string task;
+  std::string name;  ///< task_names(): a short one that sets it apart from the others
   std::vector<FrontierEntry> entries;
 };
 
@@ -64,8 +65,12 @@ struct ReportFiles {
   std::vector<std::string> notes;  ///< what a figure cannot show as it is: printable lines
 };
 
-/// Writes into the existing folder `directory`: frontier.csv, and the figure as frontier.gp, .tsv
-/// and `formats` (one figure a task: frontier-1, frontier-2, ... where there are several). Another
+/// The names of the figures' files without their endings, one a task: "frontier", and where there
+/// are several tasks "frontier-mqar-vocab_size-512", ...
+std::vector<std::string> figure_names(const Frontier& frontier);
+
+/// Writes into the existing folder `directory`: frontier.csv, and for each task a figure as .gp,
+/// .tsv and `formats`, with the task's name in title and file name where there are several. Another
 /// axis or column than measured and test is part of the name: frontier-valid.csv. All but the
 /// drawing throws Error(io); what keeps gnuplot from drawing is returned, and so is which
 /// characters of the texts no installed font has.

@@ -9,6 +9,7 @@
 #include "analysis/characters.h"
 #include "analysis/figure.h"
 #include "analysis/report.h"
+#include "analysis/task_names.h"
 #include "kernels/base/error.h"
 #include "kernels/base/io/atomic_file.h"
 
@@ -117,11 +118,18 @@ std::string subtitle_of(const std::string& task) {
   return names.empty() ? task : fmt::format("test data: {}", fmt::join(names, ", "));
 }
 
+/// "TITLE: TASK", the title cut so that the task is seen whatever its length.
+std::string title_with(const std::string& title, const std::string& task) {
+  const std::size_t room = kTitleColumns - 2 - text_width(task);
+  return fmt::format("{}: {}", plain_text(title, room), task);
+}
+
 Figure figure_of(const Frontier& frontier, const TaskFrontier& task, const FigureOptions& options) {
   Figure figure;
   figure.title = options.title;
   if (figure.title.empty()) figure.title = fmt::format("{}", fmt::join(frontier.sweeps, " + "));
   if (figure.title.empty()) figure.title = "Recall against state size";
+  if (frontier.tasks.size() > 1) figure.title = title_with(figure.title, task.name);
   figure.subtitle = subtitle_of(task.task);
   figure.caption = caption_of(task);
   figure.x_label = x_label_of(frontier, task);
@@ -181,21 +189,33 @@ std::vector<std::string> drawable_formats(const std::vector<std::string>& format
 
 }  // namespace
 
+std::vector<std::string> figure_names(const Frontier& frontier) {
+  const std::string base = base_name(frontier);
+  if (frontier.tasks.size() == 1) return {base};
+  std::vector<std::string> names;
+  for (const TaskFrontier& task : frontier.tasks)
+    names.push_back(task.name);
+  names = file_parts(names);
+  for (std::string& name : names)
+    name = fmt::format("{}-{}", base, name);
+  return names;
+}
+
 ReportFiles write_frontier_and_figure(const std::string& directory, const Frontier& frontier,
                                       const FigureOptions& options) {
-  const std::string base = base_name(frontier);
   const auto place = [&](const std::string& name) {
     return (std::filesystem::path(directory) / name).string();
   };
   ReportFiles report;
-  report.files.push_back(place(base + ".csv"));
+  report.files.push_back(place(base_name(frontier) + ".csv"));
   publish(report.files.back(), to_csv(frontier_table(frontier)));
   const Glyphs glyphs = Glyphs::installed();
   const std::vector<std::string> formats =
       drawable_formats(options.formats, glyphs, report.figure_problem);
   std::set<std::string> missing;
+  const std::vector<std::string> names = figure_names(frontier);
   for (std::size_t i = 0; i < frontier.tasks.size(); ++i) {
-    const std::string name = frontier.tasks.size() == 1 ? base : fmt::format("{}-{}", base, i + 1);
+    const std::string& name = names[i];
     const Figure figure = figure_of(frontier, frontier.tasks[i], options);
     for (const std::string& file : write_figure_source(figure, directory, name, glyphs))
       report.files.push_back(place(file));

@@ -91,7 +91,7 @@ std::string frontier_text(const Frontier& frontier) {
     for (const FrontierEntry& entry : task.entries)
       incomplete = incomplete || entry.point.incomplete;
     if (frontier.tasks.size() > 1)
-      text += fmt::format("{}{}\n", text.empty() ? "" : "\n", plain_text(task.task));
+      text += fmt::format("{}{}\n", text.empty() ? "" : "\n", task.name);
     text += to_text(readable_table(task, frontier.column));
   }
   text += fmt::format(
