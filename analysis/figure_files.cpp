@@ -71,6 +71,29 @@ void check_no_script(std::string_view svg) {
   }
 }
 
+/// Throws where the drawing breaks off: a program in gnuplot's place may end well all the same.
+void check_whole(std::string_view bytes, const std::string& format) {
+  struct Frame {
+    const char *format, *begin, *end, *name;
+  };
+  constexpr Frame kFrames[] = {{"svg", "<", "</svg>", "SVG"},
+                               {"png", "\x89PNG", "IEND\xAE\x42\x60\x82", "PNG"},
+                               {"pdf", "%PDF-", "%%EOF", "PDF"}};
+  for (const Frame& frame : kFrames) {
+    if (format != frame.format) continue;
+    const std::string_view begin = frame.begin, end = frame.end;
+    const std::size_t last = bytes.find_last_not_of(" \r\n");
+    const bool whole = bytes.substr(0, begin.size()) == begin && last != bytes.npos &&
+                       last + 1 >= begin.size() + end.size() &&
+                       bytes.substr(last + 1 - end.size(), end.size()) == end;
+    if (!whole)
+      fail(ErrorKind::io, "figure",
+           "gnuplot ended before the {} was whole ({} bytes); look at what `gnuplot` on the PATH "
+           "is, then run 'recallbench plot' on the same folder",
+           frame.name, bytes.size());
+  }
+}
+
 }  // namespace
 
 std::string finish_svg(const std::string& svg, const std::string& title,
@@ -124,6 +147,7 @@ std::vector<std::string> draw_figure(const Figure& figure, const std::string& di
     check(format == "svg" || format == "png" || format == "pdf", "figure", "format '{}'", format);
     const std::string options = "FORMAT='" + format + "'; STREAM=1; HOVER=1";
     std::string bytes = run_gnuplot(directory, {"-e", options, base + ".gp"});
+    check_whole(bytes, format);
     if (format == "svg") bytes = finish_svg(bytes, figure.title, hover_texts(figure));
     if (format == "pdf") bytes = finish_pdf(std::move(bytes));
     files.push_back(base + "." + format);

@@ -20,8 +20,10 @@ std::string run_gnuplot(const std::string& directory, const std::vector<std::str
   command.insert(command.end(), arguments.begin(), arguments.end());
   ToolOutput result = run_tool(directory, command);
   if (result.problem.empty()) return std::move(result.output);
-  fail(ErrorKind::io, "figure", "gnuplot {}: {}", result.problem,
-       printable(plain_text(result.messages), 400));
+  const std::string said = plain_text(result.messages);
+  fail(ErrorKind::io, "figure", "gnuplot {}{}", result.problem,
+       said.empty() ? ", without a message; run 'recallbench plot' on the same folder to try again"
+                    : ": " + printable(said, 400));
 }
 
 }  // namespace recallbench

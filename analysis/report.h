@@ -58,7 +58,7 @@ struct FigureOptions {
   std::vector<std::string> formats = {"svg", "png"};
 };
 
-/// What was written, and why no figure was drawn (empty if it was).
+/// What was written, and why a figure was not drawn: the first reason (empty if all were).
 struct ReportFiles {
   std::vector<std::string> files;  ///< paths
   std::string figure_problem;

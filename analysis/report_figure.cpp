@@ -220,11 +220,13 @@ ReportFiles write_frontier_and_figure(const std::string& directory, const Fronti
     for (const std::string& file : write_figure_source(figure, directory, name, glyphs))
       report.files.push_back(place(file));
     if (formats != std::vector<std::string>{"svg"}) missing.merge(missing_glyphs(figure, glyphs));
-    try {
-      for (const std::string& file : draw_figure(figure, directory, name, formats))
-        report.files.push_back(place(file));
-    } catch (const Error& error) {
-      report.figure_problem = error.what();
+    for (const std::string& format : formats) {
+      try {
+        for (const std::string& file : draw_figure(figure, directory, name, {format}))
+          report.files.push_back(place(file));
+      } catch (const Error& error) {
+        if (report.figure_problem.empty()) report.figure_problem = error.what();
+      }
     }
   }
   if (!glyphs.empty()) report.notes = glyph_notes(missing);
