@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "analysis/characters.h"
+#include "analysis/drawn_text.h"
 #include "analysis/figure_layout.h"
 #include "kernels/base/error.h"
 
@@ -31,7 +32,7 @@ std::string octal_escaped(std::string_view text) {
 }
 
 std::string string_of(std::string_view text, std::size_t limit) {
-  return '"' + octal_escaped(plain_text(text, limit)) + '"';
+  return '"' + octal_escaped(limit == 0 ? plain_text(text) : drawn_text(text, limit)) + '"';
 }
 
 /// The expression for a text that PNG and PDF show as `drawable`.
@@ -89,6 +90,9 @@ std::string axes(const Figure& figure, const Figure& drawable, const FigureLayou
   std::string text =
       fmt::format("set xrange [{}:{}]\nset yrange [{}:{}]\nset rmargin {}\n", layout.x_min,
                   layout.x_max, layout.y_min, layout.y_max, layout.right_margin);
+  if (layout.legend_columns > 1)
+    text +=
+        fmt::format("set key maxcols {} maxrows {}\n", layout.legend_columns, layout.legend_rows);
   text += fmt::format("set ytics {}\nset format y \"%.{}f\"\nset xtics ()\n", layout.y_step,
                       layout.y_step < 0.1 ? 2 : 1);
   for (const FigureTick& tick : layout.x_ticks)
@@ -106,7 +110,7 @@ std::string axes(const Figure& figure, const Figure& drawable, const FigureLayou
       "set xlabel {} noenhanced offset 0,0.3\nset ylabel {} noenhanced\n",
       choice_of(figure.title, drawable.title, kTitleColumns),
       choice_of(figure.subtitle, drawable.subtitle, 96),
-      choice_of(figure.caption, drawable.caption, 128),
+      choice_of(figure.caption, drawable.caption, 180),
       choice_of(figure.x_label, drawable.x_label, 90),
       choice_of(figure.y_label, drawable.y_label, 50));
   return text;
@@ -139,25 +143,23 @@ std::string drawing(const FigureBlock& block, std::size_t index) {
   return "";
 }
 
-std::string legend(const Figure& figure, const Figure& drawable, const FigureLayout& layout) {
+std::string legend(const Figure& figure, const Figure& drawable) {
+  const std::vector<std::string> names = legend_names(figure);
+  const std::vector<std::string> drawable_names = legend_names(drawable);
   std::string text;
   bool joined = false;
   for (std::size_t i = 0; i < figure.series.size(); ++i) {
     const FigureSeries& series = figure.series[i];
     const FigureStyle style = figure_style(i);
-    const auto name = [&](const Figure& of) {
-      return plain_text(of.series[i].name, layout.name_limit);
-    };
+    const std::string name = choice_of(names[i], drawable_names[i], 0);
     joined = joined || (!series.points.empty() && !series.published.empty());
     if (!series.points.empty())
-      text += fmt::format(
-          ", \\\n  keyentry w linespoints lw 1.6 dt {} pt {} ps PS lc rgb \"{}\" t {}", style.dash,
-          style.filled, style.color, choice_of(name(figure), name(drawable), 0));
-    else if (!series.published.empty())
       text +=
-          fmt::format(", \\\n  keyentry w points pt {} ps PS*1.15 lw 1.2 lc rgb \"{}\" t {}",
-                      style.hollow, style.color,
-                      choice_of(name(figure) + " (published)", name(drawable) + " (published)", 0));
+          fmt::format(", \\\n  keyentry w linespoints lw 1.6 dt {} pt {} ps PS lc rgb \"{}\" t {}",
+                      style.dash, style.filled, style.color, name);
+    else if (!series.published.empty())
+      text += fmt::format(", \\\n  keyentry w points pt {} ps PS*1.15 lw 1.2 lc rgb \"{}\" t {}",
+                          style.hollow, style.color, name);
   }
   if (joined)
     text += fmt::format(
@@ -168,7 +170,7 @@ std::string legend(const Figure& figure, const Figure& drawable, const FigureLay
 }
 
 /// The plot command: what lies behind comes first, the invisible markers that carry texts last.
-std::string plot_command(const Figure& figure, const Figure& drawable, const FigureLayout& layout) {
+std::string plot_command(const Figure& figure, const Figure& drawable) {
   const std::vector<FigureBlock> blocks = blocks_of(figure);
   std::vector<std::string> parts;
   const auto draw = [&](FigureBlock::Kind kind) {
@@ -196,7 +198,7 @@ std::string plot_command(const Figure& figure, const Figure& drawable, const Fig
           "notitle",
           i);
   return fmt::format("TEXTS = HOVER ? '{}' : ''\nplot {}{} @TEXTS\n", texts,
-                     fmt::join(parts, ", \\\n  "), legend(figure, drawable, layout));
+                     fmt::join(parts, ", \\\n  "), legend(figure, drawable));
 }
 
 }  // namespace
@@ -212,7 +214,7 @@ std::string figure_script(const Figure& figure, const std::string& base, const G
              "BASE = \"{0}\"\nDATA = \"{0}.tsv\"\n",
              base) +
          std::string(kSettings) + terminals(layout) + axes(figure, drawable, layout) +
-         plot_command(figure, drawable, layout);
+         plot_command(figure, drawable);
 }
 
 std::set<std::string> missing_glyphs(const Figure& figure, const Glyphs& glyphs) {

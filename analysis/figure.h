@@ -24,7 +24,7 @@ struct FigureSeries {
   std::vector<FigurePoint> published;  ///< hollow markers
 };
 
-/// Columns of a title that are seen; longer ones are cut.
+/// What a title is cut to, by drawn_text().
 inline constexpr std::size_t kTitleColumns = 76;
 
 /// State against accuracy. All texts may hold anything: they are shown, never interpreted.

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "analysis/characters.h"
+#include "analysis/drawn_text.h"
 #include "analysis/figure.h"
 #include "analysis/report.h"
 #include "analysis/task_names.h"
@@ -120,8 +121,9 @@ std::string subtitle_of(const std::string& task) {
 
 /// "TITLE: TASK", the title cut so that the task is seen whatever its length.
 std::string title_with(const std::string& title, const std::string& task) {
-  const std::size_t room = kTitleColumns - 2 - text_width(task);
-  return fmt::format("{}: {}", plain_text(title, room), task);
+  const auto taken = static_cast<std::size_t>(std::ceil(drawn_width(task))) + 2;
+  const std::size_t room = kTitleColumns - std::min(taken, kTitleColumns - 1);
+  return fmt::format("{}: {}", drawn_text(title, room), task);
 }
 
 Figure figure_of(const Frontier& frontier, const TaskFrontier& task, const FigureOptions& options) {
