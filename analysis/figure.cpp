@@ -177,13 +177,13 @@ std::string plot_command(const Figure& figure, const Figure& drawable) {
     for (std::size_t i = 0; i < blocks.size(); ++i)
       if (blocks[i].kind == kind) parts.push_back(drawing(blocks[i], i));
   };
-  draw(FigureBlock::frontier);
   for (std::size_t i = 0; i < blocks.size(); ++i)
     if (blocks[i].has_band)
       parts.push_back(
           fmt::format("DATA index {} u 1:3:4 w filledcurves fc rgb \"{}\" fs transparent "
                       "solid 0.15 noborder notitle",
                       i, figure_style(blocks[i].series).color));
+  draw(FigureBlock::frontier);
   draw(FigureBlock::chance);
   draw(FigureBlock::published);
   draw(FigureBlock::whiskers);

@@ -155,6 +155,15 @@ TEST(Figure, TextsAppearAsTheyAre) {
   EXPECT_EQ(count(svg, name), 14u);
 }
 
+TEST(Figure, BandsDoNotHideTheFrontier) {
+  const std::string script = figure_script(hostile_figure("x"), "f", Glyphs({{0x20, 0x7E}}));
+  const auto band = script.find("filledcurves"), frontier = script.find("'Pareto frontier'"),
+             line = script.find("w lines lw 1.6");
+  ASSERT_TRUE(band != std::string::npos && frontier != std::string::npos);
+  EXPECT_LT(band, frontier);
+  EXPECT_LT(frontier, line);
+}
+
 TEST(Figure, TheScriptRunsByHandInItsFolder) {
   NEEDS_GNUPLOT();
   const TemporaryFolder folder;
