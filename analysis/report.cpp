@@ -72,7 +72,8 @@ void add_model_notes(Frontier& frontier) {
   for (const TaskFrontier& task : frontier.tasks) {
     for (const FrontierEntry& entry : task.entries) {
       const ModelPoint& point = entry.point;
-      const std::string name = plain_text(point.model, 80);
+      const std::string name = plain_text(point.model, 80) +
+                               (frontier.tasks.size() > 1 ? " on " + task.name : std::string());
       if (point.state_bytes && std::isfinite(point.published_bytes)) {
         const auto measured = static_cast<double>(*point.state_bytes);
         const double larger = std::max(measured, point.published_bytes);

@@ -72,6 +72,18 @@ std::optional<double> chance_of(const TaskFrontier& task) {
   return levels.size() == 1 ? std::optional(*levels.begin()) : std::nullopt;
 }
 
+/// Why nothing of a task is drawn.
+const char* no_point_reason(const TaskFrontier& task) {
+  const auto any = [&](const auto& holds) {
+    return std::any_of(task.entries.begin(), task.entries.end(), holds);
+  };
+  if (!any([](const FrontierEntry& entry) { return entry.point.has_result; }))
+    return "no run was finished";
+  return any([](const FrontierEntry& entry) { return std::isfinite(entry.point.result.mean); })
+             ? "no finished run has a state"
+             : "no finished run has this accuracy";
+}
+
 /// Counts of one task: the runs behind the points, and what became of them.
 std::string caption_of(const TaskFrontier& task) {
   std::int64_t runs = 0, diverged = 0, failed = 0, fewest = 0, most = 0;
@@ -84,10 +96,12 @@ std::string caption_of(const TaskFrontier& task) {
     most = std::max(most, entry.point.result.n);
   }
   std::string text = fmt::format("{} run{}, ", runs, runs == 1 ? "" : "s");
-  text += fewest == most ? fmt::format("{} seed{} a point", most, most == 1 ? "" : "s")
-                         : fmt::format("{} to {} seeds a point", fewest, most);
-  text += fmt::format(", {} diverged", diverged);
+  if (most > 0)
+    text += fewest == most ? fmt::format("{} seed{} a point, ", most, most == 1 ? "" : "s")
+                           : fmt::format("{} to {} seeds a point, ", fewest, most);
+  text += fmt::format("{} diverged", diverged);
   if (failed > 0) text += fmt::format(", {} failed", failed);
+  if (most == 0) return text + fmt::format("; {}, so there is no point", no_point_reason(task));
   if (most > 1) text += "; band: lowest to highest seed";
   return text + "; learning rate chosen on validation data";
 }

@@ -125,6 +125,33 @@ TEST(Report, TablesSayTheSame) {
   EXPECT_NE(text.find("note: no run was finished"), std::string::npos);
 }
 
+TEST(Report, AFigureWithoutPointsSaysWhy) {
+  const auto caption_of = [](const std::vector<SummaryRow>& rows) {
+    const TemporaryFolder folder;
+    FigureOptions options;
+    options.formats = {};
+    write_frontier_and_figure(folder.path(), compute_frontier(rows), options);
+    const std::string script = read_text(folder / "frontier.gp");
+    const auto begin = script.find("set label 3 \"") + 13;
+    return script.substr(begin, script.find("\" at", begin) - begin);
+  };
+  SummaryRow stateless = sized("based", 8192, 0.75);
+  stateless.state_bytes.reset();
+  EXPECT_EQ(caption_of({diverged(sized("based", 8192, 0)), diverged(sized("mamba", 8192, 0))}),
+            "2 runs, 2 diverged; no run was finished, so there is no point");
+  EXPECT_EQ(caption_of({stateless}),
+            "1 run, 0 diverged; no finished run has a state, so there is no point");
+}
+
+TEST(Report, NotesSayWhichTaskAModelIsOf) {
+  std::vector<SummaryRow> rows = {diverged(sized("based", 8192, 0)), sized("based", 8192, 0.5)};
+  rows[0].task = "test 1 mqar(vocab_size=512)";
+  rows[1].task = "test 1 mqar(vocab_size=8192)";
+  rows[1].run_id += "-2";
+  EXPECT_TRUE(has_note(compute_frontier(rows),
+                       "no run was finished: based 8192 on mqar, vocab_size 512 (1 diverged"));
+}
+
 TEST(Report, HostileNamesReachNoTerminal) {
   std::vector<SummaryRow> rows = {sized("based", 8192, 0.75), diverged(sized("x", 1, 0))};
   rows[0].model_name = rows[0].model = "a\x1b[31m\nb";
