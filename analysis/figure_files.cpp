@@ -52,13 +52,27 @@ std::string with_title(std::string svg, const std::string& title) {
   return svg;
 }
 
-/// gnuplot writes a bold face into the family's name, where no browser looks for it.
-std::string with_bold_faces(std::string svg) {
-  constexpr std::string_view kFace = "font-family=\"DejaVu Sans:Bold\"";
-  constexpr std::string_view kBold = "font-family=\"DejaVu Sans\" font-weight=\"bold\"";
-  for (std::size_t at = svg.find(kFace); at != std::string::npos; at = svg.find(kFace, at))
-    svg.replace(at, kFace.size(), kBold);
-  return svg;
+/// gnuplot names the one family that it measures by, with a bold face in the family's name where no
+/// browser looks for it. Where a viewer lacks that family Verdana takes as much room. Texts that
+/// look like this stay as they are: they stand outside of elements.
+std::string with_font_families(const std::string& svg) {
+  constexpr std::string_view kFamily = "font-family=\"DejaVu Sans", kBold = ":Bold";
+  std::string result;
+  std::size_t copied = 0;
+  for (std::size_t at = svg.find(kFamily); at != std::string::npos;
+       at = svg.find(kFamily, copied)) {
+    const std::size_t end = at + kFamily.size();
+    result.append(svg, copied, end - copied);
+    copied = end;
+    const std::size_t bracket = svg.find_last_of("<>", at);
+    if (bracket == std::string::npos || svg[bracket] != '<') continue;
+    const bool bold = svg.compare(end, kBold.size(), kBold) == 0;
+    const std::size_t quote = end + (bold ? kBold.size() : 0);
+    if (svg.compare(quote, 1, "\"") != 0) continue;
+    copied = quote + 1;
+    result += bold ? ",Verdana,sans-serif\" font-weight=\"bold\"" : ",Verdana,sans-serif\"";
+  }
+  return result + svg.substr(copied);
 }
 
 /// Throws if some element runs code. Texts cannot look like elements: their '<' is escaped.
@@ -114,7 +128,7 @@ std::string finish_svg(const std::string& svg, const std::string& title,
     copied = behind + kHandlerEnd.size();
   }
   result.append(svg, copied);
-  result = with_bold_faces(with_title(without_default_titles(std::move(result)), title));
+  result = with_font_families(with_title(without_default_titles(std::move(result)), title));
   check_no_script(result);
   return result;
 }

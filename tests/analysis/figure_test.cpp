@@ -218,6 +218,15 @@ TEST(FinishSvg, RefusesWhatItDoesNotKnow) {
     EXPECT_THROW(finish_svg(live, "", {}), Error) << live;
 }
 
+TEST(FinishSvg, NamesFontsThatOtherMachinesHave) {
+  EXPECT_EQ(finish_svg("<svg><g font-family=\"DejaVu Sans\" x=\"1\"><text>font-family=\"DejaVu "
+                       "Sans\"</text></g><g font-family=\"DejaVu Sans:Bold\"></g></svg>",
+                       "", {}),
+            "<svg><g font-family=\"DejaVu Sans,Verdana,sans-serif\" x=\"1\"><text>font-family="
+            "\"DejaVu Sans\"</text></g><g font-family=\"DejaVu Sans,Verdana,sans-serif\" "
+            "font-weight=\"bold\"></g></svg>");
+}
+
 TEST(FinishPdf, TakesTheDateOut) {
   EXPECT_EQ(finish_pdf("x /CreationDate (D:20260102030405Z) y"),
             finish_pdf("x /CreationDate (D:20270807060504Z) y"));
