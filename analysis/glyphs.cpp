@@ -60,10 +60,15 @@ std::vector<Range> parse_charset(std::string_view text) {
 Glyphs::Glyphs(std::vector<Range> ranges) : ranges_(merged(std::move(ranges))) {}
 
 Glyphs Glyphs::installed() {
-  const Glyphs usual(
-      {{0x20, 0x7E}, {0xA0, 0x17F}, {0x386, 0x3CE}, {0x401, 0x45F}, {0x2026, 0x2026}});
+  Glyphs usual({{0x20, 0x7E}, {0xA0, 0x17F}, {0x386, 0x3CE}, {0x401, 0x45F}, {0x2026, 0x2026}});
+  usual.are_known_ = false;
   if (!tool_available("fc-list")) return usual;
-  const ToolOutput listed = run_tool("/", {"fc-list", "-f", "%{fontformat} %{charset}\n"});
+  ToolOutput listed;
+  try {
+    listed = run_tool("/", {"fc-list", "-f", "%{fontformat} %{charset}\n"});
+  } catch (const Error&) {
+    return usual;
+  }
   if (!listed.problem.empty()) return usual;
   std::vector<Range> ranges;
   for (std::string_view left = listed.output; !left.empty();) {

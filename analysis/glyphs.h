@@ -20,6 +20,9 @@ class Glyphs {
   /// be asked those of Latin, Greek and Cyrillic, which every usual font has.
   static Glyphs installed();
 
+  /// Whether fc-list was asked; else these are those of usual fonts.
+  bool are_known() const { return are_known_; }
+
   /// Whether there is none: no font is installed.
   bool empty() const { return ranges_.empty(); }
   bool has(char32_t character) const;
@@ -32,6 +35,7 @@ class Glyphs {
 
  private:
   std::vector<std::pair<char32_t, char32_t>> ranges_;
+  bool are_known_ = true;
 };
 
 /// The ranges in fontconfig's own writing, "20-7e a0 1f600": what it cannot read is passed over.

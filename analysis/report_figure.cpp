@@ -171,20 +171,26 @@ std::string base_name(const Frontier& frontier) {
 }
 
 /// What a reader of PNG and PDF should know; nothing where no character is `missing`.
-std::vector<std::string> glyph_notes(const std::set<std::string>& missing) {
+std::vector<std::string> glyph_notes(const std::set<std::string>& missing, const Glyphs& glyphs) {
   constexpr std::size_t kMostShown = 12;
   if (missing.empty()) return {};
   std::string shown;
   std::size_t left = kMostShown;
   for (const std::string& character : missing)
     if (left > 0) --left, shown += character;
-  return {fmt::format(
-      "no installed font has {}{}: PNG and PDF show the numbers of these "
-      "characters, the SVG leaves them to its viewer's fonts; install a font that "
-      "has them (of Debian or Ubuntu: fonts-noto-cjk, fonts-noto-core, "
-      "fonts-noto-color-emoji) and run 'recallbench plot'",
-      plain_text(shown),
-      missing.size() > kMostShown ? fmt::format(" and {} more", missing.size() - kMostShown) : "")};
+  if (missing.size() > kMostShown)
+    shown += fmt::format(" and {} more", missing.size() - kMostShown);
+  const char* form = glyphs.are_known()
+                         ? "no installed font has {}: {}; install a font that has them (of Debian "
+                           "or Ubuntu: fonts-noto-cjk, fonts-noto-core, fonts-noto-color-emoji) "
+                           "and run 'recallbench plot'"
+                         : "fc-list was not found or failed, so that it is not known whether a "
+                           "font has {}: "
+                           "{}; on Debian or Ubuntu: apt-get install fontconfig; then run "
+                           "'recallbench plot'";
+  return {fmt::format(fmt::runtime(form), plain_text(shown),
+                      "PNG and PDF show the numbers of these characters, the SVG leaves them to "
+                      "its viewer's fonts")};
 }
 
 /// Of `formats` those that can be drawn; says in `problem` why the others cannot.
@@ -245,7 +251,7 @@ ReportFiles write_frontier_and_figure(const std::string& directory, const Fronti
       }
     }
   }
-  if (!glyphs.empty()) report.notes = glyph_notes(missing);
+  if (!glyphs.empty()) report.notes = glyph_notes(missing, glyphs);
   return report;
 }
 

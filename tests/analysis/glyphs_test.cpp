@@ -70,11 +70,29 @@ TEST(Glyphs, AreThoseOfAllFonts) {
 }
 
 TEST(Glyphs, WithoutFontconfigThoseOfUsualFonts) {
-  const Environment path("PATH", "/does/not/exist");
-  const Glyphs glyphs = Glyphs::installed();
-  EXPECT_FALSE(glyphs.empty());
-  EXPECT_EQ(glyphs.drawable("Größe λ Ж\u2026"), "Größe λ Ж\u2026");
-  EXPECT_EQ(glyphs.drawable("長"), "[U+9577]");
+  const TemporaryFolder folder;
+  const Environment path("PATH", folder.path());
+  for (const char* program : {"", "not a program", "#!/bin/sh\nexit 1\n"}) {
+    if (program[0] != 0) {
+      write_text(folder / "fc-list", program);
+      std::filesystem::permissions(folder / "fc-list", std::filesystem::perms::owner_all);
+    }
+    const Glyphs glyphs = Glyphs::installed();
+    EXPECT_FALSE(glyphs.are_known() || glyphs.empty()) << program;
+    EXPECT_EQ(glyphs.drawable("Größe λ Ж\u2026"), "Größe λ Ж\u2026");
+    EXPECT_EQ(glyphs.drawable("長"), "[U+9577]");
+  }
+}
+
+TEST(Glyphs, WithoutFontconfigTheNoteSaysThatItIsMissing) {
+  if (!std::filesystem::exists("/usr/bin/gnuplot")) GTEST_SKIP() << "gnuplot is not there";
+  const TemporaryFolder programs, folder;
+  std::filesystem::create_symlink("/usr/bin/gnuplot", programs / "gnuplot");
+  const Environment path("PATH", programs.path());
+  const ReportFiles report = draw(folder, "模型", "b", "title");
+  ASSERT_EQ(report.notes.size(), 1u);
+  EXPECT_NE(report.notes[0].find("fc-list was not found or failed"), std::string::npos) << report.notes[0];
+  EXPECT_EQ(report.notes[0].find("no installed font has"), std::string::npos) << report.notes[0];
 }
 
 TEST(Glyphs, CharsetsAreReadAsFontconfigWritesThem) {
