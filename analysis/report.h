@@ -62,7 +62,7 @@ struct FigureOptions {
 struct ReportFiles {
   std::vector<std::string> files;  ///< paths
   std::string figure_problem;
-  std::vector<std::string> notes;  ///< what a figure cannot show as it is: printable lines
+  std::vector<std::string> notes;  ///< what figures cannot show, and older ones: printable lines
 };
 
 /// The names of the figures' files without their endings, one a task: "frontier", and where there

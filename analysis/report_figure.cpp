@@ -225,33 +225,42 @@ std::vector<std::string> figure_names(const Frontier& frontier) {
 
 ReportFiles write_frontier_and_figure(const std::string& directory, const Frontier& frontier,
                                       const FigureOptions& options) {
+  const std::string base = base_name(frontier);
   const auto place = [&](const std::string& name) {
     return (std::filesystem::path(directory) / name).string();
   };
   ReportFiles report;
-  report.files.push_back(place(base_name(frontier) + ".csv"));
+  report.files.push_back(place(base + ".csv"));
   publish(report.files.back(), to_csv(frontier_table(frontier)));
   const Glyphs glyphs = Glyphs::installed();
   const std::vector<std::string> formats =
       drawable_formats(options.formats, glyphs, report.figure_problem);
   std::set<std::string> missing;
+  std::vector<std::string> left;  // of an earlier plot
   const std::vector<std::string> names = figure_names(frontier);
   for (std::size_t i = 0; i < frontier.tasks.size(); ++i) {
-    const std::string& name = names[i];
     const Figure figure = figure_of(frontier, frontier.tasks[i], options);
-    for (const std::string& file : write_figure_source(figure, directory, name, glyphs))
+    for (const std::string& file : write_figure_source(figure, directory, names[i], glyphs))
       report.files.push_back(place(file));
-    if (formats != std::vector<std::string>{"svg"}) missing.merge(missing_glyphs(figure, glyphs));
     for (const std::string& format : formats) {
+      const std::string file = fmt::format("{}.{}", names[i], format);
       try {
-        for (const std::string& file : draw_figure(figure, directory, name, {format}))
-          report.files.push_back(place(file));
+        draw_figure(figure, directory, names[i], {format});
+        report.files.push_back(place(file));
+        if (format != "svg") missing.merge(missing_glyphs(figure, glyphs));
       } catch (const Error& error) {
         if (report.figure_problem.empty()) report.figure_problem = error.what();
+        if (path_exists(place(file))) left.push_back(file);
       }
     }
   }
-  if (!glyphs.empty()) report.notes = glyph_notes(missing, glyphs);
+  if (!left.empty())
+    report.figure_problem += fmt::format("; left from an earlier plot: {}", fmt::join(left, ", "));
+  report.notes = glyph_notes(missing, glyphs);
+  for (const char* format : {"svg", "png", "pdf"})
+    if (const std::string file = fmt::format("{}.{}", base, format);
+        names.size() > 1 && path_exists(place(file)))
+      report.notes.push_back(fmt::format("left from an earlier plot of one task: {}", file));
   return report;
 }
 

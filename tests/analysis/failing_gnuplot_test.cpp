@@ -58,6 +58,15 @@ TEST(FailingGnuplot, WhatItDrewIsKeptAndNamed) {
   EXPECT_FALSE(gnuplot.has("frontier.png"));
 }
 
+TEST(FailingGnuplot, FiguresThatAreLeftFromBeforeAreNamed) {
+  StandIn gnuplot;
+  EXPECT_EQ(gnuplot.draw(std::string(kSvg) + "printf '%%PDF-1.5\\n%%%%EOF\\n'").files.size(), 5u);
+  const std::string problem = gnuplot.draw("exit 1").figure_problem;
+  EXPECT_NE(problem.find("; left from an earlier plot: frontier.svg, frontier.pdf"),
+            std::string::npos)
+      << problem;
+}
+
 TEST(FailingGnuplot, MessagesAreWholeSentences) {
   const std::string killed = StandIn().draw("kill -9 $$").figure_problem;
   EXPECT_NE(killed.find("gnuplot was ended by signal 9, without a message"), std::string::npos)

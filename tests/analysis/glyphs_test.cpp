@@ -91,7 +91,8 @@ TEST(Glyphs, WithoutFontconfigTheNoteSaysThatItIsMissing) {
   const Environment path("PATH", programs.path());
   const ReportFiles report = draw(folder, "模型", "b", "title");
   ASSERT_EQ(report.notes.size(), 1u);
-  EXPECT_NE(report.notes[0].find("fc-list was not found or failed"), std::string::npos) << report.notes[0];
+  EXPECT_NE(report.notes[0].find("fc-list was not found or failed"), std::string::npos)
+      << report.notes[0];
   EXPECT_EQ(report.notes[0].find("no installed font has"), std::string::npos) << report.notes[0];
 }
 

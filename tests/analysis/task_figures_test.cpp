@@ -101,6 +101,18 @@ TEST(TaskFigures, ATitleOfAnyLengthLeavesRoomForTheTask) {
   EXPECT_NE(script.find("S\u2026: mqar, vocab\\137size 8192\" at"), std::string::npos) << script;
 }
 
+TEST(TaskFigures, AnEarlierFigureOfOneTaskIsNamed) {
+  const TemporaryFolder folder;
+  FigureOptions options;
+  options.formats = {};
+  const Frontier two = compute_frontier(rows_of({mqar(512, 64, 4), mqar(8192, 64, 4)}));
+  EXPECT_TRUE(write_frontier_and_figure(folder.path(), two, options).notes.empty());
+  write_text(folder / "frontier.png", "");
+  const ReportFiles report = write_frontier_and_figure(folder.path(), two, options);
+  ASSERT_EQ(report.notes.size(), 1u);
+  EXPECT_EQ(report.notes[0], "left from an earlier plot of one task: frontier.png");
+}
+
 TEST(TaskFigures, TheTableNamesTheTasksLikewise) {
   const std::string text =
       frontier_text(compute_frontier(rows_of({mqar(512, 64, 4), mqar(8192, 64, 4)})));
