@@ -9,7 +9,6 @@ namespace recallbench {
 namespace {
 
 constexpr double kSameState = 0.03;
-constexpr std::int64_t kPublishedLength = 1024;  // tokens of the longest test
 constexpr std::int64_t kPublishedVocabulary = 8192;
 
 double distance(const ModelPoint& point, const PublishedPoint& published) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,8 @@
 #include "analysis/table.h"
 
 namespace recallbench {
+
+inline constexpr std::int64_t kPublishedLength = 1024;  ///< tokens of the published longest test
 
 /// A published point and the model point that stands where it does.
 struct ComparedPoint {

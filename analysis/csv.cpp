@@ -108,18 +108,6 @@ std::optional<Number> parse_whole(std::string_view cell) {
   return value;
 }
 
-/// Whether a well-formed character may stand in a line of text, in a figure too: no control, none
-/// that ends a line or turns the direction of what follows, none that XML 1.0 forbids.
-bool is_plain(std::string_view character) {
-  if (begins_with_control(character)) return false;
-  if (character.size() != 3) return true;
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(character[i]); };
-  const bool turns = byte(0) == 0xE2 && ((byte(1) == 0x80 && byte(2) >= 0xA8 && byte(2) <= 0xAE) ||
-                                         (byte(1) == 0x81 && byte(2) >= 0xA6 && byte(2) <= 0xA9));
-  const bool forbidden = byte(0) == 0xEF && byte(1) == 0xBF && byte(2) >= 0xBE;
-  return !turns && !forbidden;
-}
-
 }  // namespace
 
 std::vector<CsvRecord> parse_csv(std::string_view text, const std::string& source) {
@@ -156,29 +144,6 @@ std::optional<std::int64_t> parse_integer(std::string_view cell) {
 
 std::optional<std::uint64_t> parse_unsigned(std::string_view cell) {
   return parse_whole<std::uint64_t>(cell);
-}
-
-std::string plain_text(std::string_view text, std::size_t limit) {
-  std::vector<std::string_view> characters;
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t length = utf8_length(text.substr(at));
-    const std::string_view character = text.substr(at, length == 0 ? 1 : length);
-    at += character.size();
-    characters.push_back(length == 0 ? "?" : is_plain(character) ? character : " ");
-  }
-  const bool cut = limit != 0 && characters.size() > limit;
-  if (cut) characters.resize(limit - 1);
-  std::string result;
-  for (const std::string_view character : characters)
-    result += character;
-  return cut ? result + "\u2026" : result;
-}
-
-std::size_t text_width(std::string_view text) {
-  std::size_t width = 0;
-  for (const char c : text)
-    width += (static_cast<unsigned char>(c) & 0xC0) != 0x80 ? 1 : 0;
-  return width;
 }
 
 }  // namespace recallbench

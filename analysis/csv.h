@@ -34,12 +34,4 @@ std::optional<double> parse_number(std::string_view cell);
 std::optional<std::int64_t> parse_integer(std::string_view cell);
 std::optional<std::uint64_t> parse_unsigned(std::string_view cell);
 
-/// `text` as one line of valid UTF-8 for a figure or a table: control characters, and those that
-/// turn the direction of text, become spaces; bytes that are not UTF-8 become '?'; cut to `limit`
-/// characters with an ellipsis (0: no limit).
-std::string plain_text(std::string_view text, std::size_t limit = 0);
-
-/// Characters (not bytes) of valid UTF-8.
-std::size_t text_width(std::string_view text);
-
 }  // namespace recallbench

@@ -4,7 +4,8 @@
 
 #include <algorithm>
 
-#include "analysis/csv.h"
+#include "analysis/characters.h"
+#include "analysis/drawn_text.h"
 #include "analysis/figure_layout.h"
 #include "kernels/base/error.h"
 
@@ -31,7 +32,29 @@ std::string octal_escaped(std::string_view text) {
 }
 
 std::string string_of(std::string_view text, std::size_t limit) {
-  return '"' + octal_escaped(plain_text(text, limit)) + '"';
+  return '"' + octal_escaped(limit == 0 ? plain_text(text) : drawn_text(text, limit)) + '"';
+}
+
+/// The expression for a text that PNG and PDF show as `drawable`.
+std::string choice_of(const std::string& text, const std::string& drawable, std::size_t limit) {
+  const std::string shown = string_of(text, limit), other = string_of(drawable, limit);
+  return shown == other ? shown : fmt::format("(FORMAT eq \"svg\" ? {} : {})", shown, other);
+}
+
+/// Calls `visit` with each text that is drawn.
+template <class AnyFigure, class Visit>
+void for_each_text(AnyFigure& figure, const Visit& visit) {
+  for (auto* text :
+       {&figure.title, &figure.subtitle, &figure.caption, &figure.x_label, &figure.y_label})
+    visit(*text);
+  for (auto& series : figure.series)
+    visit(series.name);
+}
+
+/// The figure with the texts that PNG and PDF show.
+Figure drawable_figure(Figure figure, const Glyphs& glyphs) {
+  for_each_text(figure, [&](std::string& text) { text = glyphs.drawable(plain_text(text)); });
+  return figure;
 }
 
 constexpr std::string_view kSettings = R"(if (!exists("FORMAT")) FORMAT = "svg"
@@ -63,10 +86,13 @@ std::string terminals(const FigureLayout& layout) {
       5.5 * layout.width, 3.4 * layout.height);
 }
 
-std::string axes(const Figure& figure, const FigureLayout& layout) {
+std::string axes(const Figure& figure, const Figure& drawable, const FigureLayout& layout) {
   std::string text =
       fmt::format("set xrange [{}:{}]\nset yrange [{}:{}]\nset rmargin {}\n", layout.x_min,
                   layout.x_max, layout.y_min, layout.y_max, layout.right_margin);
+  if (layout.legend_columns > 1)
+    text +=
+        fmt::format("set key maxcols {} maxrows {}\n", layout.legend_columns, layout.legend_rows);
   text += fmt::format("set ytics {}\nset format y \"%.{}f\"\nset xtics ()\n", layout.y_step,
                       layout.y_step < 0.1 ? 2 : 1);
   for (const FigureTick& tick : layout.x_ticks)
@@ -82,8 +108,11 @@ std::string axes(const Figure& figure, const FigureLayout& layout) {
       "set label 3 {} at screen 0.012,screen 0 offset 0,0.8 left noenhanced tc rgb \"#777777\" "
       "font \",\".(FORMAT eq \"svg\" ? \"10\" : FORMAT eq \"png\" ? \"9\" : \"6.7\")\n"
       "set xlabel {} noenhanced offset 0,0.3\nset ylabel {} noenhanced\n",
-      string_of(figure.title, 76), string_of(figure.subtitle, 96), string_of(figure.caption, 128),
-      string_of(figure.x_label, 90), string_of(figure.y_label, 50));
+      choice_of(figure.title, drawable.title, kTitleColumns),
+      choice_of(figure.subtitle, drawable.subtitle, 96),
+      choice_of(figure.caption, drawable.caption, 180),
+      choice_of(figure.x_label, drawable.x_label, 90),
+      choice_of(figure.y_label, drawable.y_label, 50));
   return text;
 }
 
@@ -114,21 +143,23 @@ std::string drawing(const FigureBlock& block, std::size_t index) {
   return "";
 }
 
-std::string legend(const Figure& figure, const FigureLayout& layout) {
+std::string legend(const Figure& figure, const Figure& drawable) {
+  const std::vector<std::string> names = legend_names(figure);
+  const std::vector<std::string> drawable_names = legend_names(drawable);
   std::string text;
   bool joined = false;
   for (std::size_t i = 0; i < figure.series.size(); ++i) {
     const FigureSeries& series = figure.series[i];
     const FigureStyle style = figure_style(i);
+    const std::string name = choice_of(names[i], drawable_names[i], 0);
     joined = joined || (!series.points.empty() && !series.published.empty());
     if (!series.points.empty())
-      text += fmt::format(
-          ", \\\n  keyentry w linespoints lw 1.6 dt {} pt {} ps PS lc rgb \"{}\" t {}", style.dash,
-          style.filled, style.color, string_of(series.name, layout.name_limit));
+      text +=
+          fmt::format(", \\\n  keyentry w linespoints lw 1.6 dt {} pt {} ps PS lc rgb \"{}\" t {}",
+                      style.dash, style.filled, style.color, name);
     else if (!series.published.empty())
-      text += fmt::format(
-          ", \\\n  keyentry w points pt {} ps PS*1.15 lw 1.2 lc rgb \"{}\" t {}", style.hollow,
-          style.color, string_of(plain_text(series.name, layout.name_limit) + " (published)", 0));
+      text += fmt::format(", \\\n  keyentry w points pt {} ps PS*1.15 lw 1.2 lc rgb \"{}\" t {}",
+                          style.hollow, style.color, name);
   }
   if (joined)
     text += fmt::format(
@@ -139,20 +170,20 @@ std::string legend(const Figure& figure, const FigureLayout& layout) {
 }
 
 /// The plot command: what lies behind comes first, the invisible markers that carry texts last.
-std::string plot_command(const Figure& figure, const FigureLayout& layout) {
+std::string plot_command(const Figure& figure, const Figure& drawable) {
   const std::vector<FigureBlock> blocks = blocks_of(figure);
   std::vector<std::string> parts;
   const auto draw = [&](FigureBlock::Kind kind) {
     for (std::size_t i = 0; i < blocks.size(); ++i)
       if (blocks[i].kind == kind) parts.push_back(drawing(blocks[i], i));
   };
-  draw(FigureBlock::frontier);
   for (std::size_t i = 0; i < blocks.size(); ++i)
     if (blocks[i].has_band)
       parts.push_back(
           fmt::format("DATA index {} u 1:3:4 w filledcurves fc rgb \"{}\" fs transparent "
                       "solid 0.15 noborder notitle",
                       i, figure_style(blocks[i].series).color));
+  draw(FigureBlock::frontier);
   draw(FigureBlock::chance);
   draw(FigureBlock::published);
   draw(FigureBlock::whiskers);
@@ -167,19 +198,30 @@ std::string plot_command(const Figure& figure, const FigureLayout& layout) {
           "notitle",
           i);
   return fmt::format("TEXTS = HOVER ? '{}' : ''\nplot {}{} @TEXTS\n", texts,
-                     fmt::join(parts, ", \\\n  "), legend(figure, layout));
+                     fmt::join(parts, ", \\\n  "), legend(figure, drawable));
 }
 
 }  // namespace
 
-std::string figure_script(const Figure& figure, const std::string& base) {
-  const FigureLayout layout = layout_of(figure);
+std::string figure_script(const Figure& figure, const std::string& base, const Glyphs& glyphs) {
+  const Figure drawable = drawable_figure(figure, glyphs);
+  FigureLayout layout = layout_of(figure);
+  const FigureLayout other = layout_of(drawable);  // numbers are longer than what they stand for
+  layout.right_margin = std::max(layout.right_margin, other.right_margin);
+  layout.width = std::max(layout.width, other.width);
   return fmt::format(
              "# Drawn by: gnuplot -e \"FORMAT='svg'\" {0}.gp   (svg, png or pdf), in this folder\n"
              "BASE = \"{0}\"\nDATA = \"{0}.tsv\"\n",
              base) +
-         std::string(kSettings) + terminals(layout) + axes(figure, layout) +
-         plot_command(figure, layout);
+         std::string(kSettings) + terminals(layout) + axes(figure, drawable, layout) +
+         plot_command(figure, drawable);
+}
+
+std::set<std::string> missing_glyphs(const Figure& figure, const Glyphs& glyphs) {
+  std::set<std::string> missing;
+  for_each_text(figure,
+                [&](const std::string& text) { glyphs.add_missing(plain_text(text), missing); });
+  return missing;
 }
 
 }  // namespace recallbench

@@ -1,8 +1,11 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
+
+#include "analysis/glyphs.h"
 
 namespace recallbench {
 
@@ -21,6 +24,9 @@ struct FigureSeries {
   std::vector<FigurePoint> published;  ///< hollow markers
 };
 
+/// What a title is cut to, by drawn_text().
+inline constexpr std::size_t kTitleColumns = 76;
+
 /// State against accuracy. All texts may hold anything: they are shown, never interpreted.
 struct Figure {
   std::string title, subtitle, caption, x_label, y_label;
@@ -31,8 +37,12 @@ struct Figure {
 
 /// The gnuplot script: settings and numbers of this program alone, texts as strings without
 /// anything to evaluate. FORMAT (svg, png, pdf) chooses the terminal; without STREAM it writes
-/// `<base>.<FORMAT>`. With HOVER the SVG carries "@@n@@" for the n-th hover text.
-std::string figure_script(const Figure& figure, const std::string& base);
+/// `<base>.<FORMAT>`. With HOVER the SVG carries "@@n@@" for the n-th hover text. PNG and PDF show
+/// the numbers of characters that `glyphs` lacks.
+std::string figure_script(const Figure& figure, const std::string& base, const Glyphs& glyphs);
+
+/// The characters of the figure's texts that `glyphs` lacks.
+std::set<std::string> missing_glyphs(const Figure& figure, const Glyphs& glyphs);
 
 /// Its data file `<base>.tsv`: blocks that the script takes by index.
 std::string figure_data(const Figure& figure);
@@ -51,7 +61,7 @@ std::string finish_pdf(std::string pdf);
 /// Publishes `<base>.gp` and `<base>.tsv` in `directory`; returns these names. `base` is letters,
 /// digits, '-' and '_'. Throws Error(io).
 std::vector<std::string> write_figure_source(const Figure& figure, const std::string& directory,
-                                             const std::string& base);
+                                             const std::string& base, const Glyphs& glyphs);
 
 /// Runs gnuplot on what write_figure_source left, for each of `formats` (svg, png, pdf), and
 /// publishes `<base>.<format>`; returns these names. Throws Error(io); what was published stays.

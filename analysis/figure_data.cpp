@@ -1,6 +1,6 @@
 #include <fmt/format.h>
 
-#include "analysis/csv.h"
+#include "analysis/characters.h"
 #include "analysis/figure.h"
 #include "analysis/figure_layout.h"
 

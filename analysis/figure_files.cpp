@@ -1,7 +1,7 @@
 #include <charconv>
 #include <filesystem>
 
-#include "analysis/csv.h"
+#include "analysis/characters.h"
 #include "analysis/figure.h"
 #include "analysis/gnuplot.h"
 #include "kernels/base/error.h"
@@ -52,13 +52,27 @@ std::string with_title(std::string svg, const std::string& title) {
   return svg;
 }
 
-/// gnuplot writes a bold face into the family's name, where no browser looks for it.
-std::string with_bold_faces(std::string svg) {
-  constexpr std::string_view kFace = "font-family=\"DejaVu Sans:Bold\"";
-  constexpr std::string_view kBold = "font-family=\"DejaVu Sans\" font-weight=\"bold\"";
-  for (std::size_t at = svg.find(kFace); at != std::string::npos; at = svg.find(kFace, at))
-    svg.replace(at, kFace.size(), kBold);
-  return svg;
+/// gnuplot names the one family that it measures by, with a bold face in the family's name where no
+/// browser looks for it. Where a viewer lacks that family Verdana takes as much room. Texts that
+/// look like this stay as they are: they stand outside of elements.
+std::string with_font_families(const std::string& svg) {
+  constexpr std::string_view kFamily = "font-family=\"DejaVu Sans", kBold = ":Bold";
+  std::string result;
+  std::size_t copied = 0;
+  for (std::size_t at = svg.find(kFamily); at != std::string::npos;
+       at = svg.find(kFamily, copied)) {
+    const std::size_t end = at + kFamily.size();
+    result.append(svg, copied, end - copied);
+    copied = end;
+    const std::size_t bracket = svg.find_last_of("<>", at);
+    if (bracket == std::string::npos || svg[bracket] != '<') continue;
+    const bool bold = svg.compare(end, kBold.size(), kBold) == 0;
+    const std::size_t quote = end + (bold ? kBold.size() : 0);
+    if (svg.compare(quote, 1, "\"") != 0) continue;
+    copied = quote + 1;
+    result += bold ? ",Verdana,sans-serif\" font-weight=\"bold\"" : ",Verdana,sans-serif\"";
+  }
+  return result + svg.substr(copied);
 }
 
 /// Throws if some element runs code. Texts cannot look like elements: their '<' is escaped.
@@ -68,6 +82,29 @@ void check_no_script(std::string_view svg) {
     const bool runs = element.substr(0, 7) == "<script" || element.find(" on") != element.npos ||
                       element.find("javascript:") != element.npos;
     check(!runs, "figure", "gnuplot's SVG still has {}", element);
+  }
+}
+
+/// Throws where the drawing breaks off: a program in gnuplot's place may end well all the same.
+void check_whole(std::string_view bytes, const std::string& format) {
+  struct Frame {
+    const char *format, *begin, *end, *name;
+  };
+  constexpr Frame kFrames[] = {{"svg", "<", "</svg>", "SVG"},
+                               {"png", "\x89PNG", "IEND\xAE\x42\x60\x82", "PNG"},
+                               {"pdf", "%PDF-", "%%EOF", "PDF"}};
+  for (const Frame& frame : kFrames) {
+    if (format != frame.format) continue;
+    const std::string_view begin = frame.begin, end = frame.end;
+    const std::size_t last = bytes.find_last_not_of(" \r\n");
+    const bool whole = bytes.substr(0, begin.size()) == begin && last != bytes.npos &&
+                       last + 1 >= begin.size() + end.size() &&
+                       bytes.substr(last + 1 - end.size(), end.size()) == end;
+    if (!whole)
+      fail(ErrorKind::io, "figure",
+           "gnuplot ended before the {} was whole ({} bytes); look at what `gnuplot` on the PATH "
+           "is, then run 'recallbench plot' on the same folder",
+           frame.name, bytes.size());
   }
 }
 
@@ -91,7 +128,7 @@ std::string finish_svg(const std::string& svg, const std::string& title,
     copied = behind + kHandlerEnd.size();
   }
   result.append(svg, copied);
-  result = with_bold_faces(with_title(without_default_titles(std::move(result)), title));
+  result = with_font_families(with_title(without_default_titles(std::move(result)), title));
   check_no_script(result);
   return result;
 }
@@ -109,9 +146,9 @@ std::string finish_pdf(std::string pdf) {
 }
 
 std::vector<std::string> write_figure_source(const Figure& figure, const std::string& directory,
-                                             const std::string& base) {
+                                             const std::string& base, const Glyphs& glyphs) {
   const std::filesystem::path folder = directory;
-  publish((folder / (base + ".gp")).string(), figure_script(figure, base));
+  publish((folder / (base + ".gp")).string(), figure_script(figure, base, glyphs));
   publish((folder / (base + ".tsv")).string(), figure_data(figure));
   return {base + ".gp", base + ".tsv"};
 }
@@ -124,6 +161,7 @@ std::vector<std::string> draw_figure(const Figure& figure, const std::string& di
     check(format == "svg" || format == "png" || format == "pdf", "figure", "format '{}'", format);
     const std::string options = "FORMAT='" + format + "'; STREAM=1; HOVER=1";
     std::string bytes = run_gnuplot(directory, {"-e", options, base + ".gp"});
+    check_whole(bytes, format);
     if (format == "svg") bytes = finish_svg(bytes, figure.title, hover_texts(figure));
     if (format == "pdf") bytes = finish_pdf(std::move(bytes));
     files.push_back(base + "." + format);

@@ -6,15 +6,18 @@
 #include <cmath>
 #include <iterator>
 
-#include "analysis/csv.h"
+#include "analysis/drawn_text.h"
+#include "analysis/short_names.h"
 
 namespace recallbench {
 namespace {
 
-constexpr std::size_t kNameLimit = 28;  // characters in the legend
+constexpr std::size_t kNameLimit = 28;  // columns in the legend
+constexpr std::size_t kMostRows = 40;   // of one column of the legend
 constexpr double kUsualRows = 12;       // legend entries that the usual height holds
 constexpr double kUsualMargin = 20;     // characters that the usual width spares for the legend
 constexpr double kUsualColumns = 105;   // the usual width in characters
+constexpr double kUsualCaption = 122;   // columns of the caption that the usual width holds
 constexpr double kUsualLines = 20;      // the usual height in legend entries
 
 /// What lies on the canvas, as far as ranges go.
@@ -98,19 +101,35 @@ void set_y_range(const Extent& extent, FigureLayout& layout) {
 }
 
 void set_canvas(const Figure& figure, FigureLayout& layout) {
-  std::size_t widest = 15, rows = 3;  // "Pareto frontier", chance, published
-  for (const FigureSeries& series : figure.series) {
-    const std::size_t suffix = series.points.empty() ? 12 : 0;  // " (published)"
-    widest = std::max(widest, std::min(text_width(series.name), kNameLimit) + suffix);
-    rows += series.points.empty() && series.published.empty() ? 0 : 1;
+  double widest = 15;    // "Pareto frontier"
+  std::size_t rows = 3;  // with chance, published
+  const std::vector<std::string> names = legend_names(figure);
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (figure.series[i].points.empty() && figure.series[i].published.empty()) continue;
+    widest = std::max(widest, drawn_width(names[i]));
+    ++rows;
   }
-  layout.name_limit = kNameLimit;
-  layout.right_margin = static_cast<int>(widest) + 7;
+  layout.legend_columns = (rows + kMostRows - 1) / kMostRows;
+  layout.legend_rows = (rows + layout.legend_columns - 1) / layout.legend_columns;
+  layout.right_margin = static_cast<int>(layout.legend_columns) * (static_cast<int>(widest) + 7);
   layout.width = 1 + std::max(0.0, layout.right_margin - kUsualMargin) / kUsualColumns;
-  layout.height = 1 + std::max(0.0, static_cast<double>(rows) - kUsualRows) / kUsualLines;
+  layout.width = std::max(layout.width, drawn_width(figure.caption) / kUsualCaption);
+  layout.height =
+      1 + std::max(0.0, static_cast<double>(layout.legend_rows) - kUsualRows) / kUsualLines;
 }
 
 }  // namespace
+
+std::vector<std::string> legend_names(const Figure& figure) {
+  constexpr std::string_view kPublished = " (published)";
+  std::vector<std::string> names;
+  for (const FigureSeries& series : figure.series)
+    names.push_back(series.name);
+  names = short_names(names, kNameLimit);
+  for (std::size_t i = 0; i < names.size(); ++i)
+    if (figure.series[i].points.empty()) names[i] += kPublished;
+  return names;
+}
 
 FigureStyle figure_style(std::size_t index) {
   constexpr const char* kColors[] = {"#000000", "#0072B2", "#D55E00", "#009E73",

@@ -9,7 +9,7 @@
 namespace recallbench {
 
 /// Colour and marker of the n-th family: Okabe-Ito without its yellow, which is too faint on white,
-/// against six shapes; 42 pairs before one comes again.
+/// against six shapes; 66 pairs before one comes again.
 struct FigureStyle {
   const char* color;   ///< "#RRGGBB"
   int filled, hollow;  ///< gnuplot's numbers of the marker
@@ -29,11 +29,14 @@ struct FigureLayout {
   double zero_break;  ///< the line between 0 and the axis; 0 as above
   std::vector<FigureTick> x_ticks;
   double y_step;
-  int right_margin;        ///< characters
-  double width, height;    ///< against the usual canvas, >= 1
-  std::size_t name_limit;  ///< characters of a name in the legend
+  int right_margin;                         ///< characters
+  std::size_t legend_columns, legend_rows;  ///< that the legend takes at most
+  double width, height;                     ///< against the usual canvas, >= 1
 };
 FigureLayout layout_of(const Figure& figure);
+
+/// What the legend calls the series: names of their own, short enough, as distinct as they were.
+std::vector<std::string> legend_names(const Figure& figure);
 
 /// Where a state is drawn: itself, or the place of 0.
 double place_of(double state, const FigureLayout& layout);

@@ -1,158 +1,29 @@
 #include "analysis/gnuplot.h"
 
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <array>
-#include <cerrno>
-#include <cstdlib>
-#include <cstring>
-#include <filesystem>
-
-#include "analysis/csv.h"
+#include "analysis/characters.h"
+#include "analysis/tool.h"
 #include "kernels/base/error.h"
 #include "kernels/base/text.h"
 
-extern char** environ;
-
 namespace recallbench {
-namespace {
-
-constexpr const char* kAbsent =
-    "gnuplot was not found, so no figure can be drawn. On Debian or Ubuntu: apt-get install "
-    "gnuplot-nox; then run 'recallbench plot' on the same folder";
-
-[[noreturn]] void fail_errno(const char* operation, int error) {
-  if (error == ENOENT) fail(ErrorKind::io, "figure", "{}", kAbsent);
-  fail(ErrorKind::io, "figure", "cannot run gnuplot: {}: {}", operation, std::strerror(error));
-}
-
-/// A pipe that children inherit only where it is given to them.
-struct Pipe {
-  std::array<int, 2> ends{-1, -1};
-  Pipe() {
-    if (pipe2(ends.data(), O_CLOEXEC) != 0) fail_errno("pipe", errno);
-  }
-  Pipe(const Pipe&) = delete;
-  Pipe& operator=(const Pipe&) = delete;
-  ~Pipe() {
-    close_end(0);
-    close_end(1);
-  }
-  void close_end(int end) {
-    if (ends[end] >= 0) close(ends[end]);
-    ends[end] = -1;
-  }
-};
-
-/// The environment without what changes gnuplot's numbers, files or terminal.
-std::vector<std::string> clean_environment() {
-  std::vector<std::string> kept = {"LC_ALL=C.UTF-8", "TZ=UTC0"};
-  for (char** entry = environ; *entry != nullptr; ++entry) {
-    const std::string_view text = *entry;
-    bool drop = false;
-    for (const std::string_view prefix : {"LC_", "LANG", "GNUPLOT", "GNUTERM", "TZ="})
-      drop = drop || text.substr(0, prefix.size()) == prefix;
-    if (!drop) kept.emplace_back(text);
-  }
-  return kept;
-}
-
-std::vector<char*> pointers(std::vector<std::string>& texts) {
-  std::vector<char*> result;
-  for (std::string& text : texts)
-    result.push_back(text.data());
-  result.push_back(nullptr);
-  return result;
-}
-
-pid_t spawn(const std::string& directory, std::vector<std::string> arguments, const Pipe& out,
-            const Pipe& err) {
-  posix_spawn_file_actions_t actions;
-  posix_spawnattr_t attributes;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawnattr_init(&attributes);
-  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_adddup2(&actions, out.ends[1], 1);
-  posix_spawn_file_actions_adddup2(&actions, err.ends[1], 2);
-  posix_spawn_file_actions_addchdir_np(&actions, directory.c_str());
-  sigset_t none, all;
-  sigemptyset(&none);
-  sigfillset(&all);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setsigdefault(&attributes, &all);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  arguments.insert(arguments.begin(), {"gnuplot", "-d"});
-  std::vector<std::string> environment = clean_environment();
-  pid_t child = -1;
-  const int error = posix_spawnp(&child, "gnuplot", &actions, &attributes,
-                                 pointers(arguments).data(), pointers(environment).data());
-  posix_spawnattr_destroy(&attributes);
-  posix_spawn_file_actions_destroy(&actions);
-  if (error != 0) fail_errno("spawn", error);
-  return child;
-}
-
-/// Reads both pipes until the child has closed them, so that neither can fill up and block it.
-void drain(const Pipe& out, const Pipe& err, std::string& output, std::string& messages) {
-  std::array<pollfd, 2> waiting{{{out.ends[0], POLLIN, 0}, {err.ends[0], POLLIN, 0}}};
-  std::array<std::string*, 2> texts{&output, &messages};
-  std::vector<char> buffer(std::size_t{1} << 16);
-  while (waiting[0].fd >= 0 || waiting[1].fd >= 0) {
-    if (poll(waiting.data(), waiting.size(), -1) < 0) {
-      if (errno == EINTR) continue;
-      fail_errno("poll", errno);
-    }
-    for (std::size_t i = 0; i < waiting.size(); ++i) {
-      if (waiting[i].fd < 0 || waiting[i].revents == 0) continue;
-      const ssize_t count = read(waiting[i].fd, buffer.data(), buffer.size());
-      if (count > 0)
-        texts[i]->append(buffer.data(), static_cast<std::size_t>(count));
-      else if (count == 0 || errno != EINTR)
-        waiting[i].fd = -1;
-    }
-  }
-}
-
-int wait_for(pid_t child) {
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0)
-    if (errno != EINTR) fail_errno("waitpid", errno);
-  return status;
-}
-
-}  // namespace
 
 bool gnuplot_available() {
-  const char* path = std::getenv("PATH");
-  std::string_view left = path == nullptr ? "" : path;
-  while (!left.empty()) {
-    const std::string_view folder = left.substr(0, left.find(':'));
-    left.remove_prefix(std::min(left.size(), folder.size() + 1));
-    const std::string file = std::string(folder) + "/gnuplot";
-    if (!folder.empty() && access(file.c_str(), X_OK) == 0) return true;
-  }
-  return false;
+  return tool_available("gnuplot");
 }
 
 std::string run_gnuplot(const std::string& directory, const std::vector<std::string>& arguments) {
-  if (!gnuplot_available()) fail(ErrorKind::io, "figure", "{}", kAbsent);
-  Pipe out, err;
-  const pid_t child = spawn(directory, arguments, out, err);
-  out.close_end(1);
-  err.close_end(1);
-  std::string output, messages;
-  drain(out, err, output, messages);
-  const int status = wait_for(child);
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return output;
-  const std::string how = WIFSIGNALED(status)
-                              ? fmt::format("was ended by signal {}", WTERMSIG(status))
-                              : fmt::format("ended with status {}", WEXITSTATUS(status));
-  fail(ErrorKind::io, "figure", "gnuplot {}: {}", how, printable(plain_text(messages), 400));
+  if (!gnuplot_available())
+    fail(ErrorKind::io, "figure",
+         "gnuplot was not found, so no figure can be drawn. On Debian or Ubuntu: apt-get install "
+         "gnuplot-nox; then run 'recallbench plot' on the same folder");
+  std::vector<std::string> command = {"gnuplot", "-d"};
+  command.insert(command.end(), arguments.begin(), arguments.end());
+  ToolOutput result = run_tool(directory, command);
+  if (result.problem.empty()) return std::move(result.output);
+  const std::string said = plain_text(result.messages);
+  fail(ErrorKind::io, "figure", "gnuplot {}{}", result.problem,
+       said.empty() ? ", without a message; run 'recallbench plot' on the same folder to try again"
+                    : ": " + printable(said, 400));
 }
 
 }  // namespace recallbench

@@ -7,8 +7,9 @@
 #include <cmath>
 #include <set>
 
-#include "analysis/csv.h"
+#include "analysis/characters.h"
 #include "analysis/frontier.h"
+#include "analysis/task_names.h"
 #include "kernels/base/error.h"
 #include "kernels/base/names.h"
 #include "kernels/base/text.h"
@@ -71,7 +72,8 @@ void add_model_notes(Frontier& frontier) {
   for (const TaskFrontier& task : frontier.tasks) {
     for (const FrontierEntry& entry : task.entries) {
       const ModelPoint& point = entry.point;
-      const std::string name = plain_text(point.model, 80);
+      const std::string name = plain_text(point.model, 80) +
+                               (frontier.tasks.size() > 1 ? " on " + task.name : std::string());
       if (point.state_bytes && std::isfinite(point.published_bytes)) {
         const auto measured = static_cast<double>(*point.state_bytes);
         const double larger = std::max(measured, point.published_bytes);
@@ -137,6 +139,15 @@ void count_runs(Frontier& frontier, const std::vector<SummaryRow>& rows) {
   frontier.seeds = static_cast<std::int64_t>(seeds.size());
 }
 
+void name_tasks(std::vector<TaskFrontier>& tasks) {
+  std::vector<std::string> texts;
+  for (const TaskFrontier& task : tasks)
+    texts.push_back(task.task);
+  const std::vector<std::string> names = task_names(texts);
+  for (std::size_t i = 0; i < tasks.size(); ++i)
+    tasks[i].name = names[i];
+}
+
 }  // namespace
 
 Frontier compute_frontier(const std::vector<SummaryRow>& rows, StateAxis axis,
@@ -150,10 +161,11 @@ Frontier compute_frontier(const std::vector<SummaryRow>& rows, StateAxis axis,
     auto task = std::find_if(frontier.tasks.begin(), frontier.tasks.end(),
                              [&](const TaskFrontier& t) { return t.task == point.task; });
     if (task == frontier.tasks.end())
-      task = frontier.tasks.insert(task, TaskFrontier{point.task, {}});
+      task = frontier.tasks.insert(task, TaskFrontier{point.task, "", {}});
     const double state = state_of(point, axis);
     task->entries.push_back({std::move(point), state, false});
   }
+  name_tasks(frontier.tasks);
   for (TaskFrontier& task : frontier.tasks) {
     mark_frontier(task.entries);
     sort_entries(task.entries);

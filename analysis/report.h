@@ -24,6 +24,7 @@ struct FrontierEntry {
 /// All models on one task, by rising state, those without state or result last.
 struct TaskFrontier {
   std::string task;
+  std::string name;  ///< task_names(): a short one that sets it apart from the others
   std::vector<FrontierEntry> entries;
 };
 
@@ -57,16 +58,22 @@ struct FigureOptions {
   std::vector<std::string> formats = {"svg", "png"};
 };
 
-/// What was written, and why no figure was drawn (empty if it was).
+/// What was written, and why a figure was not drawn: the first reason (empty if all were).
 struct ReportFiles {
   std::vector<std::string> files;  ///< paths
   std::string figure_problem;
+  std::vector<std::string> notes;  ///< what figures cannot show, and older ones: printable lines
 };
 
-/// Writes into the existing folder `directory`: frontier.csv, and the figure as frontier.gp, .tsv
-/// and `formats` (one figure a task: frontier-1, frontier-2, ... where there are several). Another
+/// The names of the figures' files without their endings, one a task: "frontier", and where there
+/// are several tasks "frontier-mqar-vocab_size-512", ...
+std::vector<std::string> figure_names(const Frontier& frontier);
+
+/// Writes into the existing folder `directory`: frontier.csv, and for each task a figure as .gp,
+/// .tsv and `formats`, with the task's name in title and file name where there are several. Another
 /// axis or column than measured and test is part of the name: frontier-valid.csv. All but the
-/// drawing throws Error(io); what keeps gnuplot from drawing is returned.
+/// drawing throws Error(io); what keeps gnuplot from drawing is returned, and so is which
+/// characters of the texts no installed font has.
 ReportFiles write_frontier_and_figure(const std::string& directory, const Frontier& frontier,
                                       const FigureOptions& options);
 

@@ -6,9 +6,11 @@
 #include <filesystem>
 #include <set>
 
-#include "analysis/csv.h"
+#include "analysis/characters.h"
+#include "analysis/drawn_text.h"
 #include "analysis/figure.h"
 #include "analysis/report.h"
+#include "analysis/task_names.h"
 #include "kernels/base/error.h"
 #include "kernels/base/io/atomic_file.h"
 
@@ -70,6 +72,18 @@ std::optional<double> chance_of(const TaskFrontier& task) {
   return levels.size() == 1 ? std::optional(*levels.begin()) : std::nullopt;
 }
 
+/// Why nothing of a task is drawn.
+const char* no_point_reason(const TaskFrontier& task) {
+  const auto any = [&](const auto& holds) {
+    return std::any_of(task.entries.begin(), task.entries.end(), holds);
+  };
+  if (!any([](const FrontierEntry& entry) { return entry.point.has_result; }))
+    return "no run was finished";
+  return any([](const FrontierEntry& entry) { return std::isfinite(entry.point.result.mean); })
+             ? "no finished run has a state"
+             : "no finished run has this accuracy";
+}
+
 /// Counts of one task: the runs behind the points, and what became of them.
 std::string caption_of(const TaskFrontier& task) {
   std::int64_t runs = 0, diverged = 0, failed = 0, fewest = 0, most = 0;
@@ -82,10 +96,12 @@ std::string caption_of(const TaskFrontier& task) {
     most = std::max(most, entry.point.result.n);
   }
   std::string text = fmt::format("{} run{}, ", runs, runs == 1 ? "" : "s");
-  text += fewest == most ? fmt::format("{} seed{} a point", most, most == 1 ? "" : "s")
-                         : fmt::format("{} to {} seeds a point", fewest, most);
-  text += fmt::format(", {} diverged", diverged);
+  if (most > 0)
+    text += fewest == most ? fmt::format("{} seed{} a point, ", most, most == 1 ? "" : "s")
+                           : fmt::format("{} to {} seeds a point, ", fewest, most);
+  text += fmt::format("{} diverged", diverged);
   if (failed > 0) text += fmt::format(", {} failed", failed);
+  if (most == 0) return text + fmt::format("; {}, so there is no point", no_point_reason(task));
   if (most > 1) text += "; band: lowest to highest seed";
   return text + "; learning rate chosen on validation data";
 }
@@ -117,11 +133,19 @@ std::string subtitle_of(const std::string& task) {
   return names.empty() ? task : fmt::format("test data: {}", fmt::join(names, ", "));
 }
 
+/// "TITLE: TASK", the title cut so that the task is seen whatever its length.
+std::string title_with(const std::string& title, const std::string& task) {
+  const auto taken = static_cast<std::size_t>(std::ceil(drawn_width(task))) + 2;
+  const std::size_t room = kTitleColumns - std::min(taken, kTitleColumns - 1);
+  return fmt::format("{}: {}", drawn_text(title, room), task);
+}
+
 Figure figure_of(const Frontier& frontier, const TaskFrontier& task, const FigureOptions& options) {
   Figure figure;
   figure.title = options.title;
   if (figure.title.empty()) figure.title = fmt::format("{}", fmt::join(frontier.sweeps, " + "));
   if (figure.title.empty()) figure.title = "Recall against state size";
+  if (frontier.tasks.size() > 1) figure.title = title_with(figure.title, task.name);
   figure.subtitle = subtitle_of(task.task);
   figure.caption = caption_of(task);
   figure.x_label = x_label_of(frontier, task);
@@ -146,7 +170,58 @@ std::string base_name(const Frontier& frontier) {
   return name;
 }
 
+/// What a reader of PNG and PDF should know; nothing where no character is `missing`.
+std::vector<std::string> glyph_notes(const std::set<std::string>& missing, const Glyphs& glyphs) {
+  constexpr std::size_t kMostShown = 12;
+  if (missing.empty()) return {};
+  std::string shown;
+  std::size_t left = kMostShown;
+  for (const std::string& character : missing)
+    if (left > 0) --left, shown += character;
+  if (missing.size() > kMostShown)
+    shown += fmt::format(" and {} more", missing.size() - kMostShown);
+  const char* form = glyphs.are_known()
+                         ? "no installed font has {}: {}; install a font that has them (of Debian "
+                           "or Ubuntu: fonts-noto-cjk, fonts-noto-core, fonts-noto-color-emoji) "
+                           "and run 'recallbench plot'"
+                         : "fc-list was not found or failed, so that it is not known whether a "
+                           "font has {}: "
+                           "{}; on Debian or Ubuntu: apt-get install fontconfig; then run "
+                           "'recallbench plot'";
+  return {fmt::format(fmt::runtime(form), plain_text(shown),
+                      "PNG and PDF show the numbers of these characters, the SVG leaves them to "
+                      "its viewer's fonts")};
+}
+
+/// Of `formats` those that can be drawn; says in `problem` why the others cannot.
+std::vector<std::string> drawable_formats(const std::vector<std::string>& formats,
+                                          const Glyphs& glyphs, std::string& problem) {
+  if (!glyphs.empty()) return formats;
+  std::vector<std::string> kept;
+  for (const std::string& format : formats) {
+    if (format == "svg")
+      kept.push_back(format);
+    else
+      problem =
+          "no font is installed, so PNG and PDF cannot be drawn. On Debian or Ubuntu: apt-get "
+          "install fonts-dejavu-core; then run 'recallbench plot' on the same folder";
+  }
+  return kept;
+}
+
 }  // namespace
+
+std::vector<std::string> figure_names(const Frontier& frontier) {
+  const std::string base = base_name(frontier);
+  if (frontier.tasks.size() == 1) return {base};
+  std::vector<std::string> names;
+  for (const TaskFrontier& task : frontier.tasks)
+    names.push_back(task.name);
+  names = file_parts(names);
+  for (std::string& name : names)
+    name = fmt::format("{}-{}", base, name);
+  return names;
+}
 
 ReportFiles write_frontier_and_figure(const std::string& directory, const Frontier& frontier,
                                       const FigureOptions& options) {
@@ -157,18 +232,35 @@ ReportFiles write_frontier_and_figure(const std::string& directory, const Fronti
   ReportFiles report;
   report.files.push_back(place(base + ".csv"));
   publish(report.files.back(), to_csv(frontier_table(frontier)));
+  const Glyphs glyphs = Glyphs::installed();
+  const std::vector<std::string> formats =
+      drawable_formats(options.formats, glyphs, report.figure_problem);
+  std::set<std::string> missing;
+  std::vector<std::string> left;  // of an earlier plot
+  const std::vector<std::string> names = figure_names(frontier);
   for (std::size_t i = 0; i < frontier.tasks.size(); ++i) {
-    const std::string name = frontier.tasks.size() == 1 ? base : fmt::format("{}-{}", base, i + 1);
     const Figure figure = figure_of(frontier, frontier.tasks[i], options);
-    for (const std::string& file : write_figure_source(figure, directory, name))
+    for (const std::string& file : write_figure_source(figure, directory, names[i], glyphs))
       report.files.push_back(place(file));
-    try {
-      for (const std::string& file : draw_figure(figure, directory, name, options.formats))
+    for (const std::string& format : formats) {
+      const std::string file = fmt::format("{}.{}", names[i], format);
+      try {
+        draw_figure(figure, directory, names[i], {format});
         report.files.push_back(place(file));
-    } catch (const Error& error) {
-      report.figure_problem = error.what();
+        if (format != "svg") missing.merge(missing_glyphs(figure, glyphs));
+      } catch (const Error& error) {
+        if (report.figure_problem.empty()) report.figure_problem = error.what();
+        if (path_exists(place(file))) left.push_back(file);
+      }
     }
   }
+  if (!left.empty())
+    report.figure_problem += fmt::format("; left from an earlier plot: {}", fmt::join(left, ", "));
+  report.notes = glyph_notes(missing, glyphs);
+  for (const char* format : {"svg", "png", "pdf"})
+    if (const std::string file = fmt::format("{}.{}", base, format);
+        names.size() > 1 && path_exists(place(file)))
+      report.notes.push_back(fmt::format("left from an earlier plot of one task: {}", file));
   return report;
 }
 

@@ -2,9 +2,9 @@
 
 #include <cmath>
 
-#include "analysis/csv.h"
 #include "analysis/figure_layout.h"
 #include "analysis/report.h"
+#include "analysis/short_names.h"
 
 namespace recallbench {
 namespace {
@@ -53,17 +53,25 @@ Table readable_table(const TaskFrontier& task, const std::string& column) {
   Table table;
   table.columns = {"",    "family", "model", "state", "published", column,
                    "min", "max",    "n",     "valid", "lr",        "lost runs"};
+  std::vector<std::string> families, models;
   for (const FrontierEntry& entry : task.entries) {
+    families.push_back(entry.point.family);
+    models.push_back(entry.point.model);
+  }
+  families = short_names(families, 24);
+  models = short_names(models, 48);
+  for (std::size_t i = 0; i < task.entries.size(); ++i) {
+    const FrontierEntry& entry = task.entries[i];
     const ModelPoint& p = entry.point;
     const double measured = p.state_bytes ? static_cast<double>(*p.state_bytes) : SummaryRow::kNone;
     std::string lost;
     if (p.diverged > 0) lost = fmt::format("{} diverged", p.diverged);
     if (p.failed > 0) lost += fmt::format("{}{} failed", lost.empty() ? "" : ", ", p.failed);
     table.rows.push_back(
-        {std::string(entry.on_frontier ? "*" : ""), plain_text(p.family, 24),
-         plain_text(p.model, 48), state_cell(measured), state_cell(p.published_bytes),
-         number_cell(p.result.mean), number_cell(p.result.min), number_cell(p.result.max),
-         fmt::format("{}{}", p.result.n, p.incomplete ? "!" : ""), number_cell(p.valid.mean),
+        {std::string(entry.on_frontier ? "*" : ""), families[i], models[i], state_cell(measured),
+         state_cell(p.published_bytes), number_cell(p.result.mean), number_cell(p.result.min),
+         number_cell(p.result.max), fmt::format("{}{}", p.result.n, p.incomplete ? "!" : ""),
+         number_cell(p.valid.mean),
          p.has_result ? Cell(fmt::format("{:.3g}", p.learning_rate)) : Cell(), lost});
   }
   return table;
@@ -91,7 +99,7 @@ std::string frontier_text(const Frontier& frontier) {
     for (const FrontierEntry& entry : task.entries)
       incomplete = incomplete || entry.point.incomplete;
     if (frontier.tasks.size() > 1)
-      text += fmt::format("{}{}\n", text.empty() ? "" : "\n", plain_text(task.task));
+      text += fmt::format("{}{}\n", text.empty() ? "" : "\n", task.name);
     text += to_text(readable_table(task, frontier.column));
   }
   text += fmt::format(

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "analysis/characters.h"
 #include "analysis/csv.h"
 #include "kernels/base/error.h"
 

@@ -1,6 +1,7 @@
 #include "analysis/compare.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <memory>
@@ -9,6 +10,7 @@
 
 #include "analysis/expected.h"
 #include "analysis/report.h"
+#include "analysis/task_names.h"
 #include "kernels/base/error.h"
 #include "kernels/base/text.h"
 #include "sweeps/cli/cli.h"
@@ -36,6 +38,24 @@ void print_table(const Table& table, const CompareOptions& options, const Common
     fmt::print("{}", to_text(table));
 }
 
+/// Where rows of several tasks are held against points that do not say of which task they are.
+void note_tasks(const std::vector<SummaryRow>& rows, const CommonOptions& common) {
+  std::vector<std::string> tasks;
+  for (const SummaryRow& row : rows)
+    if (std::find(tasks.begin(), tasks.end(), row.task) == tasks.end()) tasks.push_back(row.task);
+  if (common.quiet || tasks.size() < 2) return;
+  fmt::print(stderr,
+             "note: results of {} tasks are together, and the best of each model counts: {}\n",
+             tasks.size(), fmt::join(task_names(tasks), "; "));
+}
+
+/// How the task of the published points differs from that of the rows that are held against them.
+void note_differences(const std::vector<SummaryRow>& rows, const CommonOptions& common) {
+  if (common.quiet) return;
+  for (const std::string& difference : differences_from_published(rows, "test"))
+    fmt::print(stderr, "note: published points are of another task: {}\n", difference);
+}
+
 int compare_published(const std::vector<SummaryRow>& rows, const CompareOptions& options,
                       const CommonOptions& common) {
   constexpr double kTolerance = 0.03;
@@ -49,6 +69,10 @@ int compare_published(const std::vector<SummaryRow>& rows, const CompareOptions&
          "point of its family with its state size; look at "
          "`recallbench pareto --x published`, or give other points with --published or --expected");
   print_table(comparison_table(points), options, common);
+  std::vector<SummaryRow> compared;
+  std::copy_if(rows.begin(), rows.end(), std::back_inserter(compared),
+               [](const SummaryRow& row) { return row.state_length == kPublishedLength; });
+  if (options.published.empty()) note_differences(compared, common);
   const auto held = std::count_if(points.begin(), points.end(),
                                   [](const ComparedPoint& point) { return point.holds; });
   if (!common.quiet)
@@ -131,6 +155,7 @@ int compare_expected(const std::vector<SummaryRow>& rows,
             : "");
   }
   print_table(table, options, common);
+  if (!options.expected.empty()) note_tasks(rows, common);
   if (!common.quiet) fmt::print(stderr, "{}", counts);
   return all_hold ? kDone : kSomeFailed;
 }

@@ -82,6 +82,7 @@ int plot(PlotOptions options, const CommonOptions& common) {
     for (const std::string& difference : differences_from_published(rows, options.y))
       frontier.notes.push_back("published points are of another task: " + difference);
   const ReportFiles report = write_frontier_and_figure(out_folder(options), frontier, figure);
+  frontier.notes.insert(frontier.notes.end(), report.notes.begin(), report.notes.end());
   if (common.json) {
     Json document;
     document["files"] = Json::list(report.files);

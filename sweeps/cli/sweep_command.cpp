@@ -188,14 +188,15 @@ int tell_outcome(const SweepRequest& request, const SweepOutcome& outcome, bool 
 /// frontier.csv and the figure; where nothing has changed since, those that are there.
 ReportFiles make_report(const SweepArguments& arguments, const std::string& results,
                         const Frontier& frontier, bool is_new) {
-  const bool one_task = frontier.tasks.size() == 1;
-  const std::string figure = results + (one_task ? "/frontier.svg" : "/frontier-1.svg");
   const std::string table = results + "/frontier.csv";
   if (arguments.no_plot) {
     publish(table, to_csv(frontier_table(frontier)));
-    return {{table}, ""};
+    return {{table}, "", {}};
   }
-  if (!is_new && path_exists(table) && path_exists(figure)) return {{table, figure}, ""};
+  std::vector<std::string> there = {table};
+  for (const std::string& name : figure_names(frontier))
+    there.push_back(fmt::format("{}/{}.svg", results, name));
+  if (!is_new && std::all_of(there.begin(), there.end(), path_exists)) return {there, "", {}};
   FigureOptions options;
   options.formats = {"svg", "png", "pdf"};
   return write_frontier_and_figure(results, frontier, options);
@@ -234,6 +235,8 @@ void print_report(const SweepArguments& arguments, const CommonOptions& common,
     for (const std::string& file : report.files)
       fmt::print("{}\n", printable(file, 4096));
   }
+  for (const std::string& note : report.notes)
+    fmt::print(stderr, "note: {}\n", note);
   if (!report.figure_problem.empty()) fmt::print(stderr, "no figure: {}\n", report.figure_problem);
 }
 

@@ -147,25 +147,5 @@ TEST(Csv, NumbersDoNotDependOnTheLocale) {
   std::setlocale(LC_ALL, before.c_str());
 }
 
-TEST(PlainText, IsOneLineOfUtf8WithoutControls) {
-  EXPECT_EQ(plain_text("a\x1b[31m\r\n\tb"), "a [31m   b");
-  EXPECT_EQ(plain_text("a\xFF"
-                       "b\xC3"),
-            "a?b?");
-  EXPECT_EQ(plain_text("\xED\xA0\x80"), "???");  // a surrogate
-  EXPECT_EQ(plain_text("a\xE2\x80\xAE"
-                       "b"),
-            "a b");  // right-to-left override
-  EXPECT_EQ(plain_text("a\xC2\x9B"
-                       "b"),
-            "a b");  // C1 control
-  EXPECT_EQ(plain_text("a\xEF\xBF\xBF"
-                       "b"),
-            "a b");  // U+FFFF, not allowed in XML
-  EXPECT_EQ(plain_text("Größe", 5), "Größe");
-  EXPECT_EQ(plain_text("Größen", 5), "Größ\u2026");
-  EXPECT_EQ(text_width("Größ\u2026"), 5u);
-}
-
 }  // namespace
 }  // namespace recallbench

@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdlib>
 
 #include "analysis/csv.h"
 #include "tests/analysis/support.h"
@@ -35,19 +34,6 @@ bool has_note(const Frontier& frontier, const std::string& text) {
   return std::any_of(frontier.notes.begin(), frontier.notes.end(),
                      [&](const std::string& note) { return note.find(text) != std::string::npos; });
 }
-
-/// Restores an environment variable at the end of a test.
-class Environment {
- public:
-  Environment(const char* name, const char* value) : name_(name), before_(std::getenv(name)) {
-    setenv(name, value, 1);
-  }
-  ~Environment() { setenv(name_, before_.c_str(), 1); }
-
- private:
-  const char* name_;
-  std::string before_;
-};
 
 TEST(Report, FrontierOfMeasuredState) {
   const Frontier f = compute_frontier(sample_rows());
@@ -137,6 +123,33 @@ TEST(Report, TablesSayTheSame) {
   EXPECT_NE(text.find("*  based      based 8192       8 Ki   12 Ki      0.7500"), std::string::npos)
       << text;
   EXPECT_NE(text.find("note: no run was finished"), std::string::npos);
+}
+
+TEST(Report, AFigureWithoutPointsSaysWhy) {
+  const auto caption_of = [](const std::vector<SummaryRow>& rows) {
+    const TemporaryFolder folder;
+    FigureOptions options;
+    options.formats = {};
+    write_frontier_and_figure(folder.path(), compute_frontier(rows), options);
+    const std::string script = read_text(folder / "frontier.gp");
+    const auto begin = script.find("set label 3 \"") + 13;
+    return script.substr(begin, script.find("\" at", begin) - begin);
+  };
+  SummaryRow stateless = sized("based", 8192, 0.75);
+  stateless.state_bytes.reset();
+  EXPECT_EQ(caption_of({diverged(sized("based", 8192, 0)), diverged(sized("mamba", 8192, 0))}),
+            "2 runs, 2 diverged; no run was finished, so there is no point");
+  EXPECT_EQ(caption_of({stateless}),
+            "1 run, 0 diverged; no finished run has a state, so there is no point");
+}
+
+TEST(Report, NotesSayWhichTaskAModelIsOf) {
+  std::vector<SummaryRow> rows = {diverged(sized("based", 8192, 0)), sized("based", 8192, 0.5)};
+  rows[0].task = "test 1 mqar(vocab_size=512)";
+  rows[1].task = "test 1 mqar(vocab_size=8192)";
+  rows[1].run_id += "-2";
+  EXPECT_TRUE(has_note(compute_frontier(rows),
+                       "no run was finished: based 8192 on mqar, vocab_size 512 (1 diverged"));
 }
 
 TEST(Report, HostileNamesReachNoTerminal) {

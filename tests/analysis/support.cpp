@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cctype>
+#include <cstdlib>
 #include <fstream>
 #include <sstream>
 #include <vector>
@@ -57,6 +58,25 @@ std::string read_text(const std::string& path) {
   std::ostringstream text;
   text << std::ifstream(path, std::ios::binary).rdbuf();
   return text.str();
+}
+
+Environment::Environment(const char* name, const std::string& value) : name_(name) {
+  if (const char* before = std::getenv(name)) before_ = before;
+  setenv(name, value.c_str(), 1);
+}
+
+Environment::~Environment() {
+  if (before_)
+    setenv(name_, before_->c_str(), 1);
+  else
+    unsetenv(name_);
+}
+
+FontFolder::FontFolder(const TemporaryFolder& folder, const std::string& fonts)
+    : configuration_("FONTCONFIG_FILE", folder / "fonts.conf") {
+  write_text(folder / "fonts.conf", fmt::format("<?xml version=\"1.0\"?>\n<fontconfig><dir>{}</dir>"
+                                                "<cachedir>{}</cachedir></fontconfig>\n",
+                                                fonts, folder / "cache"));
 }
 
 namespace {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -22,6 +23,29 @@ SummaryRow diverged(SummaryRow run);
 
 void write_text(const std::string& path, std::string_view text);
 std::string read_text(const std::string& path);
+
+/// Sets an environment variable as long as it lives.
+class Environment {
+ public:
+  Environment(const char* name, const std::string& value);
+  ~Environment();
+  Environment(const Environment&) = delete;
+  Environment& operator=(const Environment&) = delete;
+
+ private:
+  const char* name_;
+  std::optional<std::string> before_;
+};
+
+/// Lets fontconfig, and so gnuplot, know the fonts of folder `fonts` alone, as long as it lives;
+/// keeps its own files in `folder`.
+class FontFolder {
+ public:
+  FontFolder(const TemporaryFolder& folder, const std::string& fonts);
+
+ private:
+  Environment configuration_;
+};
 
 /// What is wrong with `text` as an XML document: empty if its elements nest, its attributes are
 /// quoted, its entities are known and its characters allowed.

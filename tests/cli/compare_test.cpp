@@ -112,5 +112,46 @@ TEST(Compare, AFileOfOnesOwnAndThePublishedPointsAreStillThere) {
   EXPECT_EQ(compare({kMeasured + "demo", "--expected", "a", "--published", "b"}).code, 2);
 }
 
+TEST(Compare, PublishedPointsOfAnotherTaskAreSaidToBe) {
+  const DemoResults mine([](std::string line) {
+    const std::size_t sizes = line.find(",65792,65920,256,14816,288,");
+    const std::size_t sweep = line.find(",demo,");
+    if (line.find("run_id") == 0) return line;
+    if (sizes == std::string::npos || sweep == std::string::npos) return std::string();
+    return line.replace(sizes, 16, ",65792,263435,1024").replace(sweep, 6, ",mine,");
+  });
+  const Ended ended = compare({mine.path()});
+  EXPECT_TRUE(contains(ended.err, "1 of 1 points are within 0.03")) << ended.err;
+  EXPECT_TRUE(
+      contains(ended.err,
+               "note: published points are of another task: they are of 8192 words, some of "
+               "the others are not\n"))
+      << ended.err;
+}
+
+TEST(Compare, SeveralTasksTogetherAreNamed) {
+  const DemoResults two([](const std::string& line) {
+    if (line.find("run_id") == 0) return line;
+    std::string other = line;
+    for (std::size_t at; (at = other.find("vocab_size=288")) != std::string::npos;)
+      other.replace(at, 14, "vocab_size=512");
+    const std::string id = line.substr(0, line.find(','));
+    for (std::size_t at; (at = other.find(id)) != std::string::npos;)
+      other.replace(at, 2, "r-");
+    return line + "\n" + other;
+  });
+  const TemporaryFolder folder;
+  write_text(folder / "mine.csv",
+             "model.name,model.d_model,state_length,state_size,accuracy,tolerance,source\n"
+             "based,64,256,12468,0.5,0.1,a guess\n");
+  const Ended ended = compare({two.path(), "--expected", folder / "mine.csv"});
+  EXPECT_EQ(ended.code, 0) << ended.err;
+  EXPECT_TRUE(contains(ended.err,
+                       "note: results of 2 tasks are together, and the best of each model counts: "
+                       "mqar, vocab_size 288; mqar, vocab_size 512\n"))
+      << ended.err;
+  EXPECT_FALSE(contains(compare({two.path()}).err, "are together"));  // the recipe's own alone
+}
+
 }  // namespace
 }  // namespace recallbench

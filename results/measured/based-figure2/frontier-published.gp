@@ -55,10 +55,10 @@ plot DATA index 0 u 1:2 w steps lw 5 lc rgb "#F0D9A8" t 'Pareto frontier', \
   DATA index 11 u 1:2 w points pt 10 ps PS*1.15 lw 1.2 lc rgb "#CC79A7" notitle, \
   DATA index 12 u 1:2 w points pt 14 ps PS*1.15 lw 1.2 lc rgb "#56B4E9" notitle, \
   DATA index 13 u 1:2 w points pt 6 ps PS*1.15 lw 1.2 lc rgb "#E69F00" notitle, \
-  DATA index 14 u 1:2 w points pt 4 ps PS*1.15 lw 1.2 lc rgb "#000000" notitle, \
-  DATA index 15 u 1:2 w points pt 8 ps PS*1.15 lw 1.2 lc rgb "#0072B2" notitle, \
-  DATA index 16 u 1:2 w points pt 12 ps PS*1.15 lw 1.2 lc rgb "#D55E00" notitle, \
-  DATA index 17 u 1:2 w points pt 10 ps PS*1.15 lw 1.2 lc rgb "#009E73" notitle, \
+  DATA index 14 u 1:2 w points pt 4 ps PS*1.15 lw 1.2 lc rgb "#882255" notitle, \
+  DATA index 15 u 1:2 w points pt 8 ps PS*1.15 lw 1.2 lc rgb "#8C564B" notitle, \
+  DATA index 16 u 1:2 w points pt 12 ps PS*1.15 lw 1.2 lc rgb "#999933" notitle, \
+  DATA index 17 u 1:2 w points pt 10 ps PS*1.15 lw 1.2 lc rgb "#5E3C99" notitle, \
   DATA index 2 u 1:2 w lines lw 1.6 dt 1 lc rgb "#000000" notitle, \
   DATA index 5 u 1:2 w lines lw 1.6 dt 1 lc rgb "#0072B2" notitle, \
   DATA index 8 u 1:2 w lines lw 1.6 dt 1 lc rgb "#D55E00" notitle, \
@@ -72,8 +72,8 @@ plot DATA index 0 u 1:2 w steps lw 5 lc rgb "#F0D9A8" t 'Pareto frontier', \
   keyentry w points pt 10 ps PS*1.15 lw 1.2 lc rgb "#CC79A7" t "GLA (published)", \
   keyentry w points pt 14 ps PS*1.15 lw 1.2 lc rgb "#56B4E9" t "Mamba-2 (published)", \
   keyentry w points pt 6 ps PS*1.15 lw 1.2 lc rgb "#E69F00" t "DeltaNet (published)", \
-  keyentry w points pt 4 ps PS*1.15 lw 1.2 lc rgb "#000000" t "RWKV-7 (published)", \
-  keyentry w points pt 8 ps PS*1.15 lw 1.2 lc rgb "#0072B2" t "Gated DeltaNet (published)", \
-  keyentry w points pt 12 ps PS*1.15 lw 1.2 lc rgb "#D55E00" t "H3 (published)", \
-  keyentry w points pt 10 ps PS*1.15 lw 1.2 lc rgb "#009E73" t "Hyena (published)", \
+  keyentry w points pt 4 ps PS*1.15 lw 1.2 lc rgb "#882255" t "RWKV-7 (published)", \
+  keyentry w points pt 8 ps PS*1.15 lw 1.2 lc rgb "#8C564B" t "Gated DeltaNet (published)", \
+  keyentry w points pt 12 ps PS*1.15 lw 1.2 lc rgb "#999933" t "H3 (published)", \
+  keyentry w points pt 10 ps PS*1.15 lw 1.2 lc rgb "#5E3C99" t "Hyena (published)", \
   keyentry w points pt 6 ps PS*1.15 lw 1.2 lc rgb "#777777" t 'hollow: published' @TEXTS

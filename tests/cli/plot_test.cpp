@@ -1,0 +1,50 @@
+// `recallbench plot`: what it says beside the figures.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "tests/process/process.h"
+
+namespace recallbench {
+namespace {
+
+const std::string kDejaVu = "/usr/share/fonts/truetype/dejavu";
+const std::string kDemo = std::string(RECALLBENCH_SOURCE_DIR) + "/results/measured/demo";
+
+/// Plots the demo's results under `title`, on a machine that has DejaVu's fonts alone.
+Ended plot(const TemporaryFolder& folder, const std::string& title,
+           const std::vector<std::string>& more) {
+  write_text(folder / "fonts.conf", "<?xml version=\"1.0\"?>\n<fontconfig><dir>" + kDejaVu +
+                                        "</dir><cachedir>" + (folder / "cache") +
+                                        "</cachedir></fontconfig>\n");
+  std::vector<std::string> command = {RECALLBENCH_BINARY, "plot",    kDemo, "--out",
+                                      folder.path(),      "--title", title};
+  command.insert(command.end(), more.begin(), more.end());
+  ProcessOptions options;
+  options.environment["FONTCONFIG_FILE"] = folder / "fonts.conf";
+  return run_program(command, options);
+}
+
+std::size_t count(const std::string& text, const std::string& part) {
+  std::size_t found = 0;
+  for (auto at = text.find(part); at != std::string::npos; at = text.find(part, at + 1))
+    ++found;
+  return found;
+}
+
+TEST(Plot, SaysOnceWhichCharactersNoFontHas) {
+  if (!std::filesystem::exists("/usr/bin/gnuplot") || !std::filesystem::exists(kDejaVu))
+    GTEST_SKIP() << "gnuplot or DejaVu's fonts are not installed";
+  const TemporaryFolder folder;
+  const Ended ended = plot(folder, "\u9577\u3044", {});
+  EXPECT_EQ(ended.code, 0) << ended.err;
+  EXPECT_EQ(count(ended.err, "no installed font has \u3044\u9577"), 1u) << ended.err;
+  EXPECT_EQ(count(ended.out, "no installed font"), 0u);
+  const Ended json = plot(folder, "\u9577\u3044", {"--json"});
+  EXPECT_EQ(count(json.out, "no installed font"), 1u) << json.out;
+  EXPECT_EQ(count(plot(folder, "\u9577", {"--format", "svg"}).err, "no installed font"), 0u);
+  EXPECT_EQ(count(plot(folder, "Gr\u00F6\u00DFe", {}).err, "no installed font"), 0u);
+}
+
+}  // namespace
+}  // namespace recallbench
