@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/shared_address.cuh"
+
 // Copies from global to shared memory that a thread begins and waits for later (PTX: cp.async,
 // sm_80 and newer).
 
@@ -11,7 +13,7 @@ namespace recallbench {
 /// waiting for them.
 template <int Bytes>
 __device__ inline void copy_async(float* shared, const float* global) {
-  const auto to = static_cast<std::uint32_t>(__cvta_generic_to_shared(shared));
+  const std::uint32_t to = shared_address(shared);
   if constexpr (Bytes == 16)
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(global) : "memory");
   else
@@ -22,7 +24,7 @@ __device__ inline void copy_async(float* shared, const float* global) {
 /// The same where `inside`; elsewhere zeros are written and nothing is read.
 template <int Bytes>
 __device__ inline void copy_async_or_zero(float* shared, const float* global, bool inside) {
-  const auto to = static_cast<std::uint32_t>(__cvta_generic_to_shared(shared));
+  const std::uint32_t to = shared_address(shared);
   const int read = inside ? Bytes : 0;
   if constexpr (Bytes == 16)
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(global), "r"(read)

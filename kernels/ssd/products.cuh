@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kernels/cuda/shared_address.cuh"
 #include "kernels/ssd/chunks.cuh"
 
 // The products of ssd that products.cuh of linear_attention has not: of factors by rows and by
@@ -25,7 +26,7 @@ __device__ inline void ssd_load_tiles(const float* from, float (&to)[4]) {
   std::uint32_t bits[4];
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(bits[0]), "=r"(bits[1]), "=r"(bits[2]), "=r"(bits[3])
-               : "r"(static_cast<std::uint32_t>(__cvta_generic_to_shared(from)))
+               : "r"(shared_address(from))
                : "memory");
 #pragma unroll
   for (int j = 0; j < 4; ++j)
