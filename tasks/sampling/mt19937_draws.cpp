@@ -4,22 +4,26 @@
 #include <bit>
 #include <numeric>
 #include <utility>
+#include <vector>
 
 namespace recallbench {
 
-std::uint32_t below_or_equal(std::mt19937& engine, std::uint32_t max) {
-  if (max == 0) return 0;
-  const std::uint32_t mask = ~std::uint32_t{0} >> std::countl_zero(max);
-  std::uint32_t word = static_cast<std::uint32_t>(engine()) & mask;
-  while (word > max)
-    word = static_cast<std::uint32_t>(engine()) & mask;
-  return word;
-}
-
 void permutation(std::mt19937& engine, std::span<std::uint32_t> out) {
   std::iota(out.begin(), out.end(), 0u);
-  for (std::size_t i = out.size(); i-- > 1;)
-    std::swap(out[i], out[below_or_equal(engine, static_cast<std::uint32_t>(i))]);
+  if (out.size() < 2) return;
+  // Place i is swapped with one from 0 to i: the first word, masked to the bits of i, that is no
+  // larger. A quarter of the words is larger, and which cannot be foreseen: so there is no branch
+  // on that, but the next word is written over one that is.
+  std::vector<std::uint32_t> with(out.size());
+  auto i = static_cast<std::uint32_t>(out.size() - 1);
+  for (std::uint32_t mask = ~std::uint32_t{0} >> std::countl_zero(i); i > 0; mask /= 2)
+    while (i > mask / 2) {
+      const std::uint32_t word = static_cast<std::uint32_t>(engine()) & mask;
+      with[i] = word;
+      i -= word <= i ? 1 : 0;
+    }
+  for (std::size_t k = out.size(); k-- > 1;)
+    std::swap(out[k], out[with[k]]);
 }
 
 double uniform53(std::mt19937& engine) {

@@ -10,10 +10,8 @@ namespace recallbench {
 /// Draws from a 32-bit Mersenne Twister as NumPy's legacy generator makes them, bit for bit;
 /// what compat = "zoology" is built from. `std::mt19937(seed)` is the same engine.
 
-/// Uniform in [0, max]: words masked to the bits of `max` until one fits; none drawn if max is 0.
-std::uint32_t below_or_equal(std::mt19937& engine, std::uint32_t max);
-
-/// A uniform permutation of 0..out.size()-1 (Fisher-Yates from the end).
+/// A uniform permutation of 0..out.size()-1: Fisher-Yates from the end, where an index up to `max`
+/// is drawn by masking words to the bits of `max` until one fits, and none is drawn if max is 0.
 void permutation(std::mt19937& engine, std::span<std::uint32_t> out);
 
 /// Uniform in [0, 1) with 53 bits, from two words.

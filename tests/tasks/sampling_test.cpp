@@ -217,13 +217,36 @@ TEST(SuccessiveSampler, DrawsEverythingWithoutRepeats) {
   EXPECT_THROW(SuccessiveSampler({1, 1}, 3), Error);
 }
 
-TEST(Mt19937Draws, FirstDrawsAreThoseOfTheDefinition) {
+/// The definition, as NumPy's legacy generator has it.
+std::uint32_t below_or_equal(std::mt19937& engine, std::uint32_t max) {
+  if (max == 0) return 0;
+  std::uint32_t mask = 1;
+  while (mask < max)
+    mask = 2 * mask + 1;
+  std::uint32_t word = static_cast<std::uint32_t>(engine()) & mask;
+  while (word > max)
+    word = static_cast<std::uint32_t>(engine()) & mask;
+  return word;
+}
+
+TEST(Mt19937Draws, PermutationsAreThoseOfTheDefinition) {
+  for (const std::size_t n : {0u, 1u, 2u, 3u, 4u, 5u, 63u, 64u, 65u, 255u, 257u, 4095u}) {
+    std::mt19937 engine(static_cast<std::uint32_t>(n)), plain(engine);
+    std::vector<std::uint32_t> found(n), expected(n);
+    for (int repeat = 0; repeat < 20; ++repeat) {
+      permutation(engine, found);
+      for (std::size_t i = 0; i < n; ++i)
+        expected[i] = static_cast<std::uint32_t>(i);
+      for (std::size_t i = n; i-- > 1;)
+        std::swap(expected[i], expected[below_or_equal(plain, static_cast<std::uint32_t>(i))]);
+      ASSERT_EQ(found, expected) << n;
+      ASSERT_EQ(engine, plain) << n;  // as many words were taken
+    }
+  }
+}
+
+TEST(Mt19937Draws, UniformNumbersAreThoseOfTheDefinition) {
   std::mt19937 engine(0), words(0);
-  EXPECT_EQ(below_or_equal(engine, 0), 0u);  // takes no word
-  std::uint32_t word = static_cast<std::uint32_t>(words()) & 7;
-  while (word > 4)
-    word = static_cast<std::uint32_t>(words()) & 7;
-  EXPECT_EQ(below_or_equal(engine, 4), word);
   const double high = static_cast<double>(words() >> 5), low = static_cast<double>(words() >> 6);
   EXPECT_EQ(uniform53(engine), (high * 67108864.0 + low) / 9007199254740992.0);
 }
