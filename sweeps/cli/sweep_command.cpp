@@ -9,7 +9,6 @@
 #include "analysis/report.h"
 #include "kernels/base/io/atomic_file.h"
 #include "kernels/base/io/json.h"
-#include "kernels/base/names.h"
 #include "kernels/base/text.h"
 #include "kernels/base/version.h"
 #include "sweeps/config/recipe.h"
@@ -86,21 +85,12 @@ std::vector<std::string> model_names(const Recipe& recipe) {
 
 /// The recipe's runs, of the wanted models alone.
 Recipe load_wanted(const SweepArguments& arguments, const CommonOptions& common) {
-  Recipe recipe = load_recipe(arguments.recipe, arguments.overrides, arguments.max_runs);
-  choose_precision(recipe.runs, choose_device(common.device).device);
-  if (arguments.models.empty()) return recipe;
-  const std::vector<std::string> known = model_names(recipe);
   std::vector<std::string> wanted;
   std::istringstream names(arguments.models);
-  for (std::string name; std::getline(names, name, ',');) {
-    if (std::find(known.begin(), known.end(), name) == known.end())
-      fail(ErrorKind::usage, "sweep", "the recipe '{}' has no model '{}'{}", recipe.name,
-           printable(name), hint_for(name, known));
+  for (std::string name; std::getline(names, name, ',');)
     wanted.push_back(name);
-  }
-  std::erase_if(recipe.runs, [&](const RunConfig& run) {
-    return std::find(wanted.begin(), wanted.end(), run.model_name) == wanted.end();
-  });
+  Recipe recipe = load_recipe(arguments.recipe, arguments.overrides, arguments.max_runs, wanted);
+  choose_precision(recipe.runs, choose_device(common.device).device);
   return recipe;
 }
 

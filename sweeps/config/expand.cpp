@@ -1,5 +1,7 @@
 #include "sweeps/config/expand.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <set>
 
@@ -40,6 +42,51 @@ void overlay_in(Table& run, const std::string& key, const Place& place, const Ta
   overlay(*table, top);
 }
 
+std::int64_t count_chosen(const Plan& plan) {
+  return std::count_if(plan.models.begin(), plan.models.end(),
+                       [](const ModelPlan& model) { return model.chosen; });
+}
+
+/// The models that the recipe or an override does not fit.
+class Misfits {
+ public:
+  explicit Misfits(const Plan& plan) : plan_(plan) {}
+
+  bool empty() const { return names_.empty(); }
+
+  /// Calls `action`, which is about this model. Its error ends everything where nothing is
+  /// overridden; else other models may have the same one, and are looked at first.
+  template <class Action>
+  void watch(const ModelPlan& model, const Action& action) {
+    try {
+      action();
+    } catch (const Error& error) {
+      if (names_.empty()) first_ = error;
+      names_.push_back(in_quotes(model.name));
+      if (!plan_.overridden) throw_if_any();
+    }
+  }
+
+  /// Throws the first error, and says which of several models it is about, where not all.
+  void throw_if_any() const {
+    constexpr std::size_t kMostNames = 8;
+    if (names_.empty()) return;
+    const std::int64_t all = count_chosen(plan_);
+    if (all == 1 || (all == std::ssize(names_) && plan_.overridden)) throw first_;
+    std::vector<std::string> shown = names_;
+    shown.resize(std::min(shown.size(), kMostNames));
+    const std::size_t more = names_.size() - shown.size();
+    throw Error(first_.kind(), fmt::format("{} (model{} {}{})", first_.what(),
+                                           names_.size() == 1 ? "" : "s", fmt::join(shown, ", "),
+                                           more == 0 ? "" : fmt::format(" and {} more", more)));
+  }
+
+ private:
+  const Plan& plan_;
+  Error first_{ErrorKind::usage, ""};
+  std::vector<std::string> names_;
+};
+
 class Expansion {
  public:
   using Visit = std::function<void(const std::string&, const Node&)>;
@@ -58,35 +105,34 @@ class Expansion {
   }
 
   void run(std::int64_t max_runs, const Visit& visit) {
-    const auto n_models = static_cast<std::int64_t>(plan_.models.size());
-    check_count(saturating_product(n_models, n_cases()), max_runs);
-    std::vector<std::vector<const Axis*>> axes;  // of each model
+    check_count(saturating_product(count_chosen(plan_), n_cases()), max_runs);
+    Misfits misfits(plan_);
+    std::vector<Live> live;
     for (const ModelPlan& model : plan_.models)
-      naming(model, [&] { axes.push_back(live_axes(model)); });
-    check_cases_used();
+      misfits.watch(model, [&] {
+        use_variables(model);
+        if (model.chosen) live.push_back({&model, live_axes(model)});
+      });
+    if (misfits.empty()) check_cases_used();
     std::int64_t count = 0;
-    for (const auto& of_model : axes) {
+    for (const Live& one : live) {
       std::int64_t product = n_cases();
-      for (const Axis* axis : of_model)
+      for (const Axis* axis : one.axes)
         product = saturating_product(product, static_cast<std::int64_t>(axis->values.size()));
       count = std::min(count, INT64_MAX - product) + product;
     }
     check_count(count, max_runs);
-    for (std::size_t m = 0; m < axes.size(); ++m)
-      naming(plan_.models[m], [&] { visit_model(plan_.models[m], axes[m], visit); });
+    for (const Live& one : live)
+      misfits.watch(*one.model, [&] { visit_model(*one.model, one.axes, visit); });
+    misfits.throw_if_any();
   }
 
  private:
-  /// Calls `action`, and says in its errors which of several models they are about.
-  template <class Action>
-  void naming(const ModelPlan& model, const Action& action) const {
-    try {
-      action();
-    } catch (const Error& error) {
-      if (plan_.models.size() == 1) throw;
-      throw Error(error.kind(), fmt::format("{} (model {})", error.what(), in_quotes(model.name)));
-    }
-  }
+  /// A chosen model and the axes that it is run over.
+  struct Live {
+    const ModelPlan* model;
+    std::vector<const Axis*> axes;
+  };
 
   std::int64_t n_cases() const {
     return std::max<std::int64_t>(1, static_cast<std::int64_t>(plan_.cases.size()));
@@ -164,26 +210,33 @@ class Expansion {
             name, hint_for(name, known));
   }
 
+  /// Adds the variables that this model refers to, before overrides. It must use all its own.
+  void use_variables(const ModelPlan& model) {
+    Names names;
+    for (std::int64_t c = 0; c < n_cases(); ++c) {
+      const Scope scope = scope_of(model, c);
+      names.merge(names_in(template_of(model, c, scope), scope));
+    }
+    used_.insert(names.begin(), names.end());
+    for (const Axis& axis : model.grid)
+      if (names.count(axis.name) == 0) fail_unused(axis.name, axis.place);
+    for (const Axis& axis : plan_.grid)
+      if (names.count(axis.name) == 0) fail_unused_by(model, axis);
+  }
+
   /// The axes that this model is run over. One that only overridden keys referred to is left out.
-  std::vector<const Axis*> live_axes(const ModelPlan& model) {
-    Names before, after;
+  std::vector<const Axis*> live_axes(const ModelPlan& model) const {
+    Names names;
     for (std::int64_t c = 0; c < n_cases(); ++c) {
       const Scope scope = scope_of(model, c);
       Node node = template_of(model, c, scope);
-      before.merge(names_in(node, scope));
       apply_overrides(*node.get<Table>(), nullptr);
-      after.merge(names_in(node, scope));
+      names.merge(names_in(node, scope));
     }
-    used_.insert(before.begin(), before.end());
     std::vector<const Axis*> axes;
-    for (const Axis& axis : model.grid) {
-      if (before.count(axis.name) == 0) fail_unused(axis.name, axis.place);
-      if (after.count(axis.name) != 0) axes.push_back(&axis);
-    }
-    for (const Axis& axis : plan_.grid) {
-      if (before.count(axis.name) == 0) fail_unused_by(model, axis);
-      if (after.count(axis.name) != 0) axes.push_back(&axis);
-    }
+    for (const auto* grid : {&model.grid, &plan_.grid})
+      for (const Axis& axis : *grid)
+        if (names.count(axis.name) != 0) axes.push_back(&axis);
     for (const Axis& axis : override_axes_)
       axes.push_back(&axis);
     // The model's grid is outside the cases, all else inside.

@@ -163,6 +163,7 @@ void set_path(Table& root, const PathOverride& change, const Node& value, bool s
 }
 
 void add_override(Plan& plan, const std::string& text) {
+  plan.overridden = true;
   constexpr std::size_t kShown = 80;
   const std::string shortened = text.size() <= kShown ? text : text.substr(0, kShown) + " ...";
   const Place place{std::make_shared<const std::string>("override " + in_quotes(shortened)), 0, 0};

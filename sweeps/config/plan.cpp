@@ -167,4 +167,23 @@ Plan read_plan(const Node& root) {
   return plan;
 }
 
+void check_model_names(const std::string& name, const std::vector<std::string>& wanted,
+                       const std::vector<std::string>& known) {
+  for (const std::string& model : wanted)
+    if (std::find(known.begin(), known.end(), model) == known.end())
+      fail(ErrorKind::usage, "recipe", "the recipe '{}' has no model {}{}", name, in_quotes(model),
+           hint_for(model, known));
+}
+
+void choose_models(Plan& plan, const std::vector<std::string>& names) {
+  if (names.empty() || plan.models[0].name.empty()) return;
+  std::vector<std::string> known;
+  for (const ModelPlan& model : plan.models)
+    if (std::find(known.begin(), known.end(), model.name) == known.end())
+      known.push_back(model.name);
+  check_model_names(plan.name, names, known);
+  for (ModelPlan& model : plan.models)
+    model.chosen = std::find(names.begin(), names.end(), model.name) != names.end();
+}
+
 }  // namespace recallbench

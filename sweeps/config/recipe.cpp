@@ -1,5 +1,6 @@
 #include "sweeps/config/recipe.h"
 
+#include <algorithm>
 #include <map>
 
 #include "sweeps/config/expand.h"
@@ -45,11 +46,26 @@ class RunList {
   std::vector<RunConfig> runs_;
 };
 
+/// Leaves the runs of the wanted models, all if `models` is empty. Where the recipe names its
+/// models there are no others.
+void keep_families(Recipe& recipe, const std::vector<std::string>& models) {
+  if (models.empty()) return;
+  std::vector<std::string> known;
+  for (const RunConfig& run : recipe.runs)
+    if (known.empty() || known.back() != run.model_name) known.push_back(run.model_name);
+  check_model_names(recipe.name, models, known);
+  std::erase_if(recipe.runs, [&](const RunConfig& run) {
+    return std::find(models.begin(), models.end(), run.model_name) == models.end();
+  });
+}
+
 }  // namespace
 
 Recipe parse_recipe(const std::string& toml, const std::string& source,
-                    const std::vector<std::string>& overrides, std::int64_t max_runs) {
+                    const std::vector<std::string>& overrides, std::int64_t max_runs,
+                    const std::vector<std::string>& models) {
   Plan plan = read_plan(parse_toml(toml, source));
+  choose_models(plan, models);
   for (const std::string& text : overrides)
     add_override(plan, text);
   Resolver resolver;
@@ -60,7 +76,9 @@ Recipe parse_recipe(const std::string& toml, const std::string& source,
     run.model_name = model_name.empty() ? family_of(run.model) : model_name;
     runs.add(std::move(run));
   });
-  return {plan.name, plan.description, runs.take()};
+  Recipe recipe{plan.name, plan.description, runs.take()};
+  keep_families(recipe, models);
+  return recipe;
 }
 
 ModelConfig parse_model_config(const std::string& toml, const std::string& source) {

@@ -72,15 +72,15 @@ std::vector<RecipeInfo> known_recipes() {
 }
 
 Recipe load_recipe(const std::string& path_or_name, const std::vector<std::string>& overrides,
-                   std::int64_t max_runs) {
+                   std::int64_t max_runs, const std::vector<std::string>& models) {
   std::error_code ignored;
   if (looks_like_path(path_or_name) || fs::is_regular_file(path_or_name, ignored))
-    return parse_recipe(read_recipe_file(path_or_name), path_or_name, overrides, max_runs);
+    return parse_recipe(read_recipe_file(path_or_name), path_or_name, overrides, max_runs, models);
   std::vector<std::string> names;
   for (const RecipeInfo& recipe : known_recipes()) {
     if (recipe.name == path_or_name)
-      return parse_recipe(read_recipe_file(recipe.path), recipe.name + ".toml", overrides,
-                          max_runs);
+      return parse_recipe(read_recipe_file(recipe.path), recipe.name + ".toml", overrides, max_runs,
+                          models);
     names.push_back(recipe.name);
   }
   fail(ErrorKind::usage, "recipe",
