@@ -5,6 +5,7 @@
 #include <set>
 
 #include "kernels/base/names.h"
+#include "sweeps/config/mixer_keys.h"
 #include "sweeps/config/read_run.h"
 #include "sweeps/config/table_reader.h"
 #include "sweeps/config/variables.h"
@@ -76,6 +77,7 @@ ModelPlan read_model(const Node& node) {
   const std::string where = "[[sweep.models]]";
   std::vector<std::string> known = model_keys();
   known.insert(known.end(), {"name", "grid"});
+  refuse_mixer_keys(node, where, known);
   const TableReader reader(node, where, known);
   ModelPlan plan;
   plan.place = node.place;

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "sweeps/config/expand.h"
+#include "sweeps/config/mixer_keys.h"
 #include "sweeps/config/read_run.h"
 #include "sweeps/config/table_reader.h"
 
@@ -88,6 +89,7 @@ ModelConfig parse_model_config(const std::string& toml, const std::string& sourc
   if (table == nullptr) fail_at(top.place(), "a model file needs a [model] table");
   std::vector<std::string> known = model_keys();
   known.push_back("compat");
+  refuse_mixer_keys(*table, "[model]", known);
   const TableReader model(*table, "[model]", known);
   const bool zoology = model.has("compat") && model.text("compat", "", {"zoology"}) == "zoology";
   Resolver resolver;
