@@ -6,7 +6,6 @@
 #include <charconv>
 
 #include "analysis/characters.h"
-#include "analysis/tool.h"
 #include "kernels/base/error.h"
 
 namespace recallbench {
@@ -59,13 +58,13 @@ std::vector<Range> parse_charset(std::string_view text) {
 
 Glyphs::Glyphs(std::vector<Range> ranges) : ranges_(merged(std::move(ranges))) {}
 
-Glyphs Glyphs::installed() {
+Glyphs Glyphs::installed(std::chrono::milliseconds limit) {
   Glyphs usual({{0x20, 0x7E}, {0xA0, 0x17F}, {0x386, 0x3CE}, {0x401, 0x45F}, {0x2026, 0x2026}});
   usual.are_known_ = false;
   if (!tool_available("fc-list")) return usual;
   ToolOutput listed;
   try {
-    listed = run_tool("/", {"fc-list", "-f", "%{fontformat} %{charset}\n"});
+    listed = run_tool("/", {"fc-list", "-f", "%{fontformat} %{charset}\n"}, limit);
   } catch (const Error&) {
     return usual;
   }
