@@ -26,12 +26,6 @@ std::vector<Range> merged(std::vector<Range> ranges) {
   return result;
 }
 
-/// Joiners, direction marks, variation selectors: they are never seen, and need no glyph.
-bool is_invisible(char32_t c) {
-  return c == 0xAD || c == 0x61C || (c >= 0x200B && c <= 0x200F) || (c >= 0x2060 && c <= 0x206F) ||
-         (c >= 0xFE00 && c <= 0xFE0F) || c == 0xFEFF || (c >= 0xE0000 && c <= 0xE0FFF);
-}
-
 std::string_view next_part(std::string_view& text, char separator) {
   const std::string_view part = text.substr(0, text.find(separator));
   text.remove_prefix(std::min(text.size(), part.size() + 1));
