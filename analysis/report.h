@@ -76,7 +76,8 @@ std::vector<std::string> figure_names(const Frontier& frontier);
 /// .tsv and `formats`, with the task's name in title and file name where there are several. Another
 /// axis or column than measured and test is part of the name: frontier-valid.csv. All but the
 /// drawing throws Error(io); what keeps gnuplot from drawing is returned, and so is which
-/// characters of the texts no installed font has. A gnuplot that hangs is not started again.
+/// characters of the texts no installed font has, and which figures are an earlier plot's. A
+/// gnuplot that hangs is not started again.
 ReportFiles write_frontier_and_figure(const std::string& directory, const Frontier& frontier,
                                       const FigureOptions& options);
 

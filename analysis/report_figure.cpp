@@ -265,7 +265,7 @@ ReportFiles write_frontier_and_figure(const std::string& directory, const Fronti
   const std::vector<std::string> formats =
       drawable_formats(options.formats, glyphs, report.figure_problem);
   std::set<std::string> missing;
-  std::vector<std::string> left;  // of an earlier plot
+  std::vector<std::string> left, unasked;  // of an earlier plot
   Drawing drawing(directory, options.tool_limit, report.figure_problem);
   const std::vector<std::string> names = figure_names(frontier);
   for (std::size_t i = 0; i < frontier.tasks.size(); ++i) {
@@ -285,6 +285,15 @@ ReportFiles write_frontier_and_figure(const std::string& directory, const Fronti
   if (!left.empty())
     report.figure_problem += fmt::format("; left from an earlier plot: {}", fmt::join(left, ", "));
   report.notes = glyph_notes(missing, glyphs);
+  for (const std::string& name : names)
+    for (const char* format : {"svg", "png", "pdf"})
+      if (const std::string file = fmt::format("{}.{}", name, format);
+          std::find(formats.begin(), formats.end(), format) == formats.end() &&
+          path_exists(place(file)))
+        unasked.push_back(file);
+  if (!unasked.empty())
+    report.notes.push_back(fmt::format(
+        "left from an earlier plot: {}; --format svg,png,pdf draws all", fmt::join(unasked, ", ")));
   for (const char* format : {"svg", "png", "pdf"})
     if (const std::string file = fmt::format("{}.{}", base, format);
         names.size() > 1 && path_exists(place(file)))
