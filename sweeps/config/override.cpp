@@ -172,6 +172,8 @@ void add_override(Plan& plan, const std::string& text) {
     fail_at(place, "an override reads key=value, such as train.lr=1e-3");
   const std::string key = text.substr(0, equals);
   PathOverride change{split(key, '.'), place, {}};
+  if (change.path.size() > kMostKeyParts)
+    fail_at(place, "a path has at most {} parts with dots between them", kMostKeyParts);
   for (const std::string& part : change.path)
     if (part.empty() || part.find_first_of(" \t\"'[]{}") != std::string::npos)
       fail_at(place, "'{}' is no dotted path, such as train.lr or model.layers.1.feature_dim", key);

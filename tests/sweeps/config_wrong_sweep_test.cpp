@@ -260,6 +260,34 @@ TEST(WrongRecipeFile, ControlCharactersDoNotReachTheTerminal) {
   EXPECT_NE(message.find("f.toml:22:1: unknown key"), std::string::npos) << message;
 }
 
+std::string repeated(const std::string& text, int times) {
+  std::string all;
+  for (int i = 0; i < times; ++i)
+    all += text;
+  return all;
+}
+
+TEST(WrongRecipeFile, KeysOfManyPartsAreRefusedWhereverTheyStand) {
+  const std::string deep = repeated("a.", 100'000) + "a";
+  for (const std::string& toml :
+       {deep + " = 1\n", "[" + deep + "]\n", "[[" + deep + "]]\n", "a = {" + deep + " = 1}\n",
+        "a = [{b = \"\"\"\"x\"\"\"\", " + deep + " = 1}]\n",
+        "a = ['''x''''', {" + deep + " = 1}]\n", "a = \"\\\"\" # '\n" + deep + " = 1\n",
+        "a = 'x\\'\n" + repeated("'a' . \"a\".", 50'000) + "a = 1\n"})
+    EXPECT_NE(message_of(toml).find("a key has at most 8 parts"), std::string::npos)
+        << message_of(toml);
+  EXPECT_NE(message_of("\n\n [" + deep + "]").find("f.toml:3:18: "), std::string::npos);
+  const std::string dots(1000, '.');
+  EXPECT_EQ(message_of("description = \"\"\"" + dots + "\n\"" + dots + "\"\"\" # " + dots + "\n" +
+                       kPlainRecipe),
+            "");
+}
+
+TEST(WrongRecipeFile, APathOfManyPartsIsRefused) {
+  const std::string message = message_of(kPlainRecipe, {"train." + repeated("a.", 50'000) + "a=1"});
+  EXPECT_NE(message.find("at most 8 parts"), std::string::npos) << message;
+}
+
 TEST(WrongRecipeFile, DeepNestingAndLargeFilesAreRefused) {
   EXPECT_NE(message_of("a = " + std::string(5000, '[')).find("f.toml:1:"), std::string::npos);
   const std::string large = kPlainRecipe + std::string((1 << 20) + 1, '#');
