@@ -5,6 +5,7 @@
 
 #include "kernels/base/io/atomic_file.h"
 #include "kernels/base/names.h"
+#include "kernels/base/text.h"
 #include "sweeps/config/recipe.h"
 
 namespace recallbench {
@@ -84,7 +85,7 @@ Recipe load_recipe(const std::string& path_or_name, const std::vector<std::strin
     names.push_back(recipe.name);
   }
   fail(ErrorKind::usage, "recipe",
-       "'{}' is neither a file nor a recipe that comes with the program{}", path_or_name,
+       "{} is neither a file nor a recipe that comes with the program{}", in_quotes(path_or_name),
        hint_for(path_or_name, names));
 }
 
