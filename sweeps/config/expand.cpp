@@ -63,7 +63,7 @@ class Misfits {
     } catch (const Error& error) {
       if (names_.empty()) first_ = error;
       names_.push_back(in_quotes(model.name));
-      if (!plan_.overridden) throw_if_any();
+      if (plan_.overridden.empty()) throw_if_any();
     }
   }
 
@@ -72,7 +72,7 @@ class Misfits {
     constexpr std::size_t kMostNames = 8;
     if (names_.empty()) return;
     const std::int64_t all = count_chosen(plan_);
-    if (all == 1 || (all == std::ssize(names_) && plan_.overridden)) throw first_;
+    if (all == 1 || (all == std::ssize(names_) && !plan_.overridden.empty())) throw first_;
     std::vector<std::string> shown = names_;
     shown.resize(std::min(shown.size(), kMostNames));
     const std::size_t more = names_.size() - shown.size();

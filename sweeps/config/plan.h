@@ -1,5 +1,6 @@
 #pragma once
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -48,7 +49,7 @@ struct Plan {
   std::vector<CasePlan> cases;
   std::vector<Axis> grid;
   std::vector<PathOverride> overrides;
-  bool overridden = false;  ///< by anything, a variable's values too
+  std::set<std::string> overridden;  ///< the keys of all overrides, those of variables too
 };
 
 /// A recipe's name is a directory under results/: letters, digits, "-", "_" and ".".
@@ -67,7 +68,8 @@ void check_model_names(const std::string& name, const std::vector<std::string>& 
                        const std::vector<std::string>& known);
 
 /// Takes `dotted.path=value` apart and into the plan. A name without a dot that is a variable
-/// replaces the variable's values; every other path is kept in `plan.overrides`.
+/// replaces the variable's values; every other path is kept in `plan.overrides`. A key is
+/// overridden once.
 void add_override(Plan& plan, const std::string& text);
 
 /// Sets `path` in `root`; numbers index lists, missing tables are made. What stands in the way (a
