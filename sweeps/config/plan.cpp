@@ -4,6 +4,7 @@
 #include <limits>
 #include <set>
 
+#include "analysis/characters.h"
 #include "kernels/base/names.h"
 #include "sweeps/config/mixer_keys.h"
 #include "sweeps/config/read_run.h"
@@ -82,10 +83,7 @@ ModelPlan read_model(const Node& node) {
   ModelPlan plan;
   plan.place = node.place;
   plan.name = reader.text("name", std::nullopt);
-  const bool has_control = std::any_of(plan.name.begin(), plan.name.end(), [](char c) {
-    return static_cast<unsigned char>(c) < ' ' || c == '\x7f';
-  });
-  if (plan.name.empty() || plan.name.size() > kLongestName || has_control)
+  if (plan.name.empty() || plan.name.size() > kLongestName || plain_text(plan.name) != plan.name)
     reader.reject("name", "1 to 100 printable characters");
   for (const Entry& entry : node.get<Table>()->entries) {
     if (entry.key == "grid")
