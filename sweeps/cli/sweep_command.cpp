@@ -4,7 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <sstream>
+#include <set>
 
 #include "analysis/report.h"
 #include "kernels/base/io/atomic_file.h"
@@ -86,9 +86,12 @@ std::vector<std::string> model_names(const Recipe& recipe) {
 /// The recipe's runs, of the wanted models alone.
 Recipe load_wanted(const SweepArguments& arguments, const CommonOptions& common) {
   std::vector<std::string> wanted;
-  std::istringstream names(arguments.models);
-  for (std::string name; std::getline(names, name, ',');)
-    wanted.push_back(name);
+  if (const auto& names = arguments.models)
+    for (std::size_t begin = 0; begin <= names->size();) {
+      const std::size_t end = std::min(names->find(',', begin), names->size());
+      wanted.push_back(names->substr(begin, end - begin));
+      begin = end + 1;
+    }
   Recipe recipe = load_recipe(arguments.recipe, arguments.overrides, arguments.max_runs, wanted);
   choose_precision(recipe.runs, choose_device(common.device).device);
   return recipe;

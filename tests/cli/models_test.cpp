@@ -38,6 +38,14 @@ TEST(Models, ThoseThatAnOverrideDoesNotFitAreNamed) {
   EXPECT_TRUE(contains(ended.err, "(models 'mamba', 'hyena')")) << ended.err;
 }
 
+TEST(Models, NoNameIsNotAllNames) {
+  const Ended ended = dry_run("sweep", {"demo", "--models", ""});
+  EXPECT_EQ(ended.code, 2) << ended.out;
+  EXPECT_TRUE(contains(ended.err, "the recipe 'demo' has no model ''; known: attention, based"))
+      << ended.err;
+  EXPECT_EQ(dry_run("sweep", {"demo", "--models", "mamba,"}).code, 2);
+}
+
 TEST(Models, ValuesOfVariablesChooseAmongTheChosen) {
   const Ended ended =
       dry_run("sweep", {kRecipe, "seed=1", "d_model=128", "d_state=16", "--models",
