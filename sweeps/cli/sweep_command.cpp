@@ -67,6 +67,9 @@ SweepRequest make_request(const SweepArguments& arguments, const CommonOptions& 
 /// What the recipe leaves to the device: tf32 on a GPU, which keeps the accuracies of fp32
 /// (results/measured/based-figure2); a CPU knows fp32 alone.
 void choose_precision(std::vector<RunConfig>& runs, Device device) {
+  const bool is_mixed = std::any_of(runs.begin(), runs.end(), [&](const RunConfig& run) {
+    return run.device_sets_precision != runs[0].device_sets_precision;
+  });
   for (RunConfig& run : runs) {
     if (run.device_sets_precision && device == Device::cuda) run.precision = "tf32";
     run.device_sets_precision = false;
@@ -74,6 +77,10 @@ void choose_precision(std::vector<RunConfig>& runs, Device device) {
       fail(ErrorKind::usage, "sweep", "precision '{}' needs --device cuda; a CPU has fp32 alone",
            run.precision);
   }
+  // Now auto may be the same as one that is asked for beside it.
+  std::set<std::string> ids;
+  if (is_mixed)
+    std::erase_if(runs, [&](const RunConfig& run) { return !ids.insert(run_id(run)).second; });
 }
 
 std::vector<std::string> model_names(const Recipe& recipe) {

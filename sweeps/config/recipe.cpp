@@ -25,7 +25,9 @@ class RunList {
   explicit RunList(const Plan& plan) : plan_(plan) {}
 
   void add(RunConfig run) {
-    const auto [known, is_new] = indices_.emplace(run_id(run), runs_.size());
+    // A run whose precision the device chooses may differ from one that has it chosen.
+    const std::string id = run_id(run) + (run.device_sets_precision ? " auto" : "");
+    const auto [known, is_new] = indices_.emplace(id, runs_.size());
     if (is_new) {
       runs_.push_back(std::move(run));
       return;

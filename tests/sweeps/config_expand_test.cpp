@@ -57,6 +57,14 @@ std::vector<std::string> labels_with(const std::vector<std::string>& overrides) 
 
 using Labels = std::vector<std::string>;
 
+TEST(ConfigExpand, WhatADeviceMayChooseIsNotWhatIsChosen) {
+  const std::vector<RunConfig> runs =
+      parse_recipe(kPlainRecipe, "f.toml", {"precision=auto,fp32"}).runs;
+  ASSERT_EQ(runs.size(), 2u);
+  EXPECT_TRUE(runs[0].device_sets_precision);
+  EXPECT_FALSE(runs[1].device_sets_precision);
+}
+
 TEST(ConfigExpand, APlainRecipeIsOneRunWithDefaults) {
   const Recipe recipe = parse_recipe(kPlainRecipe, "f.toml");
   ASSERT_EQ(recipe.runs.size(), 1u);
