@@ -11,6 +11,9 @@
 namespace recallbench {
 namespace {
 
+constexpr std::int64_t kMostValues = 100'000'000;  // of all runs
+constexpr std::int64_t kUsualValues = 200;         // of a run
+
 /// All values that each variable can take.
 using Scope = std::map<std::string, std::vector<const Node*>>;
 using Names = std::set<std::string>;
@@ -20,6 +23,22 @@ std::int64_t saturating_product(std::int64_t a, std::int64_t b) {
   constexpr std::int64_t kHuge = 1'000'000'000'000'000'000;
   std::int64_t product = 0;
   return __builtin_mul_overflow(a, b, &product) || product > kHuge ? kHuge : product;
+}
+
+std::int64_t saturating_sum(std::int64_t a, std::int64_t b) {
+  return std::min(a, INT64_MAX - b) + b;
+}
+
+/// Numbers, strings, lists and tables in `node`, with itself.
+std::int64_t count_values(const Node& node) {
+  std::int64_t count = 1;
+  if (const auto* list = node.get<List>())
+    for (const Node& item : *list)
+      count += count_values(item);
+  if (const auto* table = node.get<Table>())
+    for (const Entry& entry : table->entries)
+      count += count_values(entry.value);
+  return count;
 }
 
 void overlay(Table& table, const Table& top) {
@@ -115,13 +134,10 @@ class Expansion {
       });
     if (misfits.empty()) check_cases_used();
     std::int64_t count = 0;
-    for (const Live& one : live) {
-      std::int64_t product = n_cases();
-      for (const Axis* axis : one.axes)
-        product = saturating_product(product, static_cast<std::int64_t>(axis->values.size()));
-      count = std::min(count, INT64_MAX - product) + product;
-    }
+    for (const Live& one : live)
+      count = saturating_sum(count, count_runs(one));
     check_count(count, max_runs);
+    check_size(live, std::max(kMostValues, saturating_product(kUsualValues, max_runs)));
     for (const Live& one : live)
       misfits.watch(*one.model, [&] { visit_model(*one.model, one.axes, visit); });
     misfits.throw_if_any();
@@ -133,6 +149,32 @@ class Expansion {
     const ModelPlan* model;
     std::vector<const Axis*> axes;
   };
+
+  std::int64_t count_runs(const Live& one) const {
+    std::int64_t product = n_cases();
+    for (const Axis* axis : one.axes)
+      product = saturating_product(product, static_cast<std::int64_t>(axis->values.size()));
+    return product;
+  }
+
+  /// A bound on runs alone leaves open what they take in memory.
+  void check_size(const std::vector<Live>& live, std::int64_t most) const {
+    std::int64_t together = 0;
+    for (const Live& one : live) {
+      const Scope scope = scope_of(*one.model, 0);
+      std::int64_t size = count_values(template_of(*one.model, 0, scope));
+      for (const auto& [name, values] : scope)
+        size += count_values(*values[0]);
+      const std::int64_t runs = count_runs(one);
+      together = saturating_sum(together, saturating_product(size, runs));
+      if (together > most)
+        fail_at(
+            plan_.place,
+            "{} runs of some {} values each are too many; runs have at most {} values together, "
+            "so shorten a list",
+            runs, size, most);
+    }
+  }
 
   std::int64_t n_cases() const {
     return std::max<std::int64_t>(1, static_cast<std::int64_t>(plan_.cases.size()));
