@@ -300,6 +300,16 @@ TEST(WrongRecipeFile, KeysOfManyPartsAreRefusedWhereverTheyStand) {
             "");
 }
 
+TEST(WrongRecipeFile, BracketsThatAreNotTomlAreRefusedWithTheirPlace) {
+  for (const char* toml : {"[=a]\n", "[.train]\n", "[$rain]\n", "[[=a]]\n", "[{a]\n", "[", "[\n",
+                           "a = [1, }]\n", "a = [1, }", "a = [{b = 1}, }c = 2}]\n"}) {
+    const std::string message = message_of(toml);
+    EXPECT_NE(message.find("f.toml:1:"), std::string::npos) << toml << message;
+    EXPECT_NE(message.find("this is not TOML"), std::string::npos) << toml << message;
+    EXPECT_EQ(message.find('\n'), std::string::npos) << message;
+  }
+}
+
 TEST(WrongRecipeFile, APathOfManyPartsIsRefused) {
   const std::string message = message_of(kPlainRecipe, {"train." + repeated("a.", 50'000) + "a=1"});
   EXPECT_NE(message.find("at most 8 parts"), std::string::npos) << message;
