@@ -62,7 +62,9 @@ std::vector<RecipeInfo> known_recipes() {
     std::error_code missing;
     for (const fs::directory_entry& file : fs::directory_iterator(folder, missing)) {
       const std::string name = file.path().stem().string();
-      if (file.path().extension() != ".toml" || !names.insert(name).second) continue;
+      std::error_code dangling;
+      if (file.path().extension() != ".toml" || !file.is_regular_file(dangling)) continue;
+      if (!names.insert(name).second) continue;
       const std::string path = file.path().lexically_normal().string();
       recipes.push_back({name, path, first_comment(read_recipe_file(path))});
     }
