@@ -77,6 +77,17 @@ std::string plain_text(std::string_view text, std::size_t limit) {
   return result;
 }
 
+bool is_invisible(char32_t c) {
+  return c == 0xAD || c == 0x61C || (c >= 0x200B && c <= 0x200F) || (c >= 0x2060 && c <= 0x206F) ||
+         (c >= 0xFE00 && c <= 0xFE0F) || c == 0xFEFF || (c >= 0xE0000 && c <= 0xE0FFF);
+}
+
+bool is_blank(char32_t c) {
+  return is_invisible(c) || c == 0x20 || c == 0xA0 || c == 0x115F || c == 0x1160 || c == 0x1680 ||
+         c == 0x180E || (c >= 0x2000 && c <= 0x200A) || c == 0x202F || c == 0x205F || c == 0x2800 ||
+         c == 0x3000 || c == 0x3164 || c == 0xFFA0;
+}
+
 char32_t code_point(std::string_view character) {
   const auto first = static_cast<unsigned char>(character[0]);
   if (character.size() == 1) return first;

@@ -21,6 +21,12 @@ std::size_t text_width(std::string_view text);
 /// columns with an ellipsis (0: no limit).
 std::string plain_text(std::string_view text, std::size_t limit = 0);
 
+/// Joiners, direction marks, variation selectors: they are never seen, and need no glyph.
+bool is_invisible(char32_t character);
+
+/// The same, and spaces of any width: nothing of them is seen where they stand alone.
+bool is_blank(char32_t character);
+
 /// The code point of the one character that `character` holds, valid UTF-8.
 char32_t code_point(std::string_view character);
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace recallbench {
 namespace {
@@ -33,8 +34,10 @@ std::vector<ComparedPoint> compare_with_published(const std::vector<ModelPoint>&
       if (point.family != families[*family] || !point.has_result) continue;
       if (point.state_length != kPublishedLength) continue;
       if (!(distance(point, theirs) <= kSameState)) continue;  // a state that is not known is NaN
-      if (nearest == nullptr || distance(point, theirs) < distance(*nearest, theirs))
-        nearest = &point;
+      const auto place = [&](const ModelPoint& p) {
+        return std::pair(distance(p, theirs), -p.valid.mean);
+      };
+      if (nearest == nullptr || place(point) < place(*nearest)) nearest = &point;
     }
     if (nearest == nullptr) continue;
     const double here = nearest->valid.mean;

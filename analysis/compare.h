@@ -22,10 +22,11 @@ struct ComparedPoint {
 };
 
 /// Each published point beside the point of its family (family_of) whose published state lies
-/// nearest, within 3 %: as far as states are read off a figure. Models that were tested up to
-/// another length than the 1024 tokens of the published figure had another task, and are left out.
-/// By rising state within a family; what has no partner on either side is left out. `here` is the
-/// point's chosen setting on validation data, as the published figures choose.
+/// nearest, the better of two as near, within 3 %: as far as states are read off a figure. Models
+/// that were tested up to another length than the 1024 tokens of the published figure had another
+/// task, and are left out. By rising state within a family; what has no partner on either side is
+/// left out. `here` is the point's chosen setting on validation data, as the published figures
+/// choose.
 std::vector<ComparedPoint> compare_with_published(const std::vector<ModelPoint>& points,
                                                   const std::vector<PublishedPoint>& published,
                                                   double tolerance);

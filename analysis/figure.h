@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <set>
 #include <string>
@@ -64,9 +65,11 @@ std::vector<std::string> write_figure_source(const Figure& figure, const std::st
                                              const std::string& base, const Glyphs& glyphs);
 
 /// Runs gnuplot on what write_figure_source left, for each of `formats` (svg, png, pdf), and
-/// publishes `<base>.<format>`; returns these names. Throws Error(io); what was published stays.
+/// publishes `<base>.<format>`; returns these names. Throws Error(io), also where gnuplot has not
+/// drawn one of them after `limit`; what was published stays.
 std::vector<std::string> draw_figure(const Figure& figure, const std::string& directory,
                                      const std::string& base,
-                                     const std::vector<std::string>& formats);
+                                     const std::vector<std::string>& formats,
+                                     std::chrono::milliseconds limit = kToolLimit);
 
 }  // namespace recallbench

@@ -155,12 +155,13 @@ std::vector<std::string> write_figure_source(const Figure& figure, const std::st
 
 std::vector<std::string> draw_figure(const Figure& figure, const std::string& directory,
                                      const std::string& base,
-                                     const std::vector<std::string>& formats) {
+                                     const std::vector<std::string>& formats,
+                                     std::chrono::milliseconds limit) {
   std::vector<std::string> files;
   for (const std::string& format : formats) {
     check(format == "svg" || format == "png" || format == "pdf", "figure", "format '{}'", format);
     const std::string options = "FORMAT='" + format + "'; STREAM=1; HOVER=1";
-    std::string bytes = run_gnuplot(directory, {"-e", options, base + ".gp"});
+    std::string bytes = run_gnuplot(directory, {"-e", options, base + ".gp"}, limit);
     check_whole(bytes, format);
     if (format == "svg") bytes = finish_svg(bytes, figure.title, hover_texts(figure));
     if (format == "pdf") bytes = finish_pdf(std::move(bytes));

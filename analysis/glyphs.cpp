@@ -6,7 +6,6 @@
 #include <charconv>
 
 #include "analysis/characters.h"
-#include "analysis/tool.h"
 #include "kernels/base/error.h"
 
 namespace recallbench {
@@ -25,12 +24,6 @@ std::vector<Range> merged(std::vector<Range> ranges) {
       result.push_back(range);
   }
   return result;
-}
-
-/// Joiners, direction marks, variation selectors: they are never seen, and need no glyph.
-bool is_invisible(char32_t c) {
-  return c == 0xAD || c == 0x61C || (c >= 0x200B && c <= 0x200F) || (c >= 0x2060 && c <= 0x206F) ||
-         (c >= 0xFE00 && c <= 0xFE0F) || c == 0xFEFF || (c >= 0xE0000 && c <= 0xE0FFF);
 }
 
 std::string_view next_part(std::string_view& text, char separator) {
@@ -59,13 +52,13 @@ std::vector<Range> parse_charset(std::string_view text) {
 
 Glyphs::Glyphs(std::vector<Range> ranges) : ranges_(merged(std::move(ranges))) {}
 
-Glyphs Glyphs::installed() {
+Glyphs Glyphs::installed(std::chrono::milliseconds limit) {
   Glyphs usual({{0x20, 0x7E}, {0xA0, 0x17F}, {0x386, 0x3CE}, {0x401, 0x45F}, {0x2026, 0x2026}});
   usual.are_known_ = false;
   if (!tool_available("fc-list")) return usual;
   ToolOutput listed;
   try {
-    listed = run_tool("/", {"fc-list", "-f", "%{fontformat} %{charset}\n"});
+    listed = run_tool("/", {"fc-list", "-f", "%{fontformat} %{charset}\n"}, limit);
   } catch (const Error&) {
     return usual;
   }

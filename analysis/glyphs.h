@@ -1,10 +1,13 @@
 #pragma once
 
+#include <chrono>
 #include <set>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "analysis/tool.h"
 
 namespace recallbench {
 
@@ -17,8 +20,9 @@ class Glyphs {
   explicit Glyphs(std::vector<std::pair<char32_t, char32_t>> ranges);
 
   /// Those of this machine's fonts, all together, as fontconfig's fc-list tells; where that cannot
-  /// be asked those of Latin, Greek and Cyrillic, which every usual font has.
-  static Glyphs installed();
+  /// be asked, or has not answered after `limit`, those of Latin, Greek and Cyrillic, which every
+  /// usual font has.
+  static Glyphs installed(std::chrono::milliseconds limit = kToolLimit);
 
   /// Whether fc-list was asked; else these are those of usual fonts.
   bool are_known() const { return are_known_; }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -8,6 +9,7 @@
 #include "analysis/selection.h"
 #include "analysis/summary.h"
 #include "analysis/table.h"
+#include "analysis/tool.h"
 
 namespace recallbench {
 
@@ -56,6 +58,7 @@ struct FigureOptions {
   std::string title;  ///< empty: the sweeps' names
   std::vector<PublishedPoint> published;
   std::vector<std::string> formats = {"svg", "png"};
+  std::chrono::milliseconds tool_limit = kToolLimit;  ///< for gnuplot, each file, and for fc-list
 };
 
 /// What was written, and why a figure was not drawn: the first reason (empty if all were).
@@ -73,7 +76,8 @@ std::vector<std::string> figure_names(const Frontier& frontier);
 /// .tsv and `formats`, with the task's name in title and file name where there are several. Another
 /// axis or column than measured and test is part of the name: frontier-valid.csv. All but the
 /// drawing throws Error(io); what keeps gnuplot from drawing is returned, and so is which
-/// characters of the texts no installed font has.
+/// characters of the texts no installed font has, and which figures are an earlier plot's. A
+/// gnuplot that hangs is not started again.
 ReportFiles write_frontier_and_figure(const std::string& directory, const Frontier& frontier,
                                       const FigureOptions& options);
 

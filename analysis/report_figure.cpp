@@ -2,6 +2,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <set>
@@ -209,6 +210,34 @@ std::vector<std::string> drawable_formats(const std::vector<std::string>& format
   return kept;
 }
 
+/// Draws file after file. A gnuplot that hung once is not waited for again.
+class Drawing {
+ public:
+  /// The first reason for a file that was not drawn becomes `problem`.
+  Drawing(std::string directory, std::chrono::milliseconds limit, std::string& problem)
+      : directory_(std::move(directory)), limit_(limit), problem_(problem) {}
+
+  bool draw(const Figure& figure, const std::string& name, const std::string& format) {
+    using Clock = std::chrono::steady_clock;
+    if (hangs_) return false;
+    const Clock::time_point began = Clock::now();
+    try {
+      draw_figure(figure, directory_, name, {format}, limit_);
+      return true;
+    } catch (const Error& error) {
+      if (problem_.empty()) problem_ = error.what();
+      hangs_ = Clock::now() - began >= limit_;
+      return false;
+    }
+  }
+
+ private:
+  std::string directory_;
+  std::chrono::milliseconds limit_;
+  std::string& problem_;
+  bool hangs_ = false;
+};
+
 }  // namespace
 
 std::vector<std::string> figure_names(const Frontier& frontier) {
@@ -232,11 +261,12 @@ ReportFiles write_frontier_and_figure(const std::string& directory, const Fronti
   ReportFiles report;
   report.files.push_back(place(base + ".csv"));
   publish(report.files.back(), to_csv(frontier_table(frontier)));
-  const Glyphs glyphs = Glyphs::installed();
+  const Glyphs glyphs = Glyphs::installed(options.tool_limit);
   const std::vector<std::string> formats =
       drawable_formats(options.formats, glyphs, report.figure_problem);
   std::set<std::string> missing;
-  std::vector<std::string> left;  // of an earlier plot
+  std::vector<std::string> left, unasked;  // of an earlier plot
+  Drawing drawing(directory, options.tool_limit, report.figure_problem);
   const std::vector<std::string> names = figure_names(frontier);
   for (std::size_t i = 0; i < frontier.tasks.size(); ++i) {
     const Figure figure = figure_of(frontier, frontier.tasks[i], options);
@@ -244,19 +274,26 @@ ReportFiles write_frontier_and_figure(const std::string& directory, const Fronti
       report.files.push_back(place(file));
     for (const std::string& format : formats) {
       const std::string file = fmt::format("{}.{}", names[i], format);
-      try {
-        draw_figure(figure, directory, names[i], {format});
+      if (drawing.draw(figure, names[i], format)) {
         report.files.push_back(place(file));
         if (format != "svg") missing.merge(missing_glyphs(figure, glyphs));
-      } catch (const Error& error) {
-        if (report.figure_problem.empty()) report.figure_problem = error.what();
-        if (path_exists(place(file))) left.push_back(file);
+      } else if (path_exists(place(file))) {
+        left.push_back(file);
       }
     }
   }
   if (!left.empty())
     report.figure_problem += fmt::format("; left from an earlier plot: {}", fmt::join(left, ", "));
   report.notes = glyph_notes(missing, glyphs);
+  for (const std::string& name : names)
+    for (const char* format : {"svg", "png", "pdf"})
+      if (const std::string file = fmt::format("{}.{}", name, format);
+          std::find(formats.begin(), formats.end(), format) == formats.end() &&
+          path_exists(place(file)))
+        unasked.push_back(file);
+  if (!unasked.empty())
+    report.notes.push_back(fmt::format(
+        "left from an earlier plot: {}; --format svg,png,pdf draws all", fmt::join(unasked, ", ")));
   for (const char* format : {"svg", "png", "pdf"})
     if (const std::string file = fmt::format("{}.{}", base, format);
         names.size() > 1 && path_exists(place(file)))

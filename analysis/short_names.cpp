@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <set>
@@ -11,6 +12,19 @@
 
 namespace recallbench {
 namespace {
+
+/// `name` as one line, in which something is seen unless it is empty.
+std::string seen_text(const std::string& name) {
+  const std::string plain = plain_text(name);
+  std::string numbers;
+  bool blank = !plain.empty();
+  for_each_character(plain, [&](std::string_view, char32_t code) {
+    blank = blank && is_blank(code);
+    if (blank)
+      numbers += fmt::format("{}U+{:04X}", numbers.empty() ? "" : " ", std::uint32_t{code});
+  });
+  return blank ? fmt::format("[{}]", numbers) : plain;
+}
 
 /// The last characters of `text` that take at most `limit` columns.
 std::string end_of(const std::string& text, std::size_t limit) {
@@ -24,7 +38,7 @@ std::string end_of(const std::string& text, std::size_t limit) {
 }
 
 std::string without_middle(const std::string& name, std::size_t limit) {
-  const std::string plain = plain_text(name);
+  const std::string plain = seen_text(name);
   if (text_width(plain) <= limit) return plain;
   const std::size_t tail = (limit - 1) / 2;
   return plain_text(plain, limit - tail) + end_of(plain, tail);
@@ -35,7 +49,7 @@ std::string without_middle(const std::string& name, std::size_t limit) {
 std::vector<std::string> short_names(const std::vector<std::string>& names, std::size_t limit) {
   std::map<std::string, std::string> shown;  // by name
   for (const std::string& name : names)
-    shown[name] = plain_text(name, limit);
+    shown[name] = plain_text(seen_text(name), limit);
   const auto clashing = [&] {
     std::map<std::string, int> times;
     for (const auto& [name, label] : shown)
@@ -56,7 +70,7 @@ std::vector<std::string> short_names(const std::vector<std::string>& names, std:
   for (const std::string& name : left) {
     do {
       const std::string suffix = fmt::format(" ({})", ++number);
-      shown[name] = plain_text(name, limit - suffix.size()) + suffix;
+      shown[name] = plain_text(seen_text(name), limit - suffix.size()) + suffix;
     } while (!taken.insert(shown[name]).second);
   }
   std::vector<std::string> labels;

@@ -7,10 +7,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <climits>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
+#include <thread>
 
 #include "kernels/base/error.h"
 
@@ -88,13 +93,24 @@ pid_t spawn(const std::string& directory, std::vector<std::string> command, cons
   return child;
 }
 
-/// Reads both pipes until the child has closed them, so that neither can fill up and block it.
-void drain(const Pipe& out, const Pipe& err, std::string& output, std::string& messages) {
+using Clock = std::chrono::steady_clock;
+
+int milliseconds_until(Clock::time_point end) {
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - Clock::now()).count();
+  return static_cast<int>(std::clamp<std::int64_t>(left, 0, INT_MAX));
+}
+
+/// Reads both pipes until the child has closed them, so that neither can fill up and block it;
+/// false if it has not by `end`.
+bool drain(const Pipe& out, const Pipe& err, Clock::time_point end, std::string& output,
+           std::string& messages) {
   std::array<pollfd, 2> waiting{{{out.ends[0], POLLIN, 0}, {err.ends[0], POLLIN, 0}}};
   std::array<std::string*, 2> texts{&output, &messages};
   std::vector<char> buffer(std::size_t{1} << 16);
   while (waiting[0].fd >= 0 || waiting[1].fd >= 0) {
-    if (poll(waiting.data(), waiting.size(), -1) < 0) {
+    const int left = milliseconds_until(end);
+    if (left == 0) return false;
+    if (poll(waiting.data(), waiting.size(), left) < 0) {
       if (errno == EINTR) continue;
       fail_errno("poll", errno);
     }
@@ -107,13 +123,26 @@ void drain(const Pipe& out, const Pipe& err, std::string& output, std::string& m
         waiting[i].fd = -1;
     }
   }
+  return true;
 }
 
-int wait_for(pid_t child) {
+/// The status of a child that has ended, or does by `end`.
+std::optional<int> wait_until(pid_t child, Clock::time_point end) {
+  for (;;) {
+    int status = 0;
+    const pid_t ended = waitpid(child, &status, WNOHANG);
+    if (ended == child) return status;
+    if (ended < 0 && errno != EINTR) fail_errno("waitpid", errno);
+    if (Clock::now() >= end) return std::nullopt;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
+void end_child(pid_t child) {
+  kill(child, SIGKILL);
   int status = 0;
   while (waitpid(child, &status, 0) < 0)
     if (errno != EINTR) fail_errno("waitpid", errno);
-  return status;
 }
 
 }  // namespace
@@ -130,18 +159,25 @@ bool tool_available(const std::string& name) {
   return false;
 }
 
-ToolOutput run_tool(const std::string& directory, const std::vector<std::string>& command) {
+ToolOutput run_tool(const std::string& directory, const std::vector<std::string>& command,
+                    std::chrono::milliseconds limit) {
+  const Clock::time_point end = Clock::now() + limit;
   Pipe out, err;
   const pid_t child = spawn(directory, command, out, err);
   out.close_end(1);
   err.close_end(1);
   ToolOutput result;
-  drain(out, err, result.output, result.messages);
-  const int status = wait_for(child);
-  if (WIFSIGNALED(status))
-    result.problem = fmt::format("was ended by signal {}", WTERMSIG(status));
-  else if (WEXITSTATUS(status) != 0)
-    result.problem = fmt::format("ended with status {}", WEXITSTATUS(status));
+  std::optional<int> status;
+  if (drain(out, err, end, result.output, result.messages)) status = wait_until(child, end);
+  if (!status) {
+    end_child(child);
+    result.problem = fmt::format("did not end within {} s and was killed",
+                                 static_cast<double>(limit.count()) / 1000);
+  } else if (WIFSIGNALED(*status)) {
+    result.problem = fmt::format("was ended by signal {}", WTERMSIG(*status));
+  } else if (WEXITSTATUS(*status) != 0) {
+    result.problem = fmt::format("ended with status {}", WEXITSTATUS(*status));
+  }
   return result;
 }
 

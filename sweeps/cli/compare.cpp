@@ -72,6 +72,7 @@ int compare_published(const std::vector<SummaryRow>& rows, const CompareOptions&
   std::vector<SummaryRow> compared;
   std::copy_if(rows.begin(), rows.end(), std::back_inserter(compared),
                [](const SummaryRow& row) { return row.state_length == kPublishedLength; });
+  note_tasks(compared, common);
   if (options.published.empty()) note_differences(compared, common);
   const auto held = std::count_if(points.begin(), points.end(),
                                   [](const ComparedPoint& point) { return point.holds; });

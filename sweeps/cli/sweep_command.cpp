@@ -4,12 +4,11 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <sstream>
+#include <set>
 
 #include "analysis/report.h"
 #include "kernels/base/io/atomic_file.h"
 #include "kernels/base/io/json.h"
-#include "kernels/base/names.h"
 #include "kernels/base/text.h"
 #include "kernels/base/version.h"
 #include "sweeps/config/recipe.h"
@@ -68,6 +67,9 @@ SweepRequest make_request(const SweepArguments& arguments, const CommonOptions& 
 /// What the recipe leaves to the device: tf32 on a GPU, which keeps the accuracies of fp32
 /// (results/measured/based-figure2); a CPU knows fp32 alone.
 void choose_precision(std::vector<RunConfig>& runs, Device device) {
+  const bool is_mixed = std::any_of(runs.begin(), runs.end(), [&](const RunConfig& run) {
+    return run.device_sets_precision != runs[0].device_sets_precision;
+  });
   for (RunConfig& run : runs) {
     if (run.device_sets_precision && device == Device::cuda) run.precision = "tf32";
     run.device_sets_precision = false;
@@ -75,6 +77,10 @@ void choose_precision(std::vector<RunConfig>& runs, Device device) {
       fail(ErrorKind::usage, "sweep", "precision '{}' needs --device cuda; a CPU has fp32 alone",
            run.precision);
   }
+  // Now auto may be the same as one that is asked for beside it.
+  std::set<std::string> ids;
+  if (is_mixed)
+    std::erase_if(runs, [&](const RunConfig& run) { return !ids.insert(run_id(run)).second; });
 }
 
 std::vector<std::string> model_names(const Recipe& recipe) {
@@ -86,21 +92,15 @@ std::vector<std::string> model_names(const Recipe& recipe) {
 
 /// The recipe's runs, of the wanted models alone.
 Recipe load_wanted(const SweepArguments& arguments, const CommonOptions& common) {
-  Recipe recipe = load_recipe(arguments.recipe, arguments.overrides, arguments.max_runs);
-  choose_precision(recipe.runs, choose_device(common.device).device);
-  if (arguments.models.empty()) return recipe;
-  const std::vector<std::string> known = model_names(recipe);
   std::vector<std::string> wanted;
-  std::istringstream names(arguments.models);
-  for (std::string name; std::getline(names, name, ',');) {
-    if (std::find(known.begin(), known.end(), name) == known.end())
-      fail(ErrorKind::usage, "sweep", "the recipe '{}' has no model '{}'{}", recipe.name,
-           printable(name), hint_for(name, known));
-    wanted.push_back(name);
-  }
-  std::erase_if(recipe.runs, [&](const RunConfig& run) {
-    return std::find(wanted.begin(), wanted.end(), run.model_name) == wanted.end();
-  });
+  if (const auto& names = arguments.models)
+    for (std::size_t begin = 0; begin <= names->size();) {
+      const std::size_t end = std::min(names->find(',', begin), names->size());
+      wanted.push_back(names->substr(begin, end - begin));
+      begin = end + 1;
+    }
+  Recipe recipe = load_recipe(arguments.recipe, arguments.overrides, arguments.max_runs, wanted);
+  choose_precision(recipe.runs, choose_device(common.device).device);
   return recipe;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,10 +12,10 @@ namespace recallbench {
 struct SweepArguments {
   std::string recipe;
   std::vector<std::string> overrides;
-  std::string models;  ///< names of [[sweep.models]] to train, with commas between; "": all
-  std::string out;     ///< "": results/<name>
-  int jobs = 0;        ///< 0: all cores
-  std::int64_t population = 0;  ///< most runs that train together; 0: as measured to pay
+  std::optional<std::string> models;  ///< names of [[sweep.models]], with commas between
+  std::string out;                    ///< "": results/<name>
+  int jobs = 0;                       ///< 0: all cores
+  std::int64_t population = 0;        ///< most runs that train together; 0: as measured to pay
   std::int64_t max_runs = 100000;
   double run_timeout_s = 0;  ///< 0: none
   bool dry_run = false;

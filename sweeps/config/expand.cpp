@@ -1,5 +1,7 @@
 #include "sweeps/config/expand.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <set>
 
@@ -8,6 +10,9 @@
 
 namespace recallbench {
 namespace {
+
+constexpr std::int64_t kMostValues = 100'000'000;  // of all runs
+constexpr std::int64_t kUsualValues = 200;         // of a run
 
 /// All values that each variable can take.
 using Scope = std::map<std::string, std::vector<const Node*>>;
@@ -18,6 +23,22 @@ std::int64_t saturating_product(std::int64_t a, std::int64_t b) {
   constexpr std::int64_t kHuge = 1'000'000'000'000'000'000;
   std::int64_t product = 0;
   return __builtin_mul_overflow(a, b, &product) || product > kHuge ? kHuge : product;
+}
+
+std::int64_t saturating_sum(std::int64_t a, std::int64_t b) {
+  return std::min(a, INT64_MAX - b) + b;
+}
+
+/// Numbers, strings, lists and tables in `node`, with itself.
+std::int64_t count_values(const Node& node) {
+  std::int64_t count = 1;
+  if (const auto* list = node.get<List>())
+    for (const Node& item : *list)
+      count += count_values(item);
+  if (const auto* table = node.get<Table>())
+    for (const Entry& entry : table->entries)
+      count += count_values(entry.value);
+  return count;
 }
 
 void overlay(Table& table, const Table& top) {
@@ -40,6 +61,51 @@ void overlay_in(Table& run, const std::string& key, const Place& place, const Ta
   overlay(*table, top);
 }
 
+std::int64_t count_chosen(const Plan& plan) {
+  return std::count_if(plan.models.begin(), plan.models.end(),
+                       [](const ModelPlan& model) { return model.chosen; });
+}
+
+/// The models that the recipe or an override does not fit.
+class Misfits {
+ public:
+  explicit Misfits(const Plan& plan) : plan_(plan) {}
+
+  bool empty() const { return names_.empty(); }
+
+  /// Calls `action`, which is about this model. Its error ends everything where nothing is
+  /// overridden; else other models may have the same one, and are looked at first.
+  template <class Action>
+  void watch(const ModelPlan& model, const Action& action) {
+    try {
+      action();
+    } catch (const Error& error) {
+      if (names_.empty()) first_ = error;
+      names_.push_back(in_quotes(model.name));
+      if (plan_.overridden.empty()) throw_if_any();
+    }
+  }
+
+  /// Throws the first error, and says which of several models it is about, where not all.
+  void throw_if_any() const {
+    constexpr std::size_t kMostNames = 8;
+    if (names_.empty()) return;
+    const std::int64_t all = count_chosen(plan_);
+    if (all == 1 || (all == std::ssize(names_) && !plan_.overridden.empty())) throw first_;
+    std::vector<std::string> shown = names_;
+    shown.resize(std::min(shown.size(), kMostNames));
+    const std::size_t more = names_.size() - shown.size();
+    throw Error(first_.kind(), fmt::format("{} (model{} {}{})", first_.what(),
+                                           names_.size() == 1 ? "" : "s", fmt::join(shown, ", "),
+                                           more == 0 ? "" : fmt::format(" and {} more", more)));
+  }
+
+ private:
+  const Plan& plan_;
+  Error first_{ErrorKind::usage, ""};
+  std::vector<std::string> names_;
+};
+
 class Expansion {
  public:
   using Visit = std::function<void(const std::string&, const Node&)>;
@@ -58,33 +124,55 @@ class Expansion {
   }
 
   void run(std::int64_t max_runs, const Visit& visit) {
-    const auto n_models = static_cast<std::int64_t>(plan_.models.size());
-    check_count(saturating_product(n_models, n_cases()), max_runs);
-    std::vector<std::vector<const Axis*>> axes;  // of each model
+    check_count(saturating_product(count_chosen(plan_), n_cases()), max_runs);
+    Misfits misfits(plan_);
+    std::vector<Live> live;
     for (const ModelPlan& model : plan_.models)
-      naming(model, [&] { axes.push_back(live_axes(model)); });
-    check_cases_used();
+      misfits.watch(model, [&] {
+        use_variables(model);
+        if (model.chosen) live.push_back({&model, live_axes(model)});
+      });
+    if (misfits.empty()) check_cases_used();
     std::int64_t count = 0;
-    for (const auto& of_model : axes) {
-      std::int64_t product = n_cases();
-      for (const Axis* axis : of_model)
-        product = saturating_product(product, static_cast<std::int64_t>(axis->values.size()));
-      count = std::min(count, INT64_MAX - product) + product;
-    }
+    for (const Live& one : live)
+      count = saturating_sum(count, count_runs(one));
     check_count(count, max_runs);
-    for (std::size_t m = 0; m < axes.size(); ++m)
-      naming(plan_.models[m], [&] { visit_model(plan_.models[m], axes[m], visit); });
+    check_size(live, std::max(kMostValues, saturating_product(kUsualValues, max_runs)));
+    for (const Live& one : live)
+      misfits.watch(*one.model, [&] { visit_model(*one.model, one.axes, visit); });
+    misfits.throw_if_any();
   }
 
  private:
-  /// Calls `action`, and says in its errors which of several models they are about.
-  template <class Action>
-  void naming(const ModelPlan& model, const Action& action) const {
-    try {
-      action();
-    } catch (const Error& error) {
-      if (plan_.models.size() == 1) throw;
-      throw Error(error.kind(), fmt::format("{} (model {})", error.what(), in_quotes(model.name)));
+  /// A chosen model and the axes that it is run over.
+  struct Live {
+    const ModelPlan* model;
+    std::vector<const Axis*> axes;
+  };
+
+  std::int64_t count_runs(const Live& one) const {
+    std::int64_t product = n_cases();
+    for (const Axis* axis : one.axes)
+      product = saturating_product(product, static_cast<std::int64_t>(axis->values.size()));
+    return product;
+  }
+
+  /// A bound on runs alone leaves open what they take in memory.
+  void check_size(const std::vector<Live>& live, std::int64_t most) const {
+    std::int64_t together = 0;
+    for (const Live& one : live) {
+      const Scope scope = scope_of(*one.model, 0);
+      std::int64_t size = count_values(template_of(*one.model, 0, scope));
+      for (const auto& [name, values] : scope)
+        size += count_values(*values[0]);
+      const std::int64_t runs = count_runs(one);
+      together = saturating_sum(together, saturating_product(size, runs));
+      if (together > most)
+        fail_at(
+            plan_.place,
+            "{} runs of some {} values each are too many; runs have at most {} values together, "
+            "so shorten a list",
+            runs, size, most);
     }
   }
 
@@ -164,26 +252,33 @@ class Expansion {
             name, hint_for(name, known));
   }
 
+  /// Adds the variables that this model refers to, before overrides. It must use all its own.
+  void use_variables(const ModelPlan& model) {
+    Names names;
+    for (std::int64_t c = 0; c < n_cases(); ++c) {
+      const Scope scope = scope_of(model, c);
+      names.merge(names_in(template_of(model, c, scope), scope));
+    }
+    used_.insert(names.begin(), names.end());
+    for (const Axis& axis : model.grid)
+      if (names.count(axis.name) == 0) fail_unused(axis.name, axis.place);
+    for (const Axis& axis : plan_.grid)
+      if (names.count(axis.name) == 0) fail_unused_by(model, axis);
+  }
+
   /// The axes that this model is run over. One that only overridden keys referred to is left out.
-  std::vector<const Axis*> live_axes(const ModelPlan& model) {
-    Names before, after;
+  std::vector<const Axis*> live_axes(const ModelPlan& model) const {
+    Names names;
     for (std::int64_t c = 0; c < n_cases(); ++c) {
       const Scope scope = scope_of(model, c);
       Node node = template_of(model, c, scope);
-      before.merge(names_in(node, scope));
       apply_overrides(*node.get<Table>(), nullptr);
-      after.merge(names_in(node, scope));
+      names.merge(names_in(node, scope));
     }
-    used_.insert(before.begin(), before.end());
     std::vector<const Axis*> axes;
-    for (const Axis& axis : model.grid) {
-      if (before.count(axis.name) == 0) fail_unused(axis.name, axis.place);
-      if (after.count(axis.name) != 0) axes.push_back(&axis);
-    }
-    for (const Axis& axis : plan_.grid) {
-      if (before.count(axis.name) == 0) fail_unused_by(model, axis);
-      if (after.count(axis.name) != 0) axes.push_back(&axis);
-    }
+    for (const auto* grid : {&model.grid, &plan_.grid})
+      for (const Axis& axis : *grid)
+        if (names.count(axis.name) != 0) axes.push_back(&axis);
     for (const Axis& axis : override_axes_)
       axes.push_back(&axis);
     // The model's grid is outside the cases, all else inside.

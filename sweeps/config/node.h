@@ -65,8 +65,11 @@ struct Entry {
   Node value;
 };
 
-/// Parses TOML. Duplicate keys, nesting beyond the parser's limit, dates and files beyond 1 MiB
-/// are Error(usage) with their place.
+/// The parts that a dotted key may have: none that means anything has more.
+inline constexpr std::size_t kMostKeyParts = 8;
+
+/// Parses TOML. Duplicate keys, keys of many parts, nesting beyond the parser's limit, dates and
+/// files beyond 1 MiB are Error(usage) with their place.
 Node parse_toml(std::string_view toml, const std::string& source);
 
 /// Throws Error(usage): `[recipe] place: text`, fit for a terminal.

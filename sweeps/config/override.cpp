@@ -131,7 +131,9 @@ Node& entry_of(List& list, const PathOverride& change, std::size_t i) {
   const std::string& part = change.path[i];
   std::size_t index = 0;
   const auto parsed = std::from_chars(part.data(), part.data() + part.size(), index);
-  if (parsed.ec != std::errc() || parsed.ptr != part.data() + part.size() || index >= list.size())
+  const bool is_padded = part.size() > 1 && part[0] == '0';  // no second way to write an index
+  if (is_padded || parsed.ec != std::errc() || parsed.ptr != part.data() + part.size() ||
+      index >= list.size())
     fail_at(change.place, "'{}' is a list of {}; '{}' must be an index from 0 to {}",
             join(change.path, i), list.size(), part, list.size() - 1);
   return list[index];
@@ -171,9 +173,13 @@ void add_override(Plan& plan, const std::string& text) {
     fail_at(place, "an override reads key=value, such as train.lr=1e-3");
   const std::string key = text.substr(0, equals);
   PathOverride change{split(key, '.'), place, {}};
+  if (change.path.size() > kMostKeyParts)
+    fail_at(place, "a path has at most {} parts with dots between them", kMostKeyParts);
   for (const std::string& part : change.path)
     if (part.empty() || part.find_first_of(" \t\"'[]{}") != std::string::npos)
       fail_at(place, "'{}' is no dotted path, such as train.lr or model.layers.1.feature_dim", key);
+  if (!plan.overridden.insert(key).second)
+    fail_at(place, "'{}' is overridden twice; keep one", key);
   for (const std::string& part : split(text.substr(equals + 1), ','))
     change.values.push_back(parse_value(part, place));
 
@@ -201,8 +207,6 @@ void add_override(Plan& plan, const std::string& text) {
     fail_at(place, "there is no table '{}'{}", first,
             near.empty() ? hint_for(first, keys) : fmt::format("; did you mean '{}'?", near));
   }
-  for (const PathOverride& other : plan.overrides)
-    if (other.path == change.path) fail_at(place, "'{}' is overridden twice; keep one", key);
   plan.overrides.push_back(std::move(change));
 }
 

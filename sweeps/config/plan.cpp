@@ -4,7 +4,9 @@
 #include <limits>
 #include <set>
 
+#include "analysis/characters.h"
 #include "kernels/base/names.h"
+#include "sweeps/config/mixer_keys.h"
 #include "sweeps/config/read_run.h"
 #include "sweeps/config/table_reader.h"
 #include "sweeps/config/variables.h"
@@ -76,14 +78,12 @@ ModelPlan read_model(const Node& node) {
   const std::string where = "[[sweep.models]]";
   std::vector<std::string> known = model_keys();
   known.insert(known.end(), {"name", "grid"});
+  refuse_mixer_keys(node, where, known);
   const TableReader reader(node, where, known);
   ModelPlan plan;
   plan.place = node.place;
   plan.name = reader.text("name", std::nullopt);
-  const bool has_control = std::any_of(plan.name.begin(), plan.name.end(), [](char c) {
-    return static_cast<unsigned char>(c) < ' ' || c == '\x7f';
-  });
-  if (plan.name.empty() || plan.name.size() > kLongestName || has_control)
+  if (plan.name.empty() || plan.name.size() > kLongestName || plain_text(plan.name) != plan.name)
     reader.reject("name", "1 to 100 printable characters");
   for (const Entry& entry : node.get<Table>()->entries) {
     if (entry.key == "grid")
@@ -165,6 +165,25 @@ Plan read_plan(const Node& root) {
   check_cases(plan.cases);
   check_declared_once(plan);
   return plan;
+}
+
+void check_model_names(const std::string& name, const std::vector<std::string>& wanted,
+                       const std::vector<std::string>& known) {
+  for (const std::string& model : wanted)
+    if (std::find(known.begin(), known.end(), model) == known.end())
+      fail(ErrorKind::usage, "recipe", "the recipe '{}' has no model {}{}", name, in_quotes(model),
+           hint_for(model, known));
+}
+
+void choose_models(Plan& plan, const std::vector<std::string>& names) {
+  if (names.empty() || plan.models[0].name.empty()) return;
+  std::vector<std::string> known;
+  for (const ModelPlan& model : plan.models)
+    if (std::find(known.begin(), known.end(), model.name) == known.end())
+      known.push_back(model.name);
+  check_model_names(plan.name, names, known);
+  for (ModelPlan& model : plan.models)
+    model.chosen = std::find(names.begin(), names.end(), model.name) != names.end();
 }
 
 }  // namespace recallbench

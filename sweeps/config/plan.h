@@ -1,5 +1,6 @@
 #pragma once
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,7 @@ struct ModelPlan {
   Place place;
   Table keys;
   std::vector<Axis> grid;
+  bool chosen = true;  ///< its runs are wanted
 };
 
 /// "model.layers.1.feature_dim=8", taken apart. `values` has one entry, or several for an axis.
@@ -47,6 +49,7 @@ struct Plan {
   std::vector<CasePlan> cases;
   std::vector<Axis> grid;
   std::vector<PathOverride> overrides;
+  std::set<std::string> overridden;  ///< the keys of all overrides, those of variables too
 };
 
 /// A recipe's name is a directory under results/: letters, digits, "-", "_" and ".".
@@ -56,8 +59,17 @@ void check_recipe_name(const std::string& name, const Place& place);
 /// axis, equal variables in all cases.
 Plan read_plan(const Node& root);
 
+/// Leaves the models of these names chosen (all, where there are none). Nothing happens to the lone
+/// model of a recipe without [[sweep.models]]: its name is known when its mixers are.
+void choose_models(Plan& plan, const std::vector<std::string>& names);
+
+/// Throws Error(usage) unless every one of `wanted` is among `known`, the models of recipe `name`.
+void check_model_names(const std::string& name, const std::vector<std::string>& wanted,
+                       const std::vector<std::string>& known);
+
 /// Takes `dotted.path=value` apart and into the plan. A name without a dot that is a variable
-/// replaces the variable's values; every other path is kept in `plan.overrides`.
+/// replaces the variable's values; every other path is kept in `plan.overrides`. A key is
+/// overridden once.
 void add_override(Plan& plan, const std::string& text);
 
 /// Sets `path` in `root`; numbers index lists, missing tables are made. What stands in the way (a

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/base/names.h"
+#include "sweeps/config/mixer_keys.h"
 #include "sweeps/config/read_run.h"
 #include "sweeps/config/table_reader.h"
 
@@ -62,6 +63,7 @@ const std::vector<std::string>& model_keys() {
 
 ModelConfig read_model(const Node& table, bool zoology, std::int64_t default_vocab_size,
                        const std::vector<std::string>& known, Resolver& resolver) {
+  refuse_mixer_keys(table, "[model]", known);
   const TableReader model(table, "[model]", known);
   ModelConfig config;
   config.zoology = zoology;

@@ -1,8 +1,10 @@
 #include "sweeps/config/recipe.h"
 
+#include <algorithm>
 #include <map>
 
 #include "sweeps/config/expand.h"
+#include "sweeps/config/mixer_keys.h"
 #include "sweeps/config/read_run.h"
 #include "sweeps/config/table_reader.h"
 
@@ -23,7 +25,9 @@ class RunList {
   explicit RunList(const Plan& plan) : plan_(plan) {}
 
   void add(RunConfig run) {
-    const auto [known, is_new] = indices_.emplace(run_id(run), runs_.size());
+    // A run whose precision the device chooses may differ from one that has it chosen.
+    const std::string id = run_id(run) + (run.device_sets_precision ? " auto" : "");
+    const auto [known, is_new] = indices_.emplace(id, runs_.size());
     if (is_new) {
       runs_.push_back(std::move(run));
       return;
@@ -45,11 +49,26 @@ class RunList {
   std::vector<RunConfig> runs_;
 };
 
+/// Leaves the runs of the wanted models, all if `models` is empty. Where the recipe names its
+/// models there are no others.
+void keep_families(Recipe& recipe, const std::vector<std::string>& models) {
+  if (models.empty()) return;
+  std::vector<std::string> known;
+  for (const RunConfig& run : recipe.runs)
+    if (known.empty() || known.back() != run.model_name) known.push_back(run.model_name);
+  check_model_names(recipe.name, models, known);
+  std::erase_if(recipe.runs, [&](const RunConfig& run) {
+    return std::find(models.begin(), models.end(), run.model_name) == models.end();
+  });
+}
+
 }  // namespace
 
 Recipe parse_recipe(const std::string& toml, const std::string& source,
-                    const std::vector<std::string>& overrides, std::int64_t max_runs) {
+                    const std::vector<std::string>& overrides, std::int64_t max_runs,
+                    const std::vector<std::string>& models) {
   Plan plan = read_plan(parse_toml(toml, source));
+  choose_models(plan, models);
   for (const std::string& text : overrides)
     add_override(plan, text);
   Resolver resolver;
@@ -60,7 +79,9 @@ Recipe parse_recipe(const std::string& toml, const std::string& source,
     run.model_name = model_name.empty() ? family_of(run.model) : model_name;
     runs.add(std::move(run));
   });
-  return {plan.name, plan.description, runs.take()};
+  Recipe recipe{plan.name, plan.description, runs.take()};
+  keep_families(recipe, models);
+  return recipe;
 }
 
 ModelConfig parse_model_config(const std::string& toml, const std::string& source) {
@@ -70,6 +91,7 @@ ModelConfig parse_model_config(const std::string& toml, const std::string& sourc
   if (table == nullptr) fail_at(top.place(), "a model file needs a [model] table");
   std::vector<std::string> known = model_keys();
   known.push_back("compat");
+  refuse_mixer_keys(*table, "[model]", known);
   const TableReader model(*table, "[model]", known);
   const bool zoology = model.has("compat") && model.text("compat", "", {"zoology"}) == "zoology";
   Resolver resolver;

@@ -22,16 +22,18 @@ inline constexpr std::int64_t kMaxRuns = 100000;
 /// Reads a recipe strictly. `source` names it in messages; every error is Error(usage) with
 /// `source:line:column`, what was expected, what came and the nearest valid key.
 /// `overrides` are "dotted.path=value" in TOML syntax (bare words are strings); a comma list makes
-/// a sweep axis, applied to every model. Mixers, tasks and their parameters are checked against
-/// the registries, each model by declaring its parameters, each task by making it.
+/// a sweep axis, applied to every model. `models` are the names of those that are wanted, none for
+/// all: the others have no runs, need no known mixers, and no override need fit them. Mixers, tasks
+/// and their parameters are checked against the registries, each model by declaring its parameters,
+/// each task by making it.
 Recipe parse_recipe(const std::string& toml, const std::string& source,
                     const std::vector<std::string>& overrides = {},
-                    std::int64_t max_runs = kMaxRuns);
+                    std::int64_t max_runs = kMaxRuns, const std::vector<std::string>& models = {});
 
 /// The same for a file, or for the name of a recipe that is installed with the program
 /// ("demo", "based-figure2").
 Recipe load_recipe(const std::string& path_or_name, const std::vector<std::string>& overrides = {},
-                   std::int64_t max_runs = kMaxRuns);
+                   std::int64_t max_runs = kMaxRuns, const std::vector<std::string>& models = {});
 
 /// Name, path and first comment line of every recipe that load_recipe knows by name.
 struct RecipeInfo {

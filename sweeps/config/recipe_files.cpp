@@ -5,6 +5,7 @@
 
 #include "kernels/base/io/atomic_file.h"
 #include "kernels/base/names.h"
+#include "kernels/base/text.h"
 #include "sweeps/config/recipe.h"
 
 namespace recallbench {
@@ -61,7 +62,9 @@ std::vector<RecipeInfo> known_recipes() {
     std::error_code missing;
     for (const fs::directory_entry& file : fs::directory_iterator(folder, missing)) {
       const std::string name = file.path().stem().string();
-      if (file.path().extension() != ".toml" || !names.insert(name).second) continue;
+      std::error_code dangling;
+      if (file.path().extension() != ".toml" || !file.is_regular_file(dangling)) continue;
+      if (!names.insert(name).second) continue;
       const std::string path = file.path().lexically_normal().string();
       recipes.push_back({name, path, first_comment(read_recipe_file(path))});
     }
@@ -72,19 +75,19 @@ std::vector<RecipeInfo> known_recipes() {
 }
 
 Recipe load_recipe(const std::string& path_or_name, const std::vector<std::string>& overrides,
-                   std::int64_t max_runs) {
+                   std::int64_t max_runs, const std::vector<std::string>& models) {
   std::error_code ignored;
   if (looks_like_path(path_or_name) || fs::is_regular_file(path_or_name, ignored))
-    return parse_recipe(read_recipe_file(path_or_name), path_or_name, overrides, max_runs);
+    return parse_recipe(read_recipe_file(path_or_name), path_or_name, overrides, max_runs, models);
   std::vector<std::string> names;
   for (const RecipeInfo& recipe : known_recipes()) {
     if (recipe.name == path_or_name)
-      return parse_recipe(read_recipe_file(recipe.path), recipe.name + ".toml", overrides,
-                          max_runs);
+      return parse_recipe(read_recipe_file(recipe.path), recipe.name + ".toml", overrides, max_runs,
+                          models);
     names.push_back(recipe.name);
   }
   fail(ErrorKind::usage, "recipe",
-       "'{}' is neither a file nor a recipe that comes with the program{}", path_or_name,
+       "{} is neither a file nor a recipe that comes with the program{}", in_quotes(path_or_name),
        hint_for(path_or_name, names));
 }
 

@@ -41,6 +41,14 @@ TEST(Compare, PairsByFamilyAndNearestStateAndAllowsBetter) {
   EXPECT_NEAR(std::get<double>(table.rows[2][4]), -0.062, 1e-12);
 }
 
+TEST(Compare, OfTwoAsNearTheBetterCounts) {
+  const auto found = compare_with_published(
+      {point("based", 12468, 0.7), point("based", 12468, 0.9), point("based", 12468, 0.8)},
+      {{"Based", 12409, 0.85}}, 0.03);
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].here, 0.9);
+}
+
 TEST(Compare, SaysWhatSetsATaskApartFromThePublished) {
   SummaryRow run = make_run("based", 1e-3, 1, 0.9);
   run.task = "train 10 mqar(num_kv_pairs=4)";

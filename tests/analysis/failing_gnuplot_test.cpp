@@ -1,6 +1,10 @@
 // What a gnuplot that fails, or stops in the middle, leaves behind: no broken figure.
 #include <gtest/gtest.h>
 
+#include <sys/wait.h>
+
+#include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 
@@ -13,11 +17,12 @@ namespace {
 /// Draws with a gnuplot that is `script`, run by the shell; FORMAT is among its arguments.
 class StandIn {
  public:
-  ReportFiles draw(const std::string& script) {
+  ReportFiles draw(const std::string& script, std::chrono::milliseconds limit = kToolLimit) {
     write_text(programs_ / "gnuplot", "#!/bin/sh\n" + script);
     std::filesystem::permissions(programs_ / "gnuplot", std::filesystem::perms::owner_all);
     const Environment path("PATH", programs_.path() + ":" + std::getenv("PATH"));
     FigureOptions options;
+    options.tool_limit = limit;
     options.formats = {"svg", "png", "pdf"};
     return write_frontier_and_figure(folder_.path(),
                                      compute_frontier({make_run("based", 0.01, 1, 0.5)}), options);
@@ -71,6 +76,25 @@ TEST(FailingGnuplot, MessagesAreWholeSentences) {
   const std::string killed = StandIn().draw("kill -9 $$").figure_problem;
   EXPECT_NE(killed.find("gnuplot was ended by signal 9, without a message"), std::string::npos)
       << killed;
+}
+
+TEST(FailingGnuplot, OneThatHangsIsEndedAndNotStartedAgain) {
+  using namespace std::chrono;
+  for (const char* script :
+       {"exec sleep 100", "exec >&- 2>&-\nexec sleep 100", "sleep 5 &\nprintf '<svg></svg>'"}) {
+    StandIn gnuplot;
+    EXPECT_EQ(gnuplot.draw(std::string(kSvg) + "exit 1").files.size(), 4u);
+    const auto began = steady_clock::now();
+    const ReportFiles report = gnuplot.draw(script, seconds(1));
+    EXPECT_LT(steady_clock::now() - began, seconds(3)) << script;
+    EXPECT_EQ(report.figure_problem,
+              "[figure] gnuplot did not end within 1 s and was killed, without a message; run "
+              "'recallbench plot' on the same folder to try again; left from an earlier plot: "
+              "frontier.svg");
+    EXPECT_EQ(report.files.size(), 3u) << script;
+    EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), -1) << script;
+    EXPECT_EQ(errno, ECHILD) << script;
+  }
 }
 
 }  // namespace

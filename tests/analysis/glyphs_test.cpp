@@ -84,6 +84,16 @@ TEST(Glyphs, WithoutFontconfigThoseOfUsualFonts) {
   }
 }
 
+TEST(Glyphs, WhereFontconfigHangsThoseOfUsualFonts) {
+  const TemporaryFolder folder;
+  write_text(folder / "fc-list", "#!/bin/sh\necho 'TrueType 20-7e'\nexec sleep 100\n");
+  std::filesystem::permissions(folder / "fc-list", std::filesystem::perms::owner_all);
+  const Environment path("PATH", folder.path() + ":" + std::getenv("PATH"));
+  const Glyphs glyphs = Glyphs::installed(std::chrono::milliseconds(300));
+  EXPECT_FALSE(glyphs.are_known());
+  EXPECT_EQ(glyphs.drawable("Größe"), "Größe");
+}
+
 TEST(Glyphs, WithoutFontconfigTheNoteSaysThatItIsMissing) {
   if (!std::filesystem::exists("/usr/bin/gnuplot")) GTEST_SKIP() << "gnuplot is not there";
   const TemporaryFolder programs, folder;

@@ -15,6 +15,12 @@ TEST(ShortNames, ThatFitStayAsTheyAre) {
   EXPECT_EQ(short_names({"based", "based", "模型", ""}, 8), (Names{"based", "based", "模型", ""}));
 }
 
+TEST(ShortNames, ThatNobodySeesAreTheNumbersOfTheirCharacters) {
+  EXPECT_EQ(short_names({"\u200B", "\u200B\u2060", " ", "\u3000", "\u2800", "a\u200B"}, 16),
+            (Names{"[U+200B]", "[U+200B U+2060]", "[U+0020]", "[U+3000]", "[U+2800]", "a\u200B"}));
+  EXPECT_EQ(short_names({std::string(9, ' ')}, 16), (Names{"[U+0020 U+0020 \u2026"}));
+}
+
 TEST(ShortNames, AreCutWhereTheyBegin) {
   EXPECT_EQ(short_names({"sliding window attention", "based"}, 12),
             (Names{"sliding win\u2026", "based"}));

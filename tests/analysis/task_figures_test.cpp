@@ -113,6 +113,21 @@ TEST(TaskFigures, AnEarlierFigureOfOneTaskIsNamed) {
   EXPECT_EQ(report.notes[0], "left from an earlier plot of one task: frontier.png");
 }
 
+TEST(TaskFigures, EarlierFiguresOfOtherFormatsAreNamed) {
+  const TemporaryFolder folder;
+  FigureOptions options;
+  options.formats = {};
+  const Frontier one = compute_frontier(rows_of({mqar(512, 64, 4)}));
+  EXPECT_TRUE(write_frontier_and_figure(folder.path(), one, options).notes.empty());
+  for (const char* file : {"frontier.png", "frontier.pdf", "frontier-valid.png"})
+    write_text(folder / file, "");
+  const ReportFiles report = write_frontier_and_figure(folder.path(), one, options);
+  ASSERT_EQ(report.notes.size(), 1u);
+  EXPECT_EQ(
+      report.notes[0],
+      "left from an earlier plot: frontier.png, frontier.pdf; --format svg,png,pdf draws all");
+}
+
 TEST(TaskFigures, TheTableNamesTheTasksLikewise) {
   const std::string text =
       frontier_text(compute_frontier(rows_of({mqar(512, 64, 4), mqar(8192, 64, 4)})));

@@ -95,6 +95,7 @@ TEST_F(Cli, WrongLinesAreToldWhatAndHow) {
       {{"sweep", "two.toml", "--population", "0"}, 2, "--population"},
       {{"sweep", "two.toml", "--models", "nobody"}, 2, "no model 'nobody'"},
       {{"sweep", "no-such-recipe"}, 2, "no-such-recipe"},
+      {{"sweep", "no\nrecipe\x1b"}, 2, "'no\\x0arecipe\\x1b' is neither"},
       {{"sweep", "empty.toml"}, 2, "schema"},
       {{"sweep", "notes.txt"}, 2, "notes.txt:1"},
       {{"sweep", "two.toml", "lr"}, 2, "lr"},

@@ -153,5 +153,29 @@ TEST(Compare, SeveralTasksTogetherAreNamed) {
   EXPECT_FALSE(contains(compare({two.path()}).err, "are together"));  // the recipe's own alone
 }
 
+TEST(Compare, SeveralTasksAgainstPublishedPointsAreNamed) {
+  const DemoResults two([](std::string line) {
+    if (line.find("run_id") == 0) return line;
+    const std::size_t sizes = line.find(",65792,65920,256,14816,288,");
+    if (sizes == std::string::npos) return std::string();
+    line.replace(sizes, 16, ",65792,263435,1024");
+    std::string other = line;
+    for (std::size_t at; (at = other.find("vocab_size=288")) != std::string::npos;)
+      other.replace(at, 14, "vocab_size=512");
+    const std::string id = line.substr(0, line.find(','));
+    for (std::size_t at; (at = other.find(id)) != std::string::npos;)
+      other.replace(at, 2, "r-");
+    return line + "\n" + other;
+  });
+  const std::string published =
+      std::string(RECALLBENCH_SOURCE_DIR) + "/results/published/recall-memory-tradeoff.csv";
+  const Ended ended = compare({two.path(), "--published", published});
+  EXPECT_TRUE(contains(ended.err,
+                       "note: results of 2 tasks are together, and the best of each model counts: "
+                       "mqar, vocab_size 288; mqar, vocab_size 512\n"))
+      << ended.err;
+  EXPECT_FALSE(contains(compare({two.path(), "--published", published, "--quiet"}).err, "note"));
+}
+
 }  // namespace
 }  // namespace recallbench

@@ -57,6 +57,32 @@ std::vector<std::string> labels_with(const std::vector<std::string>& overrides) 
 
 using Labels = std::vector<std::string>;
 
+TEST(ConfigExpand, WhatADeviceMayChooseIsNotWhatIsChosen) {
+  const std::vector<RunConfig> runs =
+      parse_recipe(kPlainRecipe, "f.toml", {"precision=auto,fp32"}).runs;
+  ASSERT_EQ(runs.size(), 2u);
+  EXPECT_TRUE(runs[0].device_sets_precision);
+  EXPECT_FALSE(runs[1].device_sets_precision);
+}
+
+TEST(ConfigExpand, ManyRunsOfManySegmentsAreRefusedBeforeAnyIsMade) {
+  std::string segments, seeds = "seed=1";
+  for (int i = 0; i < 3000; ++i)
+    segments += "{task = \"mqar\", vocab_size = 64, input_seq_len = 32, num_kv_pairs = 4}, ";
+  for (int i = 2; i <= 30'000; ++i)
+    seeds += "," + std::to_string(i);
+  const auto begun = std::chrono::steady_clock::now();
+  for (const std::string& recipe :
+       {with(kPlainRecipe, "\ntrain = [", "\ntrain = [" + segments),
+        with(kPlainRecipe, "\ntrain = [{", "\ntrain = \"$all\"\nvalid = [{") +
+            "[sweep.grid]\nall = [[" + segments + "]]\n"}) {
+    const std::string message = message_of(recipe, {seeds});
+    EXPECT_NE(message.find("30000 runs of some 15"), std::string::npos) << message;
+    EXPECT_NE(message.find("at most 100000000 values together"), std::string::npos) << message;
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(5));
+}
+
 TEST(ConfigExpand, APlainRecipeIsOneRunWithDefaults) {
   const Recipe recipe = parse_recipe(kPlainRecipe, "f.toml");
   ASSERT_EQ(recipe.runs.size(), 1u);

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include <cmath>
 #include <filesystem>
@@ -239,6 +240,19 @@ TEST(Recipes, AFolderOfTheUsersComesFirst) {
       EXPECT_EQ(info.path, path);
     }
   EXPECT_TRUE(found);
+}
+
+TEST(Recipes, WhatIsNoFileInAFolderIsNoRecipe) {
+  const RecipeFolder folder;
+  const fs::path mine = folder.write("mine.toml", "# Mine\n" + with(kPlainRecipe, "plain", "mine"));
+  fs::create_directory(mine.parent_path() / "folder.toml");
+  fs::create_symlink("nowhere", mine.parent_path() / "dangling.toml");
+  fs::create_symlink("/dev/zero", mine.parent_path() / "demo.toml");
+  ASSERT_EQ(::mkfifo((mine.parent_path() / "pipe.toml").c_str(), 0600), 0);
+  EXPECT_EQ(load_recipe("mine").name, "mine");
+  EXPECT_EQ(load_recipe("demo").name, "demo");
+  for (const RecipeInfo& info : known_recipes())
+    EXPECT_TRUE(fs::is_regular_file(info.path)) << info.path;
 }
 
 std::string load_message(const std::string& name) {

@@ -119,10 +119,23 @@ const std::vector<Mistake> kSweep = {
      "[[sweep.models]]\nname = \"\"\n",
      {},
      {"f.toml:23:8", "1 to 100 printable"}},
+    {"ModelNameThatTurnsTheLine",
+     "[[sweep.models]]\nname = \"a\\u202eb\"\n",
+     {},
+     {"f.toml:23:8", "1 to 100 printable"}},
+    {"ModelNameWithALateControl",
+     "[[sweep.models]]\nname = \"a\\u0085b\"\n",
+     {},
+     {"f.toml:23:8", "1 to 100 printable", "a\\xc2\\x85b"}},
     {"ModelWithUnknownKey",
      "[[sweep.models]]\nname = \"a\"\nd_modle = 8\n",
      {},
      {"f.toml:24:1", "unknown key 'd_modle' in [[sweep.models]]", "did you mean 'd_model'?"}},
+    {"ModelWithAKeyOfItsMixer",
+     "[[sweep.models]]\nname = \"a\"\nfeature_dim = 8\nlayers = [{mixer = \"based\"}]\n",
+     {},
+     {"f.toml:24:1", "unknown key 'feature_dim' in [[sweep.models]]",
+      "layers = [{mixer = \"based\", feature_dim = ...}]"}},
     {"ModelWithWrongValue",
      "[[sweep.models]]\nname = \"a\"\nd_model = -8\n",
      {},
@@ -179,6 +192,19 @@ const std::vector<Mistake> kOverride = {
      {"did you mean 'model.layers.0.feature_dim'?"}},
     {"TasksKey", "", {"kv_pairs=8"}, {"did you mean 'task.train.0.num_kv_pairs'?"}},
     {"MisspeltBareKey", "", {"max_epoch=3"}, {"did you mean 'train.max_epochs'?"}},
+    {"MixersKeyOfTheModel",
+     "",
+     {"model.num_heads=2"},
+     {"override 'model.num_heads=2'", "an option of mixer 'attention'",
+      "write model.layers.1.num_heads"}},
+    {"PartOfAMixersKeyOfTheModel",
+     "",
+     {"model.heads=2"},
+     {"unknown key 'heads' in [model]", "write model.layers.1.num_heads"}},
+    {"KeyOfAMixerThatIsNotThere",
+     "",
+     {"model.block_size=16"},
+     {"an option of mixer 'sliding_window'", "no layer here has that mixer"}},
     {"PathWithoutItsTable",
      "",
      {"layers.1.num_heads=2"},
@@ -209,6 +235,15 @@ const std::vector<Mistake> kOverride = {
     {"Schema", "", {"schema=2"}, {"'schema' cannot be overridden"}},
     {"Sweep", "", {"sweep.grid.lr=2"}, {"'sweep' cannot be overridden", "lr=1e-3,1e-2"}},
     {"Twice", "", {"train.lr=1", "train.lr=2"}, {"'train.lr' is overridden twice"}},
+    {"VariableTwice",
+     "[sweep.grid]\nseed = [1]\n",
+     {"seed=1", "seed=2"},
+     {"override 'seed=2'", "'seed' is overridden twice"}},
+    {"NameTwice", "", {"name=a", "name=b"}, {"'name' is overridden twice"}},
+    {"TwiceByAnotherIndex",
+     "",
+     {"model.layers.0.kernel_size=3", "model.layers.00.kernel_size=4"},
+     {"'00' must be an index"}},
     {"BadName", "", {"name=a/b"}, {"override 'name=a/b'", "names a directory"}},
     {"NameIsANumber", "", {"name=3"}, {"'name' must be a string"}},
     {"UnclosedBracket", "", {"train.lr=[1"}, {"no TOML value"}},
@@ -240,6 +275,44 @@ TEST(WrongRecipeFile, ControlCharactersDoNotReachTheTerminal) {
   const std::string message = message_of(kPlainRecipe + "\"a\\u001b[31mb\" = 1\n");
   EXPECT_EQ(message.find('\x1b'), std::string::npos);
   EXPECT_NE(message.find("f.toml:22:1: unknown key"), std::string::npos) << message;
+}
+
+std::string repeated(const std::string& text, int times) {
+  std::string all;
+  for (int i = 0; i < times; ++i)
+    all += text;
+  return all;
+}
+
+TEST(WrongRecipeFile, KeysOfManyPartsAreRefusedWhereverTheyStand) {
+  const std::string deep = repeated("a.", 100'000) + "a";
+  for (const std::string& toml :
+       {deep + " = 1\n", "[" + deep + "]\n", "[[" + deep + "]]\n", "a = {" + deep + " = 1}\n",
+        "a = [{b = \"\"\"\"x\"\"\"\", " + deep + " = 1}]\n",
+        "a = ['''x''''', {" + deep + " = 1}]\n", "a = \"\\\"\" # '\n" + deep + " = 1\n",
+        "a = 'x\\'\n" + repeated("'a' . \"a\".", 50'000) + "a = 1\n"})
+    EXPECT_NE(message_of(toml).find("a key has at most 8 parts"), std::string::npos)
+        << message_of(toml);
+  EXPECT_NE(message_of("\n\n [" + deep + "]").find("f.toml:3:18: "), std::string::npos);
+  const std::string dots(1000, '.');
+  EXPECT_EQ(message_of("description = \"\"\"" + dots + "\n\"" + dots + "\"\"\" # " + dots + "\n" +
+                       kPlainRecipe),
+            "");
+}
+
+TEST(WrongRecipeFile, BracketsThatAreNotTomlAreRefusedWithTheirPlace) {
+  for (const char* toml : {"[=a]\n", "[.train]\n", "[$rain]\n", "[[=a]]\n", "[{a]\n", "[", "[\n",
+                           "a = [1, }]\n", "a = [1, }", "a = [{b = 1}, }c = 2}]\n"}) {
+    const std::string message = message_of(toml);
+    EXPECT_NE(message.find("f.toml:1:"), std::string::npos) << toml << message;
+    EXPECT_NE(message.find("this is not TOML"), std::string::npos) << toml << message;
+    EXPECT_EQ(message.find('\n'), std::string::npos) << message;
+  }
+}
+
+TEST(WrongRecipeFile, APathOfManyPartsIsRefused) {
+  const std::string message = message_of(kPlainRecipe, {"train." + repeated("a.", 50'000) + "a=1"});
+  EXPECT_NE(message.find("at most 8 parts"), std::string::npos) << message;
 }
 
 TEST(WrongRecipeFile, DeepNestingAndLargeFilesAreRefused) {
