@@ -150,6 +150,14 @@ TEST_F(Cli, HelpOfEverySubcommandHasExamples) {
   EXPECT_FALSE(contains(all.out, "worker")) << all.out;
 }
 
+TEST_F(Cli, ListShowsWhatStandsBehindARequiredKey) {
+  const Ended ended = cli({"list", "tasks"});
+  EXPECT_EQ(ended.code, 0) << ended.err;
+  const std::string npy = ended.out.substr(ended.out.find("\nnpy "));
+  for (const char* row : {"inputs      required", "labels      required", "vocab_size  required"})
+    EXPECT_TRUE(contains(npy, std::string("    ") + row)) << npy;
+}
+
 TEST_F(Cli, VersionIsOneLine) {
   const Ended ended = cli({"--version"});
   EXPECT_EQ(ended.code, 0);
