@@ -289,6 +289,8 @@ TEST_F(Cli, LoneRunPrintsItsResultAndJoinsTheSweep) {
   const Ended run = cli({"run", "one.toml", "seed=3"}, options_);
   ASSERT_EQ(run.code, 0) << run.err;
   EXPECT_TRUE(contains(run.out, "test accuracy")) << run.out;
+  for (const char* slice : {"    num_kv_pairs=2    0.", "    input_seq_len=16  0."})
+    EXPECT_TRUE(contains(run.out, slice)) << run.out;
   const Ended json = cli({"run", "one.toml", "seed=3", "--json"}, options_);
   EXPECT_EQ(parse_json(json.out, "run", ErrorKind::io).at("result").at("status").as_string(),
             "done");
