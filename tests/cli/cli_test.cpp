@@ -105,6 +105,7 @@ TEST_F(Cli, WrongLinesAreToldWhatAndHow) {
       {{"run", "models.toml"}, 2, "of 2 models; choose one by --models NAME (wide, narrow)"},
       {{"run"}, 2, "RECIPE"},
       {{"check", "atention"}, 2, "--plugin FILE.so"},
+      {{"check", "lru"}, 2, "`recallbench list mixers`"},
       {{"status"}, 2, "RESULTS"},
       {{"status", "nowhere"}, 3, "manifest.json"},
       {{"status", "one.toml"}, 3, "one.toml"},
