@@ -106,6 +106,7 @@ TEST_F(Cli, WrongLinesAreToldWhatAndHow) {
       {{"run"}, 2, "RECIPE"},
       {{"check", "atention"}, 2, "--plugin FILE.so"},
       {{"check", "lru"}, 2, "`recallbench list mixers`"},
+      {{"sample", "mqar", "--zoology"}, 2, "--filler-seed, --out"},
       {{"status"}, 2, "RESULTS"},
       {{"status", "nowhere"}, 3, "manifest.json"},
       {{"status", "one.toml"}, 3, "one.toml"},
@@ -146,6 +147,8 @@ TEST_F(Cli, HelpOfEverySubcommandHasExamples) {
     const Ended ended = cli({name, "--help"});
     EXPECT_EQ(ended.code, 0) << name;
     EXPECT_TRUE(contains(ended.out, std::string(":\n  recallbench ") + name)) << ended.out;
+    for (const char* common : {"--json", "--quiet", "--color", "--device", "--plugin"})
+      EXPECT_TRUE(contains(ended.out, common)) << ended.out;
     EXPECT_EQ(ended.err, "") << name;
   }
   EXPECT_FALSE(contains(all.out, "worker")) << all.out;
