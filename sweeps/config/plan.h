@@ -47,6 +47,7 @@ struct Plan {
   std::vector<CasePlan> cases;
   std::vector<Axis> grid;
   std::vector<PathOverride> overrides;
+  bool cases_overridden = false;  ///< an override set a variable in all cases
 };
 
 /// A recipe's name is a directory under results/: letters, digits, "-", "_" and ".".
