@@ -38,8 +38,9 @@ struct Frontier {
   std::vector<std::string> notes;  ///< what a reader should know: printable lines
 };
 
-/// Selection (selection.h) and Pareto frontier, for each task by itself. Throws Error(usage)
-/// if no run has the column, naming those that there are.
+/// Selection (selection.h) and Pareto frontier, for each task by itself, of "test", "valid" (also
+/// by their names in summary.csv, "test/accuracy") or a slice's column. Throws Error(usage) if no
+/// run has the column, naming those that there are.
 Frontier compute_frontier(const std::vector<SummaryRow>& rows, StateAxis axis = StateAxis::measured,
                           const std::string& column = "test");
 
