@@ -56,6 +56,7 @@ std::string frontier_json(const Frontier& frontier);
 struct FigureOptions {
   std::string title;  ///< empty: the sweeps' names
   std::vector<PublishedPoint> published;
+  bool published_differ = false;  ///< they are of another task: the figure says so
   std::vector<std::string> formats = {"svg", "png"};
 };
 

@@ -79,8 +79,10 @@ int plot(PlotOptions options, const CommonOptions& common) {
   const std::vector<SummaryRow> rows = load_summaries(options.results);
   Frontier frontier = compute_frontier(rows, axis, options.y);
   if (options.wants_published && options.published.empty())
-    for (const std::string& difference : differences_from_published(rows, frontier.column))
+    for (const std::string& difference : differences_from_published(rows, frontier.column)) {
       frontier.notes.push_back("published points are of another task: " + difference);
+      figure.published_differ = true;
+    }
   const ReportFiles report = write_frontier_and_figure(out_folder(options), frontier, figure);
   frontier.notes.insert(frontier.notes.end(), report.notes.begin(), report.notes.end());
   if (common.json) {

@@ -54,9 +54,19 @@ TEST(Plot, AnAccuracyMayHaveItsNameInTheSummary) {
     EXPECT_EQ(whole.code, 0) << whole.err;
     EXPECT_EQ(whole.out, brief.out);
   }
+  if (!std::filesystem::exists("/usr/bin/gnuplot")) GTEST_SKIP() << "gnuplot is not installed";
   const TemporaryFolder folder;
   ASSERT_EQ(plot(folder, "t", {"--y", "test/accuracy", "--format", "svg"}).code, 0);
   EXPECT_TRUE(std::filesystem::exists(folder / "frontier.svg"));
+}
+
+TEST(Plot, AFigureSaysThatPublishedPointsAreOfAnotherTask) {
+  if (!std::filesystem::exists("/usr/bin/gnuplot")) GTEST_SKIP() << "gnuplot is not installed";
+  const TemporaryFolder folder;
+  ASSERT_EQ(plot(folder, "t", {"--published", "--format", "svg"}).code, 0);
+  EXPECT_EQ(count(file_text(folder / "frontier.svg"), "published points: another task"), 1u);
+  ASSERT_EQ(plot(folder, "t", {"--format", "svg"}).code, 0);
+  EXPECT_EQ(count(file_text(folder / "frontier.svg"), "another task"), 0u);
 }
 
 }  // namespace
