@@ -151,7 +151,10 @@ void name_tasks(std::vector<TaskFrontier>& tasks) {
 }  // namespace
 
 Frontier compute_frontier(const std::vector<SummaryRow>& rows, StateAxis axis,
-                          const std::string& column) {
+                          const std::string& wanted) {
+  const std::string column = wanted == "test/accuracy"    ? "test"
+                             : wanted == "valid/accuracy" ? "valid"
+                                                          : wanted;
   require_column(rows, column);
   Frontier frontier;
   frontier.axis = axis;

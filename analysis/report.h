@@ -40,8 +40,9 @@ struct Frontier {
   std::vector<std::string> notes;  ///< what a reader should know: printable lines
 };
 
-/// Selection (selection.h) and Pareto frontier, for each task by itself. Throws Error(usage)
-/// if no run has the column, naming those that there are.
+/// Selection (selection.h) and Pareto frontier, for each task by itself, of "test", "valid" (also
+/// by their names in summary.csv, "test/accuracy") or a slice's column. Throws Error(usage) if no
+/// run has the column, naming those that there are.
 Frontier compute_frontier(const std::vector<SummaryRow>& rows, StateAxis axis = StateAxis::measured,
                           const std::string& column = "test");
 
@@ -57,6 +58,7 @@ std::string frontier_json(const Frontier& frontier);
 struct FigureOptions {
   std::string title;  ///< empty: the sweeps' names
   std::vector<PublishedPoint> published;
+  bool published_differ = false;  ///< they are of another task: the figure says so
   std::vector<std::string> formats = {"svg", "png"};
   std::chrono::milliseconds tool_limit = kToolLimit;  ///< for gnuplot, each file, and for fc-list
 };

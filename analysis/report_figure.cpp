@@ -148,6 +148,7 @@ Figure figure_of(const Frontier& frontier, const TaskFrontier& task, const Figur
   if (figure.title.empty()) figure.title = "Recall against state size";
   if (frontier.tasks.size() > 1) figure.title = title_with(figure.title, task.name);
   figure.subtitle = subtitle_of(task.task);
+  if (options.published_differ) figure.subtitle += "; published points: another task";
   figure.caption = caption_of(task);
   figure.x_label = x_label_of(frontier, task);
   figure.y_label = y_label_of(frontier.column);

@@ -63,11 +63,16 @@ int compare_published(const std::vector<SummaryRow>& rows, const CompareOptions&
   const std::string file = options.published.empty() ? default_published_file() : options.published;
   const std::vector<ComparedPoint> points =
       compare_with_published(select_points(rows), load_published(file), tolerance);
-  if (points.empty())
+  if (points.empty()) {
+    std::int64_t longest = 0;
+    for (const SummaryRow& row : rows)
+      longest = std::max(longest, row.state_length.value_or(0));
     fail(ErrorKind::usage, "compare",
-         "none of the models, tested up to 1024 tokens as the published ones were, has a published "
-         "point of its family with its state size; look at "
-         "`recallbench pareto --x published`, or give other points with --published or --expected");
+         "no model has a published point, which takes a test of up to {} tokens (here: up to {}), "
+         "its family's name and its state size; look at `recallbench pareto --x published`, or "
+         "give other points with --published or --expected",
+         kPublishedLength, longest);
+  }
   print_table(comparison_table(points), options, common);
   std::vector<SummaryRow> compared;
   std::copy_if(rows.begin(), rows.end(), std::back_inserter(compared),

@@ -47,6 +47,13 @@ void add_subcommands(CommandLine& line) {
   for (const auto add : {add_run, add_sweep, add_status, add_plot, add_pareto, add_compare,
                          add_list, add_check, add_sample, add_forward, add_doctor, add_worker})
     add(line);
+  for (CLI::App* command : line.app.get_subcommands([](const CLI::App*) { return true; })) {
+    std::string footer = command->get_footer();
+    footer.erase(footer.find_last_not_of('\n') + 1);
+    command->footer(footer +
+                    "\nOf every command: --json, --quiet, --color WHEN, --device DEVICE, --plugin "
+                    "FILE.so; see `recallbench --help`.");
+  }
 }
 
 std::vector<std::string> option_names(const CLI::App& app) {
@@ -76,10 +83,10 @@ std::string explain(const CLI::App& app, const CLI::ParseError& error, int count
     }
   }
   const std::string where = parsed.empty() ? "recallbench" : "recallbench " + parsed[0]->get_name();
-  std::vector<std::string> known = option_names(app);
-  if (!parsed.empty())
-    for (const std::string& name : option_names(*parsed[0]))
-      known.push_back(name);
+  // A subcommand's own come first, as a long list is cut.
+  std::vector<std::string> known = option_names(parsed.empty() ? app : *parsed[0]);
+  for (const std::string& name : option_names(app))
+    if (std::find(known.begin(), known.end(), name) == known.end()) known.push_back(name);
   if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
     for (int i = 1; i < count; ++i) {
       const std::string name = std::string(values[i]).substr(0, std::string(values[i]).find('='));

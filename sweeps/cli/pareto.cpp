@@ -45,7 +45,7 @@ void add_pareto(CommandLine& line) {
       ->add_option("--x", options->x, "state as measured by decoding, or by the published formulas")
       ->check(CLI::IsMember({"measured", "published"}))
       ->type_name("AXIS");
-  command->add_option("--y", options->y, "test, valid, or a slice column of summary.csv")
+  command->add_option("--y", options->y, "test, valid, or an accuracy column of summary.csv")
       ->type_name("COLUMN");
   command->add_flag("--csv", options->csv, "print frontier.csv");
   command->add_flag("--json", options->json, "print one JSON document");

@@ -79,8 +79,10 @@ int plot(PlotOptions options, const CommonOptions& common) {
   const std::vector<SummaryRow> rows = load_summaries(options.results);
   Frontier frontier = compute_frontier(rows, axis, options.y);
   if (options.wants_published && options.published.empty())
-    for (const std::string& difference : differences_from_published(rows, options.y))
+    for (const std::string& difference : differences_from_published(rows, frontier.column)) {
       frontier.notes.push_back("published points are of another task: " + difference);
+      figure.published_differ = true;
+    }
   const ReportFiles report = write_frontier_and_figure(out_folder(options), frontier, figure);
   frontier.notes.insert(frontier.notes.end(), report.notes.begin(), report.notes.end());
   if (common.json) {
@@ -114,7 +116,7 @@ void add_plot(CommandLine& line) {
       ->add_option("--x", options->x, "state as measured by decoding, or by the published formulas")
       ->check(CLI::IsMember({"measured", "published"}))
       ->type_name("AXIS");
-  command->add_option("--y", options->y, "test, valid, or a slice column of summary.csv")
+  command->add_option("--y", options->y, "test, valid, or an accuracy column of summary.csv")
       ->type_name("COLUMN");
   CLI::Option* published = command
                                ->add_option("--published", options->published,

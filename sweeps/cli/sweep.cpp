@@ -20,7 +20,9 @@ void add_sweep_arguments(CLI::App* command, SweepArguments& arguments) {
       ->type_name("NAME,...");
   command->add_option("--out", arguments.out, "results folder (default: results/<name>)")
       ->type_name("DIR");
-  command->add_option("--jobs", arguments.jobs, "cores to use, one a run (default: all)")
+  command
+      ->add_option("--jobs", arguments.jobs,
+                   "cores to use (default: all): one a run, more where fewer runs are left")
       ->check(number_in(1, 4096))
       ->type_name("N");
   command

@@ -5,6 +5,10 @@
 
 #include <algorithm>
 #include <set>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "analysis/report.h"
 #include "kernels/base/io/atomic_file.h"
@@ -260,9 +264,15 @@ void print_run(const SweepRequest& request, const CommonOptions& common) {
   fmt::print("  epochs          {}\n  steps           {}\n", result.epochs, result.steps);
   fmt::print("  valid accuracy  {:.4f}\n  test accuracy   {:.4f}  (chance {:.4f})\n",
              result.valid.accuracy, result.test.accuracy, result.chance);
+  std::vector<std::pair<std::string, double>> slices;
+  std::size_t widest = 12;
   for (const auto& [key, values] : result.test.slices)
-    for (const auto& [value, accuracy] : values)
-      fmt::print("    {:<14}{:.4f}\n", fmt::format("{}={}", key, value), accuracy);
+    for (const auto& [value, accuracy] : values) {
+      slices.emplace_back(fmt::format("{}={}", key, value), accuracy);
+      widest = std::max(widest, slices.back().first.size());
+    }
+  for (const auto& [name, accuracy] : slices)
+    fmt::print("    {:<{}}  {:.4f}\n", name, widest, accuracy);
   fmt::print("  state           {} bytes at length {}\n", result.state_bytes, result.state_length);
   fmt::print("  parameters      {}\n{}\n", result.num_parameters, printable(paths.result, 4096));
 }

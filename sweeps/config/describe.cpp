@@ -1,5 +1,9 @@
 #include "sweeps/config/describe.h"
 
+#include <cmath>
+#include <cstdint>
+#include <optional>
+
 #include "mixers/registry.h"
 #include "sweeps/config/declare_only.h"
 #include "tasks/task.h"
@@ -7,13 +11,34 @@
 namespace recallbench {
 namespace {
 
+/// For a key without a default, so that those which are declared behind it are seen too.
+std::optional<Value> stand_in(const OptionInfo& info) {
+  if (info.fallback) return std::nullopt;
+  const double least = std::isfinite(info.min) ? info.min : 0;
+  switch (info.kind) {
+    case OptionKind::integer:
+    case OptionKind::length:
+      return static_cast<std::int64_t>(least);
+    case OptionKind::number:
+      return least;
+    case OptionKind::boolean:
+      return false;
+    case OptionKind::text:
+      return info.allowed.empty() ? std::string() : info.allowed.front();
+    case OptionKind::integers:
+      return std::vector<std::int64_t>{static_cast<std::int64_t>(least)};
+  }
+  return std::nullopt;
+}
+
 template <class Make>
 std::vector<OptionInfo> parameters_of(const std::string& who, const Make& make) {
   Options options(who);
+  options.supply(stand_in);
   try {
     make(options);
   } catch (const Error& error) {
-    if (error.kind() != ErrorKind::usage) throw;  // a required parameter is missing, as expected
+    if (error.kind() != ErrorKind::usage) throw;  // a stand-in does not do, as expected
   }
   return options.described();
 }

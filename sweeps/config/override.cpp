@@ -90,7 +90,7 @@ bool replace_variable(Plan& plan, const std::string& name, const List& values, c
       fail_at(place, "'{}' belongs to [[sweep.cases]] and takes one value, not {}", name,
               values.size());
     one.variables.set(name, place, values[0]);
-    found = true;
+    found = plan.cases_overridden = true;
   }
   return found;
 }

@@ -34,7 +34,8 @@ class RunList {
     }
     // An override may make cases or values of a grid equal; the recipe alone may not.
     const RunConfig& first = runs_[known->second];
-    if (!plan_.overrides.empty() && first.model_name == run.model_name) return;
+    const bool overridden = !plan_.overrides.empty() || plan_.cases_overridden;
+    if (overridden && first.model_name == run.model_name) return;
     fail_at(plan_.place,
             "two of the runs are the same: model '{}' and model '{}' with seed {}, lr {} and equal "
             "parameters; drop the repeated value or model",

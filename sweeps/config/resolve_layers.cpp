@@ -55,7 +55,8 @@ LayerConfig resolve(const ModelConfig& model, const Node& entry, std::int64_t fi
 }  // namespace
 
 std::string mixer_hint(const std::string& name) {
-  return hint_for(name, mixer_registry().names()) + " (a plugin's mixers need --plugin FILE.so)";
+  return hint_for(name, mixer_registry().names()) +
+         " (`recallbench list mixers` shows all; a plugin's need --plugin FILE.so)";
 }
 
 void Resolver::layers(ModelConfig& model, const List& layers) {

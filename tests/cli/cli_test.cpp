@@ -106,6 +106,8 @@ TEST_F(Cli, WrongLinesAreToldWhatAndHow) {
       {{"run", "models.toml"}, 2, "of 2 models; choose one by --models NAME (wide, narrow)"},
       {{"run"}, 2, "RECIPE"},
       {{"check", "atention"}, 2, "--plugin FILE.so"},
+      {{"check", "lru"}, 2, "`recallbench list mixers`"},
+      {{"sample", "mqar", "--zoology"}, 2, "--filler-seed, --out"},
       {{"status"}, 2, "RESULTS"},
       {{"status", "nowhere"}, 3, "manifest.json"},
       {{"status", "one.toml"}, 3, "one.toml"},
@@ -146,9 +148,19 @@ TEST_F(Cli, HelpOfEverySubcommandHasExamples) {
     const Ended ended = cli({name, "--help"});
     EXPECT_EQ(ended.code, 0) << name;
     EXPECT_TRUE(contains(ended.out, std::string(":\n  recallbench ") + name)) << ended.out;
+    for (const char* common : {"--json", "--quiet", "--color", "--device", "--plugin"})
+      EXPECT_TRUE(contains(ended.out, common)) << ended.out;
     EXPECT_EQ(ended.err, "") << name;
   }
   EXPECT_FALSE(contains(all.out, "worker")) << all.out;
+}
+
+TEST_F(Cli, ListShowsWhatStandsBehindARequiredKey) {
+  const Ended ended = cli({"list", "tasks"});
+  EXPECT_EQ(ended.code, 0) << ended.err;
+  const std::string npy = ended.out.substr(ended.out.find("\nnpy "));
+  for (const char* row : {"inputs      required", "labels      required", "vocab_size  required"})
+    EXPECT_TRUE(contains(npy, std::string("    ") + row)) << npy;
 }
 
 TEST_F(Cli, VersionIsOneLine) {
@@ -282,6 +294,8 @@ TEST_F(Cli, LoneRunPrintsItsResultAndJoinsTheSweep) {
   const Ended run = cli({"run", "one.toml", "seed=3"}, options_);
   ASSERT_EQ(run.code, 0) << run.err;
   EXPECT_TRUE(contains(run.out, "test accuracy")) << run.out;
+  for (const char* slice : {"    num_kv_pairs=2    0.", "    input_seq_len=16  0."})
+    EXPECT_TRUE(contains(run.out, slice)) << run.out;
   const Ended json = cli({"run", "one.toml", "seed=3", "--json"}, options_);
   EXPECT_EQ(parse_json(json.out, "run", ErrorKind::io).at("result").at("status").as_string(),
             "done");

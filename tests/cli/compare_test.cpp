@@ -109,6 +109,10 @@ TEST(Compare, AFileOfOnesOwnAndThePublishedPointsAreStillThere) {
   const Ended against = compare({kMeasured + "based-figure2", "--published", published});
   EXPECT_EQ(against.code, 0) << against.err;
   EXPECT_TRUE(contains(against.err, "16 of 16 points are within 0.03")) << against.err;
+  const Ended shorter = compare({kMeasured + "demo", "--published", published});
+  EXPECT_EQ(shorter.code, 2);
+  EXPECT_TRUE(contains(shorter.err, "a test of up to 1024 tokens (here: up to 256)"))
+      << shorter.err;
   EXPECT_EQ(compare({kMeasured + "demo", "--expected", "a", "--published", "b"}).code, 2);
 }
 

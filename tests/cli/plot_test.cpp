@@ -46,5 +46,28 @@ TEST(Plot, SaysOnceWhichCharactersNoFontHas) {
   EXPECT_EQ(count(plot(folder, "Gr\u00F6\u00DFe", {}).err, "no installed font"), 0u);
 }
 
+TEST(Plot, AnAccuracyMayHaveItsNameInTheSummary) {
+  for (const std::string split : {"test", "valid"}) {
+    const Ended brief = run_program({RECALLBENCH_BINARY, "pareto", kDemo, "--y", split});
+    const Ended whole =
+        run_program({RECALLBENCH_BINARY, "pareto", kDemo, "--y", split + "/accuracy"});
+    EXPECT_EQ(whole.code, 0) << whole.err;
+    EXPECT_EQ(whole.out, brief.out);
+  }
+  if (!std::filesystem::exists("/usr/bin/gnuplot")) GTEST_SKIP() << "gnuplot is not installed";
+  const TemporaryFolder folder;
+  ASSERT_EQ(plot(folder, "t", {"--y", "test/accuracy", "--format", "svg"}).code, 0);
+  EXPECT_TRUE(std::filesystem::exists(folder / "frontier.svg"));
+}
+
+TEST(Plot, AFigureSaysThatPublishedPointsAreOfAnotherTask) {
+  if (!std::filesystem::exists("/usr/bin/gnuplot")) GTEST_SKIP() << "gnuplot is not installed";
+  const TemporaryFolder folder;
+  ASSERT_EQ(plot(folder, "t", {"--published", "--format", "svg"}).code, 0);
+  EXPECT_EQ(count(file_text(folder / "frontier.svg"), "published points: another task"), 1u);
+  ASSERT_EQ(plot(folder, "t", {"--format", "svg"}).code, 0);
+  EXPECT_EQ(count(file_text(folder / "frontier.svg"), "another task"), 0u);
+}
+
 }  // namespace
 }  // namespace recallbench

@@ -217,6 +217,18 @@ d_model = "$d*2"
   EXPECT_EQ(got, expected);
 }
 
+TEST(ConfigExpand, CasesThatOverridesMadeEqualAreOne) {
+  const std::string cases =
+      with(kPlainRecipe, "input_seq_len = 32, num_kv_pairs = 4, num_examples = 256",
+           "input_seq_len = \"$length\", num_kv_pairs = \"$pairs\", num_examples = 256") +
+      "\n[[sweep.cases]]\nlength = 16\npairs = 2\n[[sweep.cases]]\nlength = 32\npairs = 4\n";
+  EXPECT_EQ(parse_recipe(cases, "f.toml").runs.size(), 2u);
+  EXPECT_EQ(parse_recipe(cases, "f.toml", {"length=32"}).runs.size(), 2u);
+  const Recipe one = parse_recipe(cases, "f.toml", {"length=32", "pairs=4"});
+  ASSERT_EQ(one.runs.size(), 1u);
+  EXPECT_EQ(run_id(one.runs[0]), run_id(parse_recipe(cases, "f.toml").runs[1]));
+}
+
 TEST(ConfigExpand, AVariableSeedIsTheRunsSeedUnlessTheTopLevelSetsOne) {
   const std::string grid = "\n[sweep.grid]\nseed = [4, 5]\n";
   EXPECT_EQ(parse_recipe(kPlainRecipe + grid, "f.toml").runs[1].seed, 5u);
