@@ -9,9 +9,9 @@
 // products. Where a side is narrow warps share rows instead of columns. Slices are many, so that a
 // lone replica fills the GPU, and their sums go through scratch.
 //
-// On compute 9.0 wide sides are multiplied by wgmma (weight_gradient_warpgroups.cuh; in = 256, out =
-// 1024: at least 320 us of memory, 280 of products): a step of Mamba-2 of width 256 took 12.4 ms for
-// 13.3. Sides of 128 and less gained nothing.
+// On compute 9.0 wide sides are multiplied by wgmma (weight_gradient_warpgroups.cuh; in = 256, out
+// = 1024: at least 320 us of memory, 280 of products): a step of Mamba-2 of width 256 took 12.4 ms
+// for 13.3. Sides of 128 and less gained nothing.
 #include <algorithm>
 
 #include "kernels/cuda/compute_90a.h"
