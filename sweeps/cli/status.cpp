@@ -38,7 +38,8 @@ void print_json(const std::string& results, const Manifest& manifest,
 /// Counts, then every run that is neither done nor simply waiting for its turn.
 void print_text(const std::string& results, const Manifest& manifest,
                 const std::vector<RunStatus>& statuses) {
-  fmt::print("{}: sweep {}, {} runs\n", printable(results, 1000), manifest.name, statuses.size());
+  fmt::print("{}: sweep {}, {} run{}\n", printable(results, 1000), manifest.name, statuses.size(),
+             statuses.size() == 1 ? "" : "s");
   for (const RunState state : kStates)
     if (const std::int64_t count = count_state(statuses, state); count > 0)
       fmt::print("  {:<10}{:>6}\n", to_string(state), count);

@@ -135,8 +135,8 @@ int dry_run(const SweepRequest& request, const CommonOptions& common) {
     fmt::print("{}", json.indented());
     return kDone;
   }
-  fmt::print("{}: {} runs, results in {}\n", request.name, labels.size(),
-             printable(request.driver.results));
+  fmt::print("{}: {} run{}, results in {}\n", request.name, labels.size(),
+             labels.size() == 1 ? "" : "s", printable(request.driver.results));
   for (std::size_t i = 0; i < labels.size(); ++i) {
     if (i == kShownRuns && labels.size() > 2 * kShownRuns) {
       fmt::print("  ...\n");

@@ -36,10 +36,10 @@ void Ledger::enter_result(const Job& job, double started) {
   ++outcome.counts.done;
   const bool diverged = result.status == "diverged";
   if (diverged) ++outcome.counts.diverged;
-  const std::string what = diverged
-                               ? result.reason
-                               : fmt::format("accuracy {:.3f}, {} epochs ({})",
-                                             result.test.accuracy, result.epochs, result.reason);
+  const std::string what =
+      diverged ? result.reason
+               : fmt::format("accuracy {:.3f}, {} epoch{} ({})", result.test.accuracy,
+                             result.epochs, result.epochs == 1 ? "" : "s", result.reason);
   tell(result.status, job.label,
        fmt::format("{}, {}", printable(what), duration_text(monotonic_seconds() - started)));
 }

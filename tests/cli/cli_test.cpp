@@ -208,7 +208,7 @@ TEST_F(Cli, DryRunOnGpusIsNotThatOfTheCpu) {
 TEST_F(Cli, LoneRunTakesOneOfTheModels) {
   const Ended ended = cli({"run", "models.toml", "--models", "narrow", "--dry-run"}, options_);
   EXPECT_EQ(ended.code, 0) << ended.err;
-  EXPECT_TRUE(contains(ended.out, "tiny: 1 runs")) << ended.out;
+  EXPECT_TRUE(contains(ended.out, "tiny: 1 run,")) << ended.out;
 }
 
 TEST_F(Cli, CudaIsBuiltByBootstrap) {

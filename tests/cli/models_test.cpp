@@ -26,7 +26,7 @@ TEST(Models, AnOverrideNeedFitTheChosenAlone) {
   const Ended run = dry_run("run", {kRecipe, "--models", "attention", "model.layers.1.num_heads=2",
                                     "d_model=64", "lr=1e-3"});
   EXPECT_EQ(run.code, 0) << run.err;
-  EXPECT_TRUE(contains(run.out, ": 1 runs")) << run.out;
+  EXPECT_TRUE(contains(run.out, ": 1 run,")) << run.out;
 }
 
 TEST(Models, ThoseThatAnOverrideDoesNotFitAreNamed) {
