@@ -16,8 +16,8 @@ constexpr double kCoreOperations = 2e11;
 
 /// The same of an H200 by tf32, beside kGpuStepMs for every step of a population. With both, an
 /// epoch of 50 of the 55 models of results/measured/recall-memory-tradeoff, trained four together,
-/// takes 0.53 (attention, windows, d 128) to 1.98 of the estimate, five of Mamba 2.04 to 2.96; all
-/// of them take 0.93.
+/// takes 0.53 (attention, windows, d 128) to 1.98 of the estimate, four of Mamba and one of Mamba-2
+/// 2.04 to 2.96; all of them take 0.93.
 constexpr double kGpuOperations = 1.7e14;
 
 double operations_of(const std::vector<RunConfig>& runs) {
