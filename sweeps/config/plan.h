@@ -50,7 +50,7 @@ struct Plan {
   std::vector<Axis> grid;
   std::vector<PathOverride> overrides;
   std::set<std::string> overridden;  ///< the keys of all overrides, those of variables too
-  bool cases_overridden = false;  ///< an override set a variable in all cases
+  bool cases_overridden = false;     ///< an override set a variable in all cases
 };
 
 /// A recipe's name is a directory under results/: letters, digits, "-", "_" and ".".
