@@ -157,7 +157,7 @@ Plan read_plan(const Node& root) {
   plan.description = top.text("description", "");
   for (const Entry& entry : root.get<Table>()->entries) {
     if (entry.key == "sweep") read_sweep(entry.value, plan);
-    const std::vector<std::string> keys = run_keys();
+    const std::vector<std::string>& keys = run_keys();
     if (std::find(keys.begin(), keys.end(), entry.key) != keys.end())
       plan.base.set(entry.key, entry.place, entry.value);
   }
