@@ -212,7 +212,8 @@ void add_check(CommandLine& line) {
   command->add_option("options", request->options, "Its options, as key=value");
   command->add_option("--d-model", request->d_model, "Width to check it at")
       ->check(number_in(1, 1024));
-  command->add_flag("--zoology", request->zoology, "Check it with the reference's quirks");
+  command->add_flag("--compat", request->zoology,
+                    "Check the form of compat = \"zoology\", with the reference's quirks");
   command
       ->add_option(
           "--goldens", request->goldens,

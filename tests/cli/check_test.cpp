@@ -51,6 +51,12 @@ TEST(Check, ACardHasObligationsGoldenCasesAndDeviations) {
   EXPECT_TRUE(contains(listed.out, "a window of W shows W keys besides")) << listed.out;
 }
 
+TEST(Check, TheReferencesFormIsAskedForAsInSample) {
+  EXPECT_EQ(check({"base_conv", "--compat"}).code, 0);
+  EXPECT_EQ(check({"base_conv", "--zoology"}).code, 2);
+  EXPECT_EQ(run_program({RECALLBENCH_BINARY, "sample", "mqar", "--compat"}).code, 0);
+}
+
 TEST(Check, AGoldenCaseThatLiesFailsTheCheck) {
   const TemporaryFolder folder;
   fs::copy(kGoldens + "/sliding_window", folder / "true_one");
