@@ -133,16 +133,20 @@ TEST(Compare, PublishedPointsOfAnotherTaskAreSaidToBe) {
       << ended.err;
 }
 
+/// A run's line as that of another run, of a task of 512 words.
+std::string of_another_task(std::string line) {
+  const std::string id = line.substr(0, line.find(','));
+  for (std::size_t at; (at = line.find("vocab_size=288")) != std::string::npos;)
+    line.replace(at, 14, "vocab_size=512");
+  for (std::size_t at; (at = line.find(id)) != std::string::npos;)
+    line.replace(at, 2, "r-");
+  return line;
+}
+
 TEST(Compare, SeveralTasksTogetherAreNamed) {
   const DemoResults two([](const std::string& line) {
     if (line.find("run_id") == 0) return line;
-    std::string other = line;
-    for (std::size_t at; (at = other.find("vocab_size=288")) != std::string::npos;)
-      other.replace(at, 14, "vocab_size=512");
-    const std::string id = line.substr(0, line.find(','));
-    for (std::size_t at; (at = other.find(id)) != std::string::npos;)
-      other.replace(at, 2, "r-");
-    return line + "\n" + other;
+    return line + "\n" + of_another_task(line);
   });
   const TemporaryFolder folder;
   write_text(folder / "mine.csv",
@@ -163,13 +167,7 @@ TEST(Compare, SeveralTasksAgainstPublishedPointsAreNamed) {
     const std::size_t sizes = line.find(",65792,65920,256,14816,288,");
     if (sizes == std::string::npos) return std::string();
     line.replace(sizes, 16, ",65792,263435,1024");
-    std::string other = line;
-    for (std::size_t at; (at = other.find("vocab_size=288")) != std::string::npos;)
-      other.replace(at, 14, "vocab_size=512");
-    const std::string id = line.substr(0, line.find(','));
-    for (std::size_t at; (at = other.find(id)) != std::string::npos;)
-      other.replace(at, 2, "r-");
-    return line + "\n" + other;
+    return line + "\n" + of_another_task(line);
   });
   const std::string published =
       std::string(RECALLBENCH_SOURCE_DIR) + "/results/published/recall-memory-tradeoff.csv";
