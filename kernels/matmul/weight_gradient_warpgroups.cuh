@@ -42,7 +42,8 @@ struct Tile {
   __device__ static int narrow_row(int row) { return kTallNumbers + row * kNarrow + 8 * (row / 4); }
 };
 
-/// Brings stages, each warp four rows, a lane one of them. Rows past the last are zeros.
+/// Brings stages, each warp four rows, a lane one of them: each lane arrives at the stage's barrier
+/// for its row. Rows past the last are zeros.
 class Rows {
  public:
   __device__ Rows(const WeightGradient& w, const Range& range, float* stages,
@@ -61,27 +62,7 @@ class Rows {
   /// The next stage of those that are left, to the place of the one that was used up longest ago.
   __device__ void begin_next() {
     if (left_ <= 0) return;
-    const int lane = static_cast<int>(threadIdx.x) % 32;
-    const bool brings = lane < kWarpRows, there = row_ < left_;
-    const std::uint32_t full = barriers_ + ring_.slot * sizeof(Barrier);
-    float* const stage = stages_ + ring_.slot * Tile::kStageNumbers;
-    float* const tall = stage + row_ * Tile::kTallStride;
-    float* const narrow = stage + Tile::narrow_row(row_);
-    if (brings && !there) {
-      for (int i = 0; i < tall_columns_; ++i)
-        tall[i] = 0;
-      for (int i = 0; i < narrow_columns_; ++i)
-        narrow[i] = 0;
-    }
-    __syncwarp();
-    if (lane == 0)
-      barrier_expect(full,
-                     max(0, min(kWarpRows, left_ - row_)) * 4 * (tall_columns_ + narrow_columns_));
-    __syncwarp();
-    if (brings && there) {
-      copy_bulk(shared_address(tall), tall_, 4 * tall_columns_, full);
-      copy_bulk(shared_address(narrow), narrow_, 4 * narrow_columns_, full);
-    }
+    if (static_cast<int>(threadIdx.x) % 32 < kWarpRows) bring_row();
     tall_ += tall_step_;
     narrow_ += narrow_step_;
     left_ -= kRows;
@@ -90,6 +71,25 @@ class Rows {
 
  private:
   static constexpr int kWarpRows = kRows / kWarps;
+
+  /// This lane's row of the stage, or zeros, and its arrival.
+  __device__ void bring_row() const {
+    const std::uint32_t full = barriers_ + ring_.slot * sizeof(Barrier);
+    float* const stage = stages_ + ring_.slot * Tile::kStageNumbers;
+    float* const tall = stage + row_ * Tile::kTallStride;
+    float* const narrow = stage + Tile::narrow_row(row_);
+    if (row_ < left_) {
+      barrier_expect(full, 4 * (tall_columns_ + narrow_columns_));
+      copy_bulk(shared_address(tall), tall_, 4 * tall_columns_, full);
+      copy_bulk(shared_address(narrow), narrow_, 4 * narrow_columns_, full);
+    } else {
+      for (int i = 0; i < tall_columns_; ++i)
+        tall[i] = 0;
+      for (int i = 0; i < narrow_columns_; ++i)
+        narrow[i] = 0;
+      barrier_arrive(full);
+    }
+  }
 
   int row_;
   const float *tall_, *narrow_;
@@ -196,7 +196,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   const std::uint32_t shared = shared_address(shared_bytes), barriers = shared + T::kBarriers;
   if (threadIdx.x == 0) {
     for (int i = 0; i < T::kStages; ++i)
-      barrier_init(barriers + i * sizeof(Barrier), kWarps);
+      barrier_init(barriers + i * sizeof(Barrier), kRows);
     barriers_ready();
   }
   __syncthreads();
