@@ -34,25 +34,26 @@ __host__ __device__ bool by_quads(const PartialSums& p) {
 /// order. A warp has every eighth share.
 template <int kVec, int kShares>
 __device__ void sum_columns(const PartialSums& p, Index block, Index replica) {
-  constexpr int kEach = kShares / kWarps, kAhead = kEach == 1 ? 8 : 4;
+  constexpr int kEach = kShares / kWarps, kRounds = 8 / kEach;  // loads under way
   __shared__ __align__(16) float shares[kShares][32 * kVec];
   const int lane = threadIdx.x, warp = threadIdx.y;
   const Index count = p.first_count + p.second_count, j = (block * 32 + lane) * kVec;
   float sum[kEach][kVec] = {};
   if (j < count) {
     const float* from = p.parts + replica * p.slices * count + j;
-#pragma unroll kAhead
-    for (Index first = warp; first < p.slices; first += kShares)
+    for (Index first = warp; first < p.slices; first += kRounds * kShares) {
+      float numbers[kRounds][kEach][kVec] = {};
 #pragma unroll
-      for (int e = 0; e < kEach; ++e) {
-        const Index slice = first + e * kWarps;
-        if (slice >= p.slices) continue;
-        float numbers[kVec];
-        load_numbers(from + slice * count, numbers);
+      for (int n = 0; n < kRounds * kEach; ++n) {
+        const Index slice = first + n * kWarps;
+        if (slice < p.slices) load_numbers(from + slice * count, numbers[n / kEach][n % kEach]);
+      }
+#pragma unroll
+      for (int n = 0; n < kRounds * kEach; ++n)
 #pragma unroll
         for (int k = 0; k < kVec; ++k)
-          sum[e][k] += numbers[k];
-      }
+          sum[n % kEach][k] += numbers[n / kEach][n % kEach][k];
+    }
   }
 #pragma unroll
   for (int e = 0; e < kEach; ++e)
