@@ -156,14 +156,16 @@ __global__ void scan_token_gradients(ScanStates states, int blocks, Index count,
       sums[m] += v[m];
   }
   const unsigned width = states.width;
-  const Index part = i >> 32 == 0 ? static_cast<unsigned>(i) / width : i / width;
-  const Gradient<float>& to = part % 2 == 0 ? db : dc;
-  if (!to.wanted) return;
-  float* place = scan_row(to.view, replica, part / 2) + states.first + (i - part * width);
-  if (together) return write_numbers(sums, to.accumulate, place);
+  const Index part = i >> 32 == 0 ? static_cast<unsigned>(i) / width : i / width, row = part / 2;
+  const bool of_b = part % 2 == 0;  // choices of values: one of arguments would be copied first
+  if (!(of_b ? db.wanted : dc.wanted)) return;
+  const bool accumulate = of_b ? db.accumulate : dc.accumulate;
+  float* const place = (of_b ? scan_row(db.view, replica, row) : scan_row(dc.view, replica, row)) +
+                       states.first + (i - part * width);
+  if (together) return write_numbers(sums, accumulate, place);
 #pragma unroll
   for (int m = 0; m < V; ++m)
-    place[m] = to.accumulate ? place[m] + sums[m] : sums[m];
+    place[m] = accumulate ? place[m] + sums[m] : sums[m];
 }
 
 void token_gradients(const CudaCall& call, const ScanSize& s, const ScanStates& states,
