@@ -134,11 +134,6 @@ void cuda_fill(void* memory, int value, std::size_t bytes) {
   cuda_check(cudaMemsetAsync(memory, value, bytes, cuda_stream()), "cudaMemsetAsync");
 }
 
-void cuda_zero_rows(void* memory, std::size_t stride_bytes, std::size_t bytes, std::size_t rows) {
-  cuda_check(cudaMemset2DAsync(memory, stride_bytes, 0, bytes, rows, cuda_stream()),
-             "cudaMemset2DAsync");
-}
-
 void cuda_copy_to_device(void* to, const void* from, std::size_t bytes) {
   cuda_check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, cuda_stream()),
              "a copy to the GPU");

@@ -57,8 +57,6 @@ std::size_t cuda_used_bytes();
 
 /// Enqueued: sets every byte to `value`.
 void cuda_fill(void* memory, int value, std::size_t bytes);
-/// Enqueued: zeroes `rows` pieces of `bytes` that begin `stride_bytes` apart.
-void cuda_zero_rows(void* memory, std::size_t stride_bytes, std::size_t bytes, std::size_t rows);
 /// Enqueued: sets `count` float32 numbers.
 void cuda_set_floats(float* memory, float value, std::size_t count);
 /// Both are over when they return; whatever was enqueued before comes first.

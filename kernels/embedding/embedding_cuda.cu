@@ -12,6 +12,7 @@
 
 #include "kernels/cuda/elements.cuh"
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/zeros.h"
 #include "kernels/embedding/embedding_cuda.h"
 
 namespace recallbench {
@@ -320,11 +321,7 @@ void embedding_backward_cuda(const CudaCall& call, const float* sorted, const Ba
   const Batched<float>& to = dtable.view;
   const Index rows = dy.rows, vocab = to.rows;
   const auto replicas = static_cast<unsigned>(dy.replicas);
-  if (!dtable.accumulate)
-    for (Index r = 0; r < to.replicas; ++r)
-      cuda_zero_rows(to.replica(r).data, static_cast<std::size_t>(to.stride) * sizeof(float),
-                     static_cast<std::size_t>(to.cols) * sizeof(float),
-                     static_cast<std::size_t>(to.rows));
+  if (!dtable.accumulate) cuda_zeros(call.stream, to);
   const Key* keys = reinterpret_cast<const Key*>(sorted);
   const Index chunks = pieces(rows, kChunk);
   const auto add = [&](auto kernel, auto sums, int vec) {

@@ -7,6 +7,7 @@
 
 #include "kernels/cuda/branch.h"
 #include "kernels/cuda/runtime.h"
+#include "kernels/cuda/zeros.h"
 #include "kernels/graph/execution.h"
 #include "kernels/tensor/device_copy.h"
 
@@ -139,14 +140,14 @@ void Graph::fill(std::byte* memory, int value, std::size_t bytes) const {
 
 /// Of every replica; what pads the slices stays.
 void Graph::zero_gradient(const Value& v) const {
-  const std::size_t slice = static_cast<std::size_t>(v.shape.per_replica()) * size_of(type());
-  const std::size_t stride = static_cast<std::size_t>(v.replica_stride) * size_of(type());
-  const auto count = static_cast<std::size_t>(replicas());
+  const Index slice = v.shape.per_replica();
   if (device() == Device::cpu)
-    for (std::size_t r = 0; r < count; ++r)
-      std::memset(v.gradient + r * stride, 0, slice);
+    for (Index r = 0; r < replicas(); ++r)
+      std::memset(v.gradient + r * v.replica_stride * size_of(type()), 0, slice * size_of(type()));
   if constexpr (kCudaBuild)
-    if (device() == Device::cuda) cuda_zero_rows(v.gradient, stride, slice, count);
+    if (device() == Device::cuda)
+      cuda_zeros(cuda_stream(), {reinterpret_cast<float*>(v.gradient), replicas(), 1, slice, slice,
+                                 v.replica_stride});
 }
 
 /// The gradients of the roots are one, padding included.

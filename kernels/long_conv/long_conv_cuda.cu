@@ -7,6 +7,7 @@
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/partial_sums.h"
 #include "kernels/cuda/shared_memory.h"
+#include "kernels/cuda/zeros.h"
 #include "kernels/long_conv/long_conv_cuda.h"
 
 namespace recallbench {
@@ -186,16 +187,16 @@ void launch_filter_sums(const CudaCall& call, const LongConvSize& s, Index block
 }
 
 /// The rows in use; taps out of reach have no gradient.
-Gradient<float> reachable(const LongConvSize& s, const Gradient<float>& dfilter) {
+Gradient<float> reachable(const CudaCall& call, const LongConvSize& s,
+                          const Gradient<float>& dfilter) {
   Gradient<float> rows = dfilter;
   if (!dfilter.wanted) return rows;
   rows.view.rows = s.taps;
-  const Batched<float>& m = dfilter.view;
-  if (dfilter.accumulate || m.rows == s.taps) return rows;
-  for (Index r = 0; r < m.replicas; ++r)
-    cuda_zero_rows(m.replica(r).row(s.taps), static_cast<std::size_t>(m.stride) * sizeof(float),
-                   static_cast<std::size_t>(m.cols) * sizeof(float),
-                   static_cast<std::size_t>(m.rows - s.taps));
+  Batched<float> beyond = dfilter.view;
+  if (dfilter.accumulate || beyond.rows == s.taps) return rows;
+  beyond.data += s.taps * beyond.stride;
+  beyond.rows -= s.taps;
+  cuda_zeros(call.stream, beyond);
   return rows;
 }
 
@@ -221,7 +222,7 @@ void long_conv_backward_cuda(const CudaCall& call, const LongConvSize& s, const 
                              const Batched<float>& filter, const Batched<float>& dy,
                              const Gradient<float>& du, const Gradient<float>& dfilter,
                              float* scratch) {
-  const Gradient<float> rows = reachable(s, dfilter);
+  const Gradient<float> rows = reachable(call, s, dfilter);
   if (s.length > kDirectLongConvCuda)
     return long_conv_fft_backward_cuda(call, s, u, filter, dy, du, rows, scratch);
   const bool tensor_cores = long_conv_uses_tensor_cores(call.precision, s, true);
