@@ -65,7 +65,7 @@ void append_causal_conv_cases(std::vector<OpCase>& cases) {
                           Size{2, 21, 33, 11},             // a wide filter
                           Size{3, 18, 8, 5, 0, 0, false},  // a wide filter of even channels
                           Size{5, 40, 6, 4},               // several partial weight gradients
-                          Size{2049, 17, 1, 3},            // long walks on a GPU
+                          Size{2049, 9, 64, 4},            // long walks on a GPU
                           Size{64, 256, 64, 3, 0, 0, true, true}})
       cases.push_back(make_case(s, activation));
 }

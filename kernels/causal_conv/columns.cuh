@@ -24,13 +24,14 @@ struct ConvPlace {
   int channel, first, length;
 
   template <int V>
-  __device__ static ConvPlace of(int channels, int length, int tokens, std::uint32_t segment,
-                                 std::uint32_t segments, std::uint32_t channel_block) {
+  __device__ static ConvPlace of(int channels, int length, std::uint32_t tokens,
+                                 std::uint32_t segment, std::uint32_t segments,
+                                 std::uint32_t channel_block) {
     const std::uint32_t per_example = (length + tokens - 1) / tokens;
     const std::uint32_t example = segment / per_example;
     const int channel = static_cast<int>(channel_block * blockDim.x + threadIdx.x) * V;
     return {blockIdx.z, Index{example} * length, channel,
-            static_cast<int>(segment - example * per_example) * tokens,
+            static_cast<int>((segment - example * per_example) * tokens),
             channel < channels && segment < segments ? length : 0};
   }
 };
@@ -55,14 +56,18 @@ struct ConvColumn {
   }
 
   __device__ bool inside(int t) const { return static_cast<unsigned>(t - begin) < count; }
-  /// Tokens [first, first + N) to to[at ...]; zeros outside.
-  template <int N, int M>
+  /// Whether all of [first, first + tokens) may be touched.
+  __device__ bool holds(int first, int tokens) const {
+    return inside(first) && inside(first + tokens - 1);
+  }
+  /// Tokens [first, first + N) to to[at ...]; zeros outside. kHeld: where it holds(first, N).
+  template <int N, bool kHeld = false, int M>
   __device__ void load(int first, ChannelPack<V> (&to)[M], int at = 0) const {
     const float* from = data + Index{first} * stride;
 #pragma unroll
     for (int i = 0; i < N; ++i, from += stride)
-      to[at + i] =
-          inside(first + i) ? *reinterpret_cast<const ChannelPack<V>*>(from) : ChannelPack<V>{};
+      to[at + i] = kHeld || inside(first + i) ? *reinterpret_cast<const ChannelPack<V>*>(from)
+                                              : ChannelPack<V>{};
   }
   /// Tokens [first, first + N). What is added to is read before anything is written.
   template <int N>
@@ -76,10 +81,16 @@ struct ConvColumn {
         for (int v = 0; v < V; ++v)
           values[i].v[v] += before[i].v[v];
     }
+    holds(first, N) ? write<N, true>(first, values) : write<N, false>(first, values);
+  }
+
+ private:
+  template <int N, bool kHeld>
+  __device__ void write(int first, const ChannelPack<V> (&values)[N]) const {
     float* to = data + Index{first} * stride;
 #pragma unroll
     for (int i = 0; i < N; ++i, to += stride)
-      if (inside(first + i)) *reinterpret_cast<ChannelPack<V>*>(to) = values[i];
+      if (kHeld || inside(first + i)) *reinterpret_cast<ChannelPack<V>*>(to) = values[i];
   }
 };
 
@@ -102,7 +113,10 @@ __device__ inline ChannelPack<V> product(const ChannelPack<V>& a, const ChannelP
 
 /// Fast forms of e^x and of division: an error of a few 1e-7 (1 + |x|) of the value.
 __device__ inline float conv_sigmoid(float x) {
-  return __fdividef(1.0f, 1.0f + __expf(-x));
+  float power, sigmoid;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x * -1.4426950408889634f));
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(sigmoid) : "f"(1.0f + power));
+  return sigmoid;
 }
 template <int V>
 __device__ inline ChannelPack<V> silu(const ChannelPack<V>& a) {
@@ -152,11 +166,12 @@ struct ConvParts {
   Index slices, segments_a_slice;
 };
 
-/// The block's sums over its rows, in order: sums[j] are those of tap first + j, sums[N - 1] the
-/// bias's, which only the first group of taps has. `slice` is blockIdx.x.
+/// Writes part `slice`, the block's sums over its rows, in order. sums[j] are those of tap
+/// first + j, sums[N - 1] the bias's, which only the first group of taps has.
 template <int V, int N>
 __device__ inline void write_parts(const ConvParts& parts, const ChannelPack<V> (&sums)[N],
-                                   Index channel_block, Index channels, int first, int taps) {
+                                   Index slice, Index channel_block, Index channels, int first,
+                                   int taps) {
   constexpr int kMost = kConvLanes * V;
   __shared__ float shared[kConvRows][N][kMost];
 #pragma unroll
@@ -166,7 +181,7 @@ __device__ inline void write_parts(const ConvParts& parts, const ChannelPack<V> 
       shared[threadIdx.y][j][threadIdx.x * V + v] = sums[j].v[v];
   __syncthreads();
   const int block_channels = static_cast<int>(blockDim.x) * V;
-  float* to = parts.data + (blockIdx.z * parts.slices + blockIdx.x) * (taps + 1) * channels;
+  float* to = parts.data + (blockIdx.z * parts.slices + slice) * (taps + 1) * channels;
   for (int e = threadIdx.y * blockDim.x + threadIdx.x; e < N * block_channels;
        e += blockDim.x * kConvRows) {
     const int j = e / block_channels, channel = e % block_channels, tap = first + j;

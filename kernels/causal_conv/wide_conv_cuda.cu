@@ -127,7 +127,7 @@ __global__ void __launch_bounds__(kConvLanes* kConvRows)
         sums[kGroup].v[v] += d[i].v[v];
     }
   }
-  write_parts<V>(parts, sums, channel_block, channels, first, taps);
+  write_parts<V>(parts, sums, blockIdx.x, channel_block, channels, first, taps);
 }
 
 /// Whether pairs of channels can be read and written at once.
