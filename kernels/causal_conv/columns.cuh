@@ -195,18 +195,15 @@ __device__ inline void write_parts(const ConvParts& parts, const ChannelPack<V> 
   }
 }
 
-/// Threads that lie side by side: of the numbers that leave the fewest without a channel the
-/// largest; with more channels than they take, the threads of a row read at least 128 bytes.
+/// Threads that lie side by side: about as many in all blocks along the channels, few of which are
+/// then without a channel, and of whole sectors of 32 bytes.
 template <int V>
 inline dim3 conv_threads(Index channels) {
-  const auto taken = [&](unsigned lanes) {
-    const Index of_block = Index{lanes} * V;
-    return (channels + of_block - 1) / of_block * of_block;
-  };
-  unsigned lanes = kConvLanes;
-  for (unsigned fewer = lanes / 2; fewer >= 4; fewer /= 2)
-    if (taken(fewer) < taken(lanes) && (fewer * V >= 32 || fewer * V >= channels)) lanes = fewer;
-  return dim3(lanes, kConvRows);
+  constexpr Index kSector = 8 / V;
+  const Index threads = (channels + V - 1) / V;
+  const Index blocks = (threads + kConvLanes - 1) / kConvLanes;
+  const Index lanes = (threads + blocks - 1) / blocks;
+  return dim3(static_cast<unsigned>((lanes + kSector - 1) / kSector * kSector), kConvRows);
 }
 template <int V>
 inline dim3 conv_blocks(Index blocks, Index channels, Index groups, Index replicas) {
