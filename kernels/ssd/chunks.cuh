@@ -71,6 +71,10 @@ template <int N>
 using SsdStateRows = float[kSsdChunk][N + kSsdPad];
 template <int N>
 using SsdState = float[N][kSsdStride];
+/// A warp's sums for 16 tokens, channels as rows: element e of fragment (m, n) is at channel
+/// 16 m + 2 g + e / 2 and token 8 n + 2 t + e % 2, with g = lane / 4 and t = lane % 4.
+using SsdSums = float[kSsdChannels / 16][2][4];
+
 /// Which views can be read in pieces of four numbers from each head or group on, and which written
 /// in pieces of two.
 struct SsdAligned {
@@ -95,11 +99,13 @@ struct SsdPlace {
   int turn;  // of warps: blocks beside each other begin with others
 
   __device__ SsdPlace(const SsdSize& s, Index parts) : parts(parts) {
-    part = blockIdx.x % parts;
-    head = blockIdx.x / parts % s.heads;
-    example = blockIdx.x / parts / s.heads % s.examples;
-    replica = blockIdx.x / parts / s.heads / s.examples;
-    group = head / (s.heads / s.groups);
+    const unsigned count = static_cast<unsigned>(parts), heads = static_cast<unsigned>(s.heads),
+                   examples = static_cast<unsigned>(s.examples), of_head = blockIdx.x / count;
+    part = blockIdx.x % count;
+    head = of_head % heads;
+    example = of_head / heads % examples;
+    replica = of_head / heads / examples;
+    group = of_head % heads / (heads / static_cast<unsigned>(s.groups));
     row = example * s.length;
     channel = head * s.head_dim + part * kSsdChannels;
     const Index left = s.head_dim - part * kSsdChannels;
@@ -108,9 +114,7 @@ struct SsdPlace {
     turn = static_cast<int>((of_replica + of_replica / 128) % kSsdWarps);
   }
   /// Which 16 tokens of chunk k a warp has: the same in every replica, since they order sums.
-  __device__ int tokens_of(int warp, Index k) const {
-    return (warp + turn + static_cast<int>(k % kSsdWarps)) % kSsdWarps;
-  }
+  __device__ int tokens_of(int warp, int k) const { return (warp + turn + k) % kSsdWarps; }
   __device__ Index head_part() const { return head * parts + part; }
 };
 
@@ -118,57 +122,101 @@ __device__ inline float* ssd_row(const Batched<float>& m, Index replica, Index r
   return m.data + replica * m.replica_stride + row * m.stride;
 }
 
-/// The block's state before a chunk after the first, [N, kSsdChannels], among those kept for the
-/// way back: launch after launch, then block after block.
+/// A block's columns of a tensor. They lie in shared memory: the way to a token is then one load
+/// and a product of 32 bits, where a compiler would rather go all the way from a tensor's beginning
+/// each time than keep registers.
+struct alignas(16) SsdColumns {
+  float* first;
+  int stride;
+
+  __device__ float* token(int t) const {
+    float* const there = first + static_cast<Index>(t) * stride;
+    __builtin_assume(__isGlobal(there));
+    return there;
+  }
+};
+
+__device__ inline SsdColumns ssd_columns(const Batched<float>& m, const SsdPlace& at,
+                                         Index column) {
+  return {ssd_row(m, at.replica, at.row) + column, static_cast<int>(m.stride)};
+}
+
+/// What both directions read of the inputs.
+struct SsdSources {
+  SsdColumns x, b, c, dt;
+  float bias, rate;  // of the head: -ln a = rate Δ
+
+  __device__ void place(const SsdViews<float>& in, const SsdPlace& at, Index state) {
+    x = ssd_columns(in.x, at, at.channel);
+    b = ssd_columns(in.b, at, state);
+    c = ssd_columns(in.c, at, state);
+    dt = ssd_columns(in.dt, at, at.head);
+  }
+  /// By a whole warp, which then sees bias and rate; the others see them after a barrier.
+  __device__ void load(const SsdViews<float>& in, const SsdPlace& at) {
+    if (threadIdx.x % 32 == 0) {
+      bias = ssd_row(in.dt_bias, at.replica, 0)[at.head];
+      rate = expf(ssd_row(in.a_log, at.replica, 0)[at.head]);
+    }
+    __syncwarp();
+  }
+};
+
+/// The block's states before chunks after the first, each [N, kSsdChannels], among those kept for
+/// the way back: launch after launch, then block after block.
 template <int N>
-__device__ float* ssd_kept_state(const Batched<float>& kept, const SsdSize& s, const SsdPlace& at,
-                                 const SsdStates& states, Index chunk) {
+__device__ float* ssd_kept_states(const Batched<float>& kept, const SsdSize& s, const SsdPlace& at,
+                                  const SsdStates& states) {
   const Index later = ssd_chunks(s) - 1, blocks = s.examples * s.heads * at.parts;
   const Index block = (at.example * s.heads + at.head) * at.parts + at.part;
   return kept.data + at.replica * kept.replica_stride +
-         (states.first * blocks * later + (block * later + chunk - 1) * N) * kSsdChannels;
+         (states.first * blocks + block * N) * later * kSsdChannels;
+}
+/// That before chunk k.
+template <int N>
+__device__ inline float* ssd_kept_state(float* states, int k) {
+  float* const state = states + static_cast<Index>(k - 1) * (N * kSsdChannels);
+  __builtin_assume(__isGlobal(state));
+  return state;
 }
 
-/// d of channel p of the block.
-__device__ inline float ssd_skip(const SsdSize& s, const Batched<float>& d, const SsdPlace& at,
-                                 int p) {
-  return ssd_row(d, at.replica, 0)[s.skips == s.heads ? at.head : at.channel + p];
+/// d of the block's channels, where it counts, else zeros: by the first threads, the others see it
+/// after a barrier.
+__device__ inline void ssd_load_skips(const SsdSize& s, const Batched<float>& d, const SsdPlace& at,
+                                      bool count, float (&skips)[kSsdChannels]) {
+  const int p = static_cast<int>(threadIdx.x);
+  if (p >= kSsdChannels) return;
+  const float* const ds = ssd_row(d, at.replica, 0);
+  skips[p] = count && p < at.channels ? ds[s.skips == s.heads ? at.head : at.channel + p] : 0.0f;
 }
 
 /// Tokens of the chunk that begins at t.
-__device__ inline int ssd_rows(const SsdSize& s, Index t) {
-  const Index left = s.length - t;
-  return static_cast<int>(left < kSsdChunk ? left : Index{kSsdChunk});
+__device__ inline int ssd_rows(const SsdSize& s, int t) {
+  return min(static_cast<int>(s.length) - t, kSsdChunk);
 }
 
 /// Numbers on their way to shared memory: to[i][j] = from[i stride + j] for i < kRows, zeros from
 /// row `rows` and column `cols` on. Ends when the thread waits for its copies.
 template <int kRows, int kWidth>
-__device__ inline void ssd_copy_async(const float* from, Index stride, int rows, int cols,
-                                      bool quads, float* to) {
+__device__ inline void ssd_copy_async(const float* from, int stride, int rows, int cols, bool quads,
+                                      float* to) {
   constexpr int kTo = kWidth + kSsdPad, kAcross = kWidth / 4, kDown = kSsdThreads / kAcross;
   const int thread = static_cast<int>(threadIdx.x);
   if (quads && rows >= kRows) {
     const int j = thread % kAcross * 4, first = thread / kAcross;
-    const float* source = from + first * stride + j;
+    const float* source = from + static_cast<Index>(first) * stride + j;
     float* const place = to + first * kTo + j;
-    if (j < cols) {
 #pragma unroll
-      for (int i = 0; i < kRows; i += kDown) {
-        copy_async<16>(place + i * kTo, source);
-        source += kDown * stride;
-      }
-    } else {
-#pragma unroll
-      for (int i = 0; i < kRows; i += kDown)
-        *reinterpret_cast<float4*>(place + i * kTo) = make_float4(0, 0, 0, 0);
+    for (int i = 0; i < kRows; i += kDown) {
+      copy_async_or_zero<16>(place + i * kTo, source, j < cols);
+      source += static_cast<Index>(kDown) * stride;
     }
   } else {
 #pragma unroll 1
     for (int e = thread; e < kRows * kWidth; e += kSsdThreads) {
       const int i = e / kWidth, j = e % kWidth;
       if (i < rows && j < cols)
-        copy_async<4>(to + i * kTo + j, from + i * stride + j);
+        copy_async<4>(to + i * kTo + j, from + static_cast<Index>(i) * stride + j);
       else
         to[i * kTo + j] = 0;
     }
@@ -200,31 +248,25 @@ __device__ inline void ssd_round_copied(int rows, bool quads, float* to) {
 
 /// Tokens from t on, of b or c.
 template <int N>
-__device__ void ssd_copy_states(const Batched<float>& from, const SsdSize& s, const SsdPlace& at,
-                                const SsdStates& states, Index t, bool quads, SsdStateRows<N>& to) {
-  ssd_copy_async<kSsdChunk, N>(
-      ssd_row(from, at.replica, at.row + t) + at.group * s.states + states.first, from.stride,
-      ssd_rows(s, t), states.width, quads, &to[0][0]);
+__device__ void ssd_copy_states(const SsdColumns& from, const SsdSize& s, const SsdStates& states,
+                                int t, bool quads, SsdStateRows<N>& to) {
+  ssd_copy_async<kSsdChunk, N>(from.token(t), from.stride, ssd_rows(s, t), states.width, quads,
+                               &to[0][0]);
 }
 
 /// Tokens from t on, of x or the gradient of y.
-__device__ inline void ssd_copy_tokens(const Batched<float>& from, const SsdSize& s,
-                                       const SsdPlace& at, Index t, bool quads, SsdTokens& to) {
-  ssd_copy_async<kSsdChunk, kSsdChannels>(ssd_row(from, at.replica, at.row + t) + at.channel,
-                                          from.stride, ssd_rows(s, t), at.channels, quads,
-                                          &to[0][0]);
+__device__ inline void ssd_copy_tokens(const SsdColumns& from, const SsdSize& s, const SsdPlace& at,
+                                       int t, bool quads, SsdTokens& to) {
+  ssd_copy_async<kSsdChunk, kSsdChannels>(from.token(t), from.stride, ssd_rows(s, t), at.channels,
+                                          quads, &to[0][0]);
 }
 
-/// Asks for the lines of a chunk's rows from t on, `width` numbers each, into the L2 cache.
-__device__ inline void ssd_prefetch(const Batched<float>& from, const SsdSize& s,
-                                    const SsdPlace& at, Index t, Index column, int width) {
-  constexpr int kLine = 32, kLines = kSsdChannels / kLine;  // numbers of one, lines of a row
-  static_assert(kSsdThreads == kSsdChunk * kLines && kSsdMostStates <= kSsdChannels);
-  const int row = static_cast<int>(threadIdx.x) / kLines;
-  const int first = static_cast<int>(threadIdx.x) % kLines * kLine;
-  if (row < ssd_rows(s, t) && first < width)
-    asm volatile("prefetch.global.L2 [%0];" ::"l"(ssd_row(from, at.replica, at.row + t + row) +
-                                                  column + first));
+/// Asks for the lines of row t of x or the gradient of y to be in the L2 cache.
+__device__ inline void ssd_prefetch_token(const SsdColumns& from, int channels, int t) {
+  const float* const row = from.token(t);
+#pragma unroll
+  for (int p = 0; p < kSsdChannels; p += 32)  // numbers of a line
+    if (p < channels) copy_to_l2(row + p);
 }
 
 /// A decay of this logarithm to base 2; below 1e-30 it is 0, and a NaN stays.
@@ -248,23 +290,23 @@ struct SsdSteps {
   float since_start[kSsdChunk];           // a_0 ... a_t
   float entering[kSsdChunk];              // Δ_t a_{t+1} ... a_end
   float leaving[kSsdChunk];               // a_{t+1} ... to the last of t's 16 tokens
+  float leaving_delta[kSsdChunk];         // that times Δ_t
+  float arriving[kSsdChunk];              // from the first of t's 16 tokens ... a_t
 
   /// By a whole warp; the others see it after a barrier.
-  __device__ void load(const SsdSize& s, const SsdViews<float>& in, const SsdPlace& at, Index t,
-                       float rate) {
+  __device__ void load(const SsdSize& s, const SsdSources& from, int t) {
     const int lane = static_cast<int>(threadIdx.x) % 32;
     float step[2];
     double sum[2];
+    const int inside = static_cast<int>(s.length) - t - 2 * lane;  // how many of the lane's two
+#pragma unroll
+    for (int k = 0; k < 2; ++k)  // both on their way before one is used
+      step[k] = k < inside ? *from.dt.token(t + 2 * lane + k) + from.bias : 0.0f;
 #pragma unroll
     for (int k = 0; k < 2; ++k) {
-      const Index i = t + 2 * lane + k;
-      step[k] = 0;
-      if (i < s.length) {
-        const float x = ssd_row(in.dt, at.replica, at.row + i)[at.head] +
-                        ssd_row(in.dt_bias, at.replica, 0)[at.head];
-        step[k] = x > 20.0f ? x : log1pf(expf(x));
-      }
-      const float logarithm = ssd_log_decay(rate, step[k]);
+      const float x = step[k];
+      step[k] = k >= inside ? 0.0f : x > 20.0f ? x : log1pf(expf(x));
+      const float logarithm = ssd_log_decay(from.rate, step[k]);
       sum[k] = logarithm < -1024.0f ? -1024.0f : logarithm;  // one such is a decay to 0
     }
     double total = sum[0] + sum[1];
@@ -278,6 +320,8 @@ struct SsdSteps {
     sum[1] = total;
     const double all = __shfl_sync(0xffffffffu, total, 31);
     const double block = __shfl_sync(0xffffffffu, total, lane | 7);
+    double earlier = __shfl_sync(0xffffffffu, total, (lane & 24) - 1);
+    if (lane < 8) earlier = 0;
 #pragma unroll
     for (int k = 0; k < 2; ++k) {
       const int i = 2 * lane + k;
@@ -287,10 +331,16 @@ struct SsdSteps {
       since_start[i] = ssd_power(high[i]);
       entering[i] = ssd_power(static_cast<float>(all - sum[k])) * step[k];
       leaving[i] = ssd_power(static_cast<float>(block - sum[k]));
+      leaving_delta[i] = leaving[i] * step[k];
+      arriving[i] = ssd_power(static_cast<float>(sum[k] - earlier));
     }
   }
   __device__ float over_chunk() const {
     return since_start[kSsdChunk - 1];
+  }
+  /// Over the 16 tokens from `first` on.
+  __device__ float over_block(int first) const {
+    return arriving[first + 15];
   }
   /// a_{s+1} ... a_t, s <= t.
   __device__ float between(int s, int t) const {
@@ -302,57 +352,46 @@ struct SsdSteps {
   }
 };
 
-/// A warp's tokens of y, or of the gradient of x, from row `own` of a chunk of which `rows` lie in
-/// the sequence: sums + d ⊙ from, or += that, or += the sums alone where d is not to count.
+/// A warp's tokens of y, or of the gradient of x, from row `own` of the chunk at t on: sums + d ⊙
+/// from, or += that.
 struct SsdOutput {
-  Batched<float> to;
+  const SsdColumns& to;
   bool add, pairs;  ///< pairs: whole rows of them
-  bool skip;
 
-  __device__ void store(const SsdSize& s, const SsdPlace& at, const Batched<float>& d, Index t,
-                        int own, const float (&sums)[kSsdChannels / 8][4],
-                        const SsdTokens& from) const {
-    const int row = own + lane_row(), column = 2 * lane_column();
-    const Index left = s.length - t;
-    float* const rows[2] = {ssd_row(to, at.replica, at.row + t + row) + at.channel + column,
-                            ssd_row(to, at.replica, at.row + t + row + 8) + at.channel + column};
-    const bool by_head = s.skips == s.heads;
-    const float* const ds = ssd_row(d, at.replica, 0) + (by_head ? at.head : at.channel + column);
-    const float of_head = skip && by_head ? ds[0] : 0.0f;
-    if (pairs && !add && left >= kSsdChunk && at.channels == kSsdChannels) {
+  __device__ void store(const SsdSize& s, const SsdPlace& at, int t, int own, const SsdSums& sums,
+                        const float (&skips)[kSsdChannels], const SsdTokens& from) const {
+    const int row = own + 2 * lane_column(), column = 2 * lane_row();
+    const int left = static_cast<int>(s.length) - t;
+    float* const first = to.token(t + row) + column;
+    const auto value = [&](int m, int n, int e) {
+      const float2 d = *reinterpret_cast<const float2*>(&skips[16 * m + column]);
+      const float2 x = *reinterpret_cast<const float2*>(&from[row + 8 * n + e][16 * m + column]);
+      return make_float2(sums[m][n][e] + d.x * x.x, sums[m][n][e + 2] + d.y * x.y);
+    };
+    const auto rows = [&](const auto& row_to) {
 #pragma unroll
-      for (int n = 0; n < kSsdChannels / 8; ++n) {
-        float2 own_d = make_float2(of_head, of_head);
-        if (skip && !by_head) own_d = make_float2(ds[8 * n], ds[8 * n + 1]);
+      for (int n = 0; n < 2; ++n)
 #pragma unroll
-        for (int e = 0; e < 4; e += 2)
-          *reinterpret_cast<float2*>(rows[e / 2] + 8 * n) =
-              value(own_d, &from[row + 4 * e][column + 8 * n], sums[n][e], sums[n][e + 1]);
+        for (int e = 0; e < 2; ++e)
+          row_to(n, e, first + static_cast<Index>(8 * n + e) * to.stride);
+    };
+    if (pairs && !add && left >= kSsdChunk && at.channels == kSsdChannels)
+      return rows([&](int n, int e, float* places) {
+#pragma unroll
+        for (int m = 0; m < kSsdChannels / 16; ++m)
+          *reinterpret_cast<float2*>(places + 16 * m) = value(m, n, e);
+      });
+    rows([&](int n, int e, float* places) {
+      if (row + 8 * n + e >= left) return;
+#pragma unroll
+      for (int m = 0; m < kSsdChannels / 16; ++m) {
+        const float2 v = value(m, n, e);
+        float* const place = places + 16 * m;
+        const int p = 16 * m + column;
+        if (p < at.channels) place[0] = add ? place[0] + v.x : v.x;
+        if (p + 1 < at.channels) place[1] = add ? place[1] + v.y : v.y;
       }
-      return;
-    }
-#pragma unroll 1
-    for (int r = 0; r < 2; ++r) {
-      if (row + 8 * r >= left) continue;
-      float* const places = r == 0 ? rows[0] : rows[1];
-#pragma unroll
-      for (int n = 0; n < kSsdChannels / 8; ++n) {
-        const bool first = column + 8 * n < at.channels, second = column + 8 * n + 1 < at.channels;
-        float2 own_d = make_float2(of_head, of_head);
-        if (skip && !by_head)
-          own_d = make_float2(first ? ds[8 * n] : 0.0f, second ? ds[8 * n + 1] : 0.0f);
-        const float2 v = value(own_d, &from[row + 8 * r][column + 8 * n],
-                               r == 0 ? sums[n][0] : sums[n][2], r == 0 ? sums[n][1] : sums[n][3]);
-        float* const place = places + 8 * n;
-        if (first) place[0] = add ? place[0] + v.x : v.x;
-        if (second) place[1] = add ? place[1] + v.y : v.y;
-      }
-    }
-  }
-
-  static __device__ float2 value(float2 d, const float* from, float first, float second) {
-    const float2 x = *reinterpret_cast<const float2*>(from);
-    return make_float2(first + d.x * x.x, second + d.y * x.y);
+    });
   }
 };
 

@@ -3,13 +3,14 @@
 #include "kernels/cuda/shared_address.cuh"
 #include "kernels/ssd/chunks.cuh"
 
-// The products of ssd that products.cuh of linear_attention has not: of factors by rows and by
-// columns, with weights, of rows that several products share; and a state in the registers of a
-// block's warps.
+// The products of ssd that products.cuh of linear_attention has not: of rows that several products
+// share; of weights and tokens, whose sums have channels as rows, so that what is read most comes
+// from shared memory two numbers at a time; and a state in the registers of a block's warps.
 
 namespace recallbench {
 
-/// A warp's part of a state: rows in groups of 16, two fragments of its 16 channels.
+/// A warp's part of a state, its 16 channels as rows: element e of fragment (m, j) is at channel
+/// 2 g + e / 2 of them and row 16 m + 4 t + 2 (e % 2) + j of the state.
 template <int N>
 using SsdStateFragments = float[N / 16][2][4];
 
@@ -92,47 +93,147 @@ class SsdRows<Product::fp32, K> {
   int stride_;
 };
 
-/// c [16, 8 M] += a [16, inner] b [inner, 8 M] of a warp, for a[i][k] and b[k][column].
-template <Product P, int M>
-__device__ inline void ssd_mixed_product(float (&c)[M][4], const float* a, int a_stride,
-                                         const float* b, int b_stride, int inner) {
-  const float *a0 = a + lane_row() * a_stride, *a1 = a0 + 8 * a_stride;
-  for (int k = 0; k < inner; k += 16) {
-    if constexpr (P == Product::fp32) {
-#pragma unroll 4
-      for (int j = k; j < k + 16; ++j)
-        add_outer(c, a0[j], a1[j], b + j * b_stride, M);
+/// The lane's part of a right factor of 16 inner indices: a column's numbers at the lane's four,
+/// 2t, 2t + 1, 2t + 8, 2t + 9.
+template <Product P>
+struct SsdRight {
+  std::uint32_t bits[4];
+
+  SsdRight() = default;
+  explicit __device__ SsdRight(const float (&x)[4]) {
+    if constexpr (P == Product::bf16) {
+      bits[0] = bf16_bits(x[0], x[1]);
+      bits[1] = bf16_bits(x[2], x[3]);
     } else {
-      const int j = k + 2 * lane_column();
-      const LeftFactor<P> left({a0[j], a0[j + 1], a0[j + 8], a0[j + 9]},
-                               {a1[j], a1[j + 1], a1[j + 8], a1[j + 9]});
-      add_columns(c, left, b + k * b_stride, b_stride, M);
+#pragma unroll
+      for (int j = 0; j < 4; ++j)
+        bits[j] = P == Product::fp32 ? __float_as_uint(x[j]) : tf32_bits(x[j]);
     }
+  }
+};
+
+/// 16 channels of 16 tokens, inner indices, as a left factor whose rows g and g + 8 are channels 2g
+/// and 2g + 1: in pairs as they lie in rows that are kSsdStride apart, not rounded (`cut`).
+template <Product P>
+class SsdChannels {
+ public:
+  explicit __device__ SsdChannels(const float* rows) {
+    const float* const from = rows + 2 * lane_column() * kSsdStride + 2 * lane_row();
+    float2 x[4];
+#pragma unroll
+    for (int j = 0; j < 4; ++j)
+      x[j] = *reinterpret_cast<const float2*>(from + (j / 2 * 8 + j % 2) * kSsdStride);
+#pragma unroll
+    for (int j = 0; j < 4; j += 2)
+      if constexpr (P == Product::bf16) {
+        bits_[0][j] = bf16_bits(x[j].x, x[j + 1].x);
+        bits_[0][j + 1] = bf16_bits(x[j].y, x[j + 1].y);
+      } else {
+        bits_[j / 2][0] = __float_as_uint(x[j].x);
+        bits_[j / 2][1] = __float_as_uint(x[j].y);
+        bits_[j / 2][2] = __float_as_uint(x[j + 1].x);
+        bits_[j / 2][3] = __float_as_uint(x[j + 1].y);
+      }
+  }
+
+  __device__ void add_to(float (&c)[4], const SsdRight<P>& right) const {
+    if constexpr (P == Product::bf16) {
+      mma_bf16(c, bits_[0], {right.bits[0], right.bits[1]});
+    } else {
+      mma_tf32(c, bits_[0], {right.bits[0], right.bits[1]});
+      mma_tf32(c, bits_[1], {right.bits[2], right.bits[3]});
+    }
+  }
+
+ private:
+  std::uint32_t bits_[2][4];
+};
+
+/// 16 weights each of a warp's 16 tokens: made of two neighbouring fragments, tokens as their rows
+/// and inner indices as their columns.
+template <Product P>
+class SsdWeights {
+ public:
+  explicit __device__ SsdWeights(const float (&w)[2][4]) {
+#pragma unroll
+    for (int n = 0; n < 2; ++n)
+      tokens_[n] = SsdRight<P>({w[0][2 * n], w[0][2 * n + 1], w[1][2 * n], w[1][2 * n + 1]});
+  }
+
+  /// sums += Σ_k weights[token][k] rows[k][channel].
+  __device__ void add_product(SsdSums& sums, const float* rows) const {
+    if constexpr (P == Product::fp32) {
+      add_plain(sums, rows);
+    } else {
+#pragma unroll
+      for (int m = 0; m < kSsdChannels / 16; ++m) {
+        const SsdChannels<P> left(rows + 16 * m);
+#pragma unroll
+        for (int n = 0; n < 2; ++n)
+          left.add_to(sums[m][n], tokens_[n]);
+      }
+    }
+  }
+
+ private:
+  /// Without tensor cores.
+  __device__ void add_plain(SsdSums& sums, const float* rows) const {
+#pragma unroll
+    for (int k = 0; k < 16; ++k) {
+      const auto weight = [&](int n, int e) {  // of token 8 n + 2 t + e
+        const int lane = 4 * (2 * lane_column() + e) + k % 8 / 2;
+        return __uint_as_float(__shfl_sync(0xffffffffu, tokens_[n].bits[k / 8 * 2 + k % 2], lane));
+      };
+      const float weights[2][2] = {{weight(0, 0), weight(0, 1)}, {weight(1, 0), weight(1, 1)}};
+#pragma unroll
+      for (int m = 0; m < kSsdChannels / 16; ++m) {
+        const float2 x =
+            *reinterpret_cast<const float2*>(rows + k * kSsdStride + 16 * m + 2 * lane_row());
+#pragma unroll
+        for (int n = 0; n < 2; ++n)
+#pragma unroll
+          for (int e = 0; e < 2; ++e) {
+            sums[m][n][e] += weights[n][e] * x.x;
+            sums[m][n][e + 2] += weights[n][e] * x.y;
+          }
+      }
+    }
+  }
+
+  SsdRight<P> tokens_[2];  // g and g + 8
+};
+
+/// sums += factor Σ_n rows[token][n] state[n][channel] of a warp's 16 tokens.
+template <Product P, int N>
+__device__ inline void ssd_state_product(SsdSums& sums, float factor, const float* rows,
+                                         const SsdState<N>& state) {
+  const float *upper = rows + lane_row() * (N + kSsdPad) + 2 * lane_column(),
+              *lower = upper + 8 * (N + kSsdPad);
+#pragma unroll
+  for (int n = 0; n < N; n += 16) {
+    float weights[2][4];
+#pragma unroll
+    for (int h = 0; h < 2; ++h)
+#pragma unroll
+      for (int e = 0; e < 4; e += 2) {
+        const float2 two = *reinterpret_cast<const float2*>((e == 0 ? upper : lower) + n + 8 * h);
+        weights[h][e] = factor * two.x;
+        weights[h][e + 1] = factor * two.y;
+      }
+    SsdWeights<P>(weights).add_product(sums, state[n]);
   }
 }
 
-/// c [16, 8 M] += Σ_k f[k] a[k][i] b[k][column] over a chunk's tokens k.
-template <Product P, int M>
-__device__ inline void ssd_weighted_product(float (&c)[M][4], const float* f, const float* a,
-                                            int a_stride, const float* b, int b_stride) {
-  const int g = lane_row(), t = lane_column();
+/// Sums of a warp's tokens times a factor for each, factors[0] to [15].
+__device__ inline void ssd_scale(SsdSums& sums, const float* factors) {
 #pragma unroll
-  for (int k = 0; k < kSsdChunk; k += 16) {
-    if constexpr (P == Product::fp32) {
-#pragma unroll 4
-      for (int j = k; j < k + 16; ++j)
-        add_outer(c, f[j] * a[j * a_stride + g], f[j] * a[j * a_stride + g + 8], b + j * b_stride,
-                  M);
-    } else {
-      const float *a0 = a + (k + 2 * t) * a_stride + g, *a1 = a0 + 8;
-      const float2 first = *reinterpret_cast<const float2*>(f + k + 2 * t);
-      const float2 second = *reinterpret_cast<const float2*>(f + k + 2 * t + 8);
-      const LeftFactor<P> left({first.x * a0[0], first.y * a0[a_stride],
-                                second.x * a0[8 * a_stride], second.y * a0[9 * a_stride]},
-                               {first.x * a1[0], first.y * a1[a_stride],
-                                second.x * a1[8 * a_stride], second.y * a1[9 * a_stride]});
-      add_columns(c, left, b + k * b_stride, b_stride, M);
-    }
+  for (int n = 0; n < 2; ++n) {
+    const float2 two = *reinterpret_cast<const float2*>(factors + 8 * n + 2 * lane_column());
+#pragma unroll
+    for (int m = 0; m < kSsdChannels / 16; ++m)
+#pragma unroll
+      for (int e = 0; e < 4; ++e)
+        sums[m][n][e] *= e % 2 == 0 ? two.x : two.y;
   }
 }
 
@@ -142,36 +243,80 @@ __device__ void ssd_advance(float over, const float* f, const SsdStateRows<N>& r
                             const SsdTokens& tokens, SsdStateFragments<N>& state) {
   const int channel = static_cast<int>(threadIdx.x) / 32 * 16;
 #pragma unroll
-  for (int m = 0; m < N / 16; ++m) {
+  for (int m = 0; m < N / 16; ++m)
 #pragma unroll
     for (int j = 0; j < 2; ++j)
 #pragma unroll
       for (int e = 0; e < 4; ++e)
         state[m][j][e] *= over;
-    ssd_weighted_product<P>(state[m], f, &rows[0][16 * m], N + kSsdPad, &tokens[0][channel],
-                            kSsdStride);
+  if constexpr (P == Product::fp32) {
+#pragma unroll 4
+    for (int k = 0; k < kSsdChunk; ++k) {
+      const float2 x = *reinterpret_cast<const float2*>(&tokens[k][channel + 2 * lane_row()]);
+#pragma unroll
+      for (int m = 0; m < N / 16; ++m)
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          const float factor = f[k] * rows[k][16 * m + 4 * lane_column() + i];
+          state[m][i % 2][i / 2] += factor * x.x;
+          state[m][i % 2][i / 2 + 2] += factor * x.y;
+        }
+    }
+  } else {
+#pragma unroll
+    for (int k = 0; k < kSsdChunk; k += 16) {
+      const SsdChannels<P> left(&tokens[k][channel]);
+      const int first = k + 2 * lane_column();
+      const float2 upper = *reinterpret_cast<const float2*>(f + first);
+      const float2 lower = *reinterpret_cast<const float2*>(f + first + 8);
+      const float factors[4] = {upper.x, upper.y, lower.x, lower.y};
+#pragma unroll
+      for (int m = 0; m < N / 16; ++m) {
+        float right[2][4];  // of states 2g and 2g + 1
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          const float2 two = *reinterpret_cast<const float2*>(
+              &rows[first + i / 2 * 8 + i % 2][16 * m + 2 * lane_row()]);
+          right[0][i] = factors[i] * two.x;
+          right[1][i] = factors[i] * two.y;
+        }
+#pragma unroll
+        for (int j = 0; j < 2; ++j)
+          left.add_to(state[m][j], SsdRight<P>(right[j]));
+      }
+    }
   }
 }
 
-/// body(m, j, e, n, p): element e and its right neighbour of the warp's fragment (m, j) are at row
-/// n and channels p and p + 1 of the state.
+/// body(m, j, e, n, p): elements e and e + 2 of the warp's fragment (m, j) are at row n and
+/// channels p and p + 1 of the state.
 template <int N, class Body>
 __device__ inline void ssd_for_state(const Body& body) {
-  const int channel = static_cast<int>(threadIdx.x) / 32 * 16 + 2 * lane_column();
+  const int channel = static_cast<int>(threadIdx.x) / 32 * 16 + 2 * lane_row();
 #pragma unroll
   for (int m = 0; m < N / 16; ++m)
 #pragma unroll
     for (int j = 0; j < 2; ++j)
 #pragma unroll
-      for (int e = 0; e < 4; e += 2)
-        body(m, j, e, 16 * m + lane_row() + 4 * e, channel + 8 * j);
+      for (int e = 0; e < 2; ++e)
+        body(m, j, e, 16 * m + 4 * lane_column() + 2 * e + j, channel);
+}
+
+/// The warp's part of a state from where ssd_store_state left it.
+template <int N>
+__device__ inline void ssd_load_state(const SsdState<N>& from, SsdStateFragments<N>& state) {
+  ssd_for_state<N>([&](int m, int j, int e, int n, int p) {
+    const float2 two = *reinterpret_cast<const float2*>(&from[n][p]);
+    state[m][j][e] = two.x;
+    state[m][j][e + 2] = two.y;
+  });
 }
 
 /// The warp's part of a state to rows that are `stride` apart, or that rounded to tf32.
 template <int N, bool kRounded = false>
 __device__ inline void ssd_store_state(const SsdStateFragments<N>& state, float* to, int stride) {
   ssd_for_state<N>([&](int m, int j, int e, int n, int p) {
-    float2 two = make_float2(state[m][j][e], state[m][j][e + 1]);
+    float2 two = make_float2(state[m][j][e], state[m][j][e + 2]);
     if constexpr (kRounded)
       two = make_float2(__uint_as_float(tf32_bits(two.x)), __uint_as_float(tf32_bits(two.y)));
     *reinterpret_cast<float2*>(to + n * stride + p) = two;

@@ -1,9 +1,10 @@
 // Floor: reads x and dy once and writes dx, 0.2 GB, 48 us at B = 256, L = 256, H P = 256 (d_model
 // 128), N = 16 and 4.2 TB/s, and 34 MB of shares of the gradients of b and c, one a head, that
 // another kernel adds, 8 us. Products: 2.3 times those of forward (see there); their factors are
-// some 370 KB of shared memory a chunk and head, 51 us of all multiprocessors. The states before
-// chunks are those that forward kept. The loads for the next chunk run beside what is left when all
-// warps have used this one's, from the L2 cache; three blocks share a multiprocessor.
+// some 270 KB of shared memory a chunk and head, 37 us of all multiprocessors, and a warp has some
+// 2000 instructions a chunk, 35 us. The states before chunks are those that forward kept. The loads
+// for the next chunk run beside what is left when all warps have used this one's, from the L2
+// cache; three blocks share a multiprocessor.
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/shared_memory.h"
@@ -15,26 +16,32 @@ namespace {
 
 /// What chunk k reads, on its way; of its steps, none.
 template <int N>
-__device__ void begin_chunk(const SsdBackward& f, const SsdPlace& at, Index k,
+__device__ void begin_chunk(const SsdBackward& f, const SsdPlace& at, int k,
                             SsdBackwardChunk<N>& chunk) {
-  const Index t = k * kSsdChunk;
-  ssd_copy_tokens(f.in.x, f.s, at, t, f.aligned.x, chunk.x);
-  ssd_copy_tokens(f.dy, f.s, at, t, f.aligned.gradient, chunk.dy);
-  ssd_copy_states<N>(f.in.b, f.s, at, f.states, t, f.aligned.b, chunk.b[k % 2]);
-  ssd_copy_states<N>(f.in.c, f.s, at, f.states, t, f.aligned.c, chunk.c);
+  const SsdBackwardPlaces places = chunk.places;  // all at once, before the copies
+  const int t = k * kSsdChunk;
+  ssd_copy_tokens(places.from.x, f.s, at, t, f.aligned.x, chunk.x);
+  ssd_copy_tokens(places.dy, f.s, at, t, f.aligned.gradient, chunk.dy);
+  ssd_copy_states<N>(places.from.b, f.s, f.states, t, f.aligned.b, chunk.b[k % 2]);
+  ssd_copy_states<N>(places.from.c, f.s, f.states, t, f.aligned.c, chunk.c);
   if (k > 0)
-    ssd_copy_async<N, kSsdChannels>(ssd_kept_state<N>(f.kept, f.s, at, f.states, k), kSsdChannels,
-                                    N, kSsdChannels, true, chunk.state[0]);
+    ssd_copy_async<N, kSsdChannels>(ssd_kept_state<N>(places.kept, k), kSsdChannels, N,
+                                    kSsdChannels, true, chunk.state[0]);
   copies_end_group();
 }
 
-/// What chunk k reads of tensors, into the L2 cache.
-__device__ void prefetch_chunk(const SsdBackward& f, const SsdPlace& at, Index k) {
-  const Index t = k * kSsdChunk, states = at.group * f.s.states + f.states.first;
-  ssd_prefetch(f.in.x, f.s, at, t, at.channel, at.channels);
-  ssd_prefetch(f.dy, f.s, at, t, at.channel, at.channels);
-  ssd_prefetch(f.in.b, f.s, at, t, states, f.states.width);
-  ssd_prefetch(f.in.c, f.s, at, t, states, f.states.width);
+/// What chunk k reads, into the L2 cache: by a chunk's number of threads.
+template <int N>
+__device__ void prefetch_chunk(const SsdBackward& f, const SsdPlace& at,
+                               const SsdBackwardPlaces& places, int k, int thread) {
+  const int t = k * kSsdChunk;
+  if (k > 0 && thread < N * kSsdChannels / 32)
+    copy_to_l2(ssd_kept_state<N>(places.kept, k) + 32 * thread);
+  if (thread >= ssd_rows(f.s, t)) return;
+  ssd_prefetch_token(places.from.x, at.channels, t + thread);
+  ssd_prefetch_token(places.dy, at.channels, t + thread);
+  for (const SsdColumns* from : {&places.from.b, &places.from.c, &places.from.dt})
+    copy_to_l2(from->token(t + thread));
 }
 
 template <Precision P, int N>
@@ -45,39 +52,51 @@ __global__ void __launch_bounds__(kSsdThreads, N <= 16 ? 3 : 2) ssd_backward(Ssd
   constexpr Product kProduct = ssd_product(P);
   const SsdPlace at(f.s, f.parts);
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  const float rate = expf(ssd_row(f.in.a_log, at.replica, 0)[at.head]);
-  const Index last = ssd_chunks(f.s) - 1;
-  SsdStateFragments<N> dstate = {};
-  float dd[kSsdChannels / 8][2] = {}, da_log = 0, dbias = 0;
-  for (Index k = last + 1; k >= 0; --k) {  // chunk k, and the loads of the one before
+  const int last = static_cast<int>(ssd_chunks(f.s)) - 1;
+  chunk.places.template place<N>(f, at);
+  __syncthreads();
+  float dd[kSsdChannels / 16][2] = {}, da_log = 0, dbias = 0;
+  for (int k = last + 1; k >= 0; --k) {  // chunk k, and the loads of the one before
     const SsdWarpTokens<P, N> own{f, at, chunk, k, at.tokens_of(warp, k)};
-    float dc[N / 8][4];
+    float db[N / 8][4], dc[N / 8][4];
+    clear(db);
     clear(dc);
+    SsdStateFragments<N> dstate = {};  // kept in shared memory from chunk to chunk
     if (k <= last) {
       copies_wait<0>();
       __syncthreads();
-      if (k > 0) prefetch_chunk(f, at, k - 1);
-      own.inputs_back(k < last, dd);
-      own.outputs_back(dc);
-      if (lane == 0) chunk.dots[warp] = 0;
+      // By the two warps with fewer pairs.
+      if (k > 0 && own.block >= kSsdWarps / 2)
+        prefetch_chunk<N>(f, at, chunk.places, k - 1, 32 * (own.block - kSsdWarps / 2) + lane);
+      own.inputs_back(k < last, db, dd);
+      float logs[2] = {}, dot = 0;
       if (k > 0) {
+        own.outputs_back(dc, logs);
         const SsdSteps& steps = chunk.steps[k % 2];
-        const float dot = warp_sum(ssd_state_dot<N>(dstate, chunk.state));
-        if (lane == 0) chunk.dots[warp] = dot;
+        ssd_load_state<N>(chunk.dstate, dstate);
+        dot = warp_sum(ssd_state_dot<N>(dstate, chunk.state));
         ssd_advance<kProduct, N>(steps.over_chunk(), steps.since_start, chunk.c, chunk.dy, dstate);
         if (own.block == kSsdWarps - 1)
-          chunk.steps[(k - 1) % 2].load(f.s, f.in, at, (k - 1) * kSsdChunk, rate);
+          chunk.steps[(k - 1) % 2].load(f.s, chunk.places.from, (k - 1) * kSsdChunk);
       }
+      own.store_rows(logs, chunk.output_log);
+      if (lane == 0) chunk.dots[warp] = dot;
       __syncthreads();  // all have used all but b, and the scores' gradients are there
     }
-    if (k > 0) begin_chunk<N>(f, at, k - 1, chunk);
+    if (k > 0) begin_chunk(f, at, k - 1, chunk);
     if (k > last) {
-      if (warp == 0) chunk.steps[last % 2].load(f.s, f.in, at, last * kSsdChunk, rate);
+      if (warp == 0) {
+        chunk.places.from.load(f.in, at);
+        chunk.steps[last % 2].load(f.s, chunk.places.from, last * kSsdChunk);
+      }
+      ssd_load_skips(f.s, f.in.d, at, f.states.first == 0, chunk.skips);
+      ssd_store_state<N>(dstate, chunk.dstate[0], kSsdStride);
       continue;
     }
     own.scores_back(dc);
+    own.store_shares(db, dc);
     if (k > 0) ssd_store_state<N>(dstate, chunk.dstate[0], kSsdStride);
-    if (own.block == 0) own.steps_back(rate, da_log, dbias);
+    if (own.block == 0) own.steps_back(da_log, dbias);
   }
   ssd_store_rates(f, at, da_log, dbias, chunk);
   if (f.states.first == 0) ssd_store_skips(f, at, dd, chunk);
