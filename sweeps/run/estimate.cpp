@@ -15,9 +15,9 @@ namespace {
 constexpr double kCoreOperations = 2e11;
 
 /// The same of an H200 by tf32, beside kGpuStepMs for every step of a population. With both, an
-/// epoch of 50 of the 55 models of results/measured/recall-memory-tradeoff, trained four together,
-/// takes 0.53 (attention, windows, d 128) to 1.98 of the estimate, four of Mamba and one of Mamba-2
-/// 2.04 to 2.96; all of them take 0.93.
+/// epoch of 52 of the 55 models of results/measured/recall-memory-tradeoff, trained four together,
+/// takes 0.52 (attention, windows, d 128) to 1.99 of the estimate, three of Mamba 2.16 to 2.86; all
+/// of them take 0.90.
 constexpr double kGpuOperations = 1.7e14;
 
 double operations_of(const std::vector<RunConfig>& runs) {
