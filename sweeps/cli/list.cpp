@@ -3,17 +3,36 @@
 #include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <optional>
 
+#include "kernels/base/error.h"
 #include "kernels/base/io/json.h"
+#include "kernels/base/names.h"
+#include "kernels/base/text.h"
 #include "sweeps/cli/cli.h"
 #include "sweeps/cli/deviations.h"
 #include "sweeps/config/describe.h"
 #include "sweeps/config/recipe.h"
+#include "sweeps/config/resolve.h"
 
 namespace recallbench {
 namespace {
 
 using Row = std::vector<std::string>;
+
+/// `all`, or the one called `name` where that is given.
+template <class Entry>
+std::vector<Entry> chosen(std::vector<Entry> all, const std::string& kind,
+                          const std::optional<std::string>& name) {
+  if (!name) return all;
+  std::vector<std::string> known;
+  for (Entry& entry : all) {
+    if (entry.name == *name) return {std::move(entry)};
+    known.push_back(entry.name);
+  }
+  fail(ErrorKind::usage, kind, "there is no {} '{}'{}", kind, printable(*name),
+       kind == "mixer" ? mixer_hint(*name) : hint_for(*name, known));
+}
 
 /// Columns padded to their widest cell, the last one left ragged.
 void print_rows(const std::vector<Row>& rows, const char* indent) {
@@ -79,8 +98,7 @@ int list_descriptions(const std::vector<Description>& all, bool json) {
   return kDone;
 }
 
-int list_recipes(bool json) {
-  const std::vector<RecipeInfo> recipes = known_recipes();
+int list_recipes(const std::vector<RecipeInfo>& recipes, bool json) {
   if (!json) {
     std::vector<Row> rows;
     for (const RecipeInfo& recipe : recipes)
@@ -105,18 +123,23 @@ int list_recipes(bool json) {
 void add_list(CommandLine& line) {
   CLI::App* list = line.app.add_subcommand("list", "What there is: mixers, tasks or recipes");
   const auto what = std::make_shared<std::string>();
+  const auto name = std::make_shared<std::optional<std::string>>();
   list->add_option("what", *what, "mixers, tasks or recipes")
       ->required()
       ->check(CLI::IsMember({"mixers", "tasks", "recipes"}));
+  list->add_option("name", *name, "One of them, to see it alone");
   list->footer(
       "Examples:\n"
       "  recallbench list recipes\n"
-      "  recallbench list mixers --json");
-  list->callback([&line, what] {
-    line.action = [&line, what] {
-      if (*what == "recipes") return list_recipes(line.common.json);
-      return list_descriptions(*what == "mixers" ? describe_mixers() : describe_tasks(),
-                               line.common.json);
+      "  recallbench list mixers --json\n"
+      "  recallbench list mixers based");
+  list->callback([&line, what, name] {
+    line.action = [&line, what, name] {
+      const bool json = line.common.json;
+      if (*what == "recipes") return list_recipes(chosen(known_recipes(), "recipe", *name), json);
+      return list_descriptions(*what == "mixers" ? chosen(describe_mixers(), "mixer", *name)
+                                                 : chosen(describe_tasks(), "task", *name),
+                               json);
     };
   });
 }

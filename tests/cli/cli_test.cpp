@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <array>
 #include <chrono>
 #include <filesystem>
 #include <thread>
@@ -112,6 +113,12 @@ TEST_F(Cli, WrongLinesAreToldWhatAndHow) {
       {{"status", "nowhere"}, 3, "manifest.json"},
       {{"status", "one.toml"}, 3, "one.toml"},
       {{"list", "mixer"}, 2, "mixer"},
+      {{"list", "mixers", "atention"}, 2, "no mixer 'atention'; did you mean 'attention'?"},
+      {{"list", "mixers", ""}, 2, "no mixer ''"},
+      {{"list", "mixers", "a\x1b"}, 2, "no mixer 'a\\x1b'"},
+      {{"list", "tasks", "mqr"}, 2, "no task 'mqr'; did you mean 'mqar'?"},
+      {{"list", "recipes", "dem"}, 2, "no recipe 'dem'; did you mean 'demo'?"},
+      {{"list", "mixers", "based", "gla"}, 2, "gla"},
       {{"--jsn", "list", "mixers"}, 2, "did you mean '--json'?"},
       {{"doctor", "now"}, 2, "now"},
       {{"sweep", "two.toml", "--out", "notes.txt"}, 3, "notes.txt"},
@@ -161,6 +168,27 @@ TEST_F(Cli, ListShowsWhatStandsBehindARequiredKey) {
   const std::string npy = ended.out.substr(ended.out.find("\nnpy "));
   for (const char* row : {"inputs      required", "labels      required", "vocab_size  required"})
     EXPECT_TRUE(contains(npy, std::string("    ") + row)) << npy;
+}
+
+TEST_F(Cli, ListShowsOneAlone) {
+  for (const auto& [what, name, first] : {std::array{"mixers", "based", "base_conv"},
+                                          {"tasks", "npy", "mqar"},
+                                          {"recipes", "feature-maps", "based-figure2"}}) {
+    const Ended all = cli({"list", what}), one = cli({"list", what, name});
+    EXPECT_EQ(one.code, 0) << one.err;
+    EXPECT_TRUE(one.out.starts_with(name)) << one.out;
+    EXPECT_LT(one.out.size(), all.out.size());
+    EXPECT_TRUE(contains("\n" + all.out, std::string("\n") + first)) << all.out;
+    EXPECT_FALSE(contains("\n" + one.out, std::string("\n") + first)) << one.out;
+    const Ended ended = cli({"list", what, name, "--json"});
+    const Json json = parse_json(ended.out, "list", ErrorKind::io);
+    ASSERT_EQ(json.size(), 1u) << ended.out;
+    EXPECT_EQ(json.at(0).at("name").as_string(), name);
+  }
+  const std::string based = cli({"list", "mixers", "based"}).out;
+  EXPECT_TRUE(contains(cli({"list", "mixers"}).out, based)) << based;
+  for (const char* part : {"\n    feature_dim ", "compat = \"zoology\": "})
+    EXPECT_TRUE(contains(based, part)) << based;
 }
 
 TEST_F(Cli, VersionIsOneLine) {
