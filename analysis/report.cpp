@@ -20,14 +20,25 @@ namespace {
 constexpr std::size_t kMostNames = 8;     // that a note lists
 constexpr double kStateTolerance = 0.05;  // between measured and published state
 
+/// The end of a message about a column that is not `known`.
+std::string column_hint(const std::string& column, const std::vector<std::string>& known) {
+  const std::string test = "test/" + column, valid = "valid/" + column;
+  const bool lacks_split = std::count(known.begin(), known.end(), test) != 0 &&
+                           std::count(known.begin(), known.end(), valid) != 0;
+  return lacks_split ? fmt::format("; did you mean '{}' or '{}'?", test, valid)
+                     : hint_for(column, known);
+}
+
 void require_column(const std::vector<SummaryRow>& rows, const std::string& column) {
-  std::set<std::string> known = {"test", "valid"};
+  std::set<std::string> slices;
   for (const SummaryRow& row : rows)
     for (const auto& [name, accuracy] : row.slices)
-      known.insert(name);
-  if (known.count(column) == 0)
-    fail(ErrorKind::usage, "results", "there is no column {} to draw{}", in_quotes(column),
-         hint_for(column, {known.begin(), known.end()}));
+      slices.insert(name);
+  if (column == "test" || column == "valid" || slices.count(column) != 0) return;
+  std::vector<std::string> known = {"test/accuracy", "valid/accuracy"};
+  known.insert(known.end(), slices.begin(), slices.end());
+  fail(ErrorKind::usage, "results", "there is no column {} to draw{}", in_quotes(column),
+       column_hint(column, known));
 }
 
 double state_of(const ModelPoint& point, StateAxis axis) {

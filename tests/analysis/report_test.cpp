@@ -101,6 +101,25 @@ TEST(Report, AnUnknownColumnNamesTheNearest) {
   EXPECT_NE(message.find("did you mean 'test/num_kv_pairs/accuracy-8'?"), std::string::npos);
 }
 
+TEST(Report, AColumnWithoutItsSplitIsOneOfTwo) {
+  std::vector<SummaryRow> rows = sample_rows();
+  rows[0].slices = {{"test/num_kv_pairs/accuracy-8", 1},
+                    {"test/num_kv_pairs/accuracy-16", 1},
+                    {"valid/num_kv_pairs/accuracy-8", 1}};
+  for (const auto& [wanted, hint] :
+       {std::pair{"accuracy", "; did you mean 'test/accuracy' or 'valid/accuracy'?"},
+        {"num_kv_pairs/accuracy-8",
+         "; did you mean 'test/num_kv_pairs/accuracy-8' or 'valid/num_kv_pairs/accuracy-8'?"},
+        {"num_kv_pairs/accuracy-16", "; did you mean 'test/num_kv_pairs/accuracy-16'?"},
+        {"valid/acuracy", "; did you mean 'valid/accuracy'?"},
+        {"loss", "; known: test/accuracy, valid/accuracy, test/num_kv_pairs/accuracy-16, "}}) {
+    const std::string message = message_of(ErrorKind::usage, [&, column = std::string(wanted)] {
+      compute_frontier(rows, StateAxis::measured, column);
+    });
+    EXPECT_NE(message.find(hint), std::string::npos) << message;
+  }
+}
+
 TEST(Report, TablesSayTheSame) {
   const Frontier f = compute_frontier(sample_rows());
   const auto records = parse_csv(to_csv(frontier_table(f)), "frontier.csv");
