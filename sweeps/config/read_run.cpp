@@ -107,9 +107,15 @@ class RunReader {
       SegmentConfig segment;
       segment.task = table.text("task", std::nullopt);
       segment.options = resolved.options;
+      const std::int64_t there = resolved.available.value_or(0);
       segment.num_examples =
           table.integer("num_examples", resolved.available.value_or(segment.num_examples), 1,
-                        resolved.available.value_or(kMostExamples));
+                        std::max(kMostExamples, there));
+      if (resolved.available && segment.num_examples > there)
+        fail_at(table.place("num_examples"),
+                "the data have {0} examples, num_examples asks for {1}; lower it to {0} or give "
+                "more data",
+                there, segment.num_examples);
       segment.where = entry.place.text();
       if (segment.num_examples > kMostTokens / resolved.shape.input_seq_len)
         table.reject("num_examples",

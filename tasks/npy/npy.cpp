@@ -151,8 +151,9 @@ void NpyTask::generate(std::uint64_t, std::int64_t first, std::int64_t count, st
                        std::int32_t* labels) const {
   if (first < 0 || count < 0 || first + count > rows_) {
     fail(ErrorKind::usage, "task 'npy'",
-         "the files have {} examples, asked was for [{}, {}); ask for fewer or give larger files",
-         rows_, first, first + count);
+         "the files have {} examples, {} from index {} on need {}; ask for fewer or give larger "
+         "files",
+         rows_, count, first, first + count);
   }
   const std::int64_t begin = first * shape_.input_seq_len;
   const std::int64_t cells = count * shape_.input_seq_len;

@@ -94,6 +94,10 @@ TEST(Sample, ExportsWhatTheNpyTaskReads) {
   const std::string again = sample(
       {"npy", "inputs=" + inputs, "labels=" + labels, "vocab_size=20", "--count", "3"}, true);
   EXPECT_EQ(again, sample(small_with({"--count", "3"}), true));
+  const std::string message = refusal({"npy", "inputs=" + inputs, "labels=" + labels,
+                                       "vocab_size=20", "--count", "4", "--index", "2"});
+  EXPECT_NE(message.find("the files have 3 examples, 4 from index 2 on need 6"), std::string::npos)
+      << message;
   std::filesystem::remove_all(folder);
 }
 

@@ -1,5 +1,8 @@
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "kernels/base/io/npy.h"
+#include "kernels/base/io/temporary_folder.h"
 #include "tests/sweeps/config_support.h"
 
 namespace recallbench {
@@ -348,6 +351,26 @@ const std::vector<Mistake> kTrain = {
      "20:48",
      {"greater than 0"}},
 };
+
+TEST(WrongData, MoreExamplesThanThereAreIsToldBothNumbers) {
+  const TemporaryFolder folder;
+  const std::vector<std::int64_t> tokens(3 * 4, 1);
+  for (const char* name : {"inputs.npy", "labels.npy"})
+    write_npy<std::int64_t>(folder / name, {3, 4}, tokens);
+  const auto recipe = [&](const std::string& count) {
+    return with(kPlainRecipe,
+                "{task = \"mqar\", vocab_size = 64, input_seq_len = 32, num_kv_pairs = 4, "
+                "num_examples = 256}",
+                fmt::format("{{{1}task = \"npy\", vocab_size = 64, inputs = \"{0}/inputs.npy\", "
+                            "labels = \"{0}/labels.npy\"}}",
+                            folder.path(), count));
+  };
+  EXPECT_EQ(message_of(recipe("num_examples = 4, ")),
+            "[recipe] f.toml:6:26: the data have 3 examples, num_examples asks for 4; lower it to "
+            "3 or give more data");
+  for (const char* fits : {"num_examples = 3, ", ""})
+    EXPECT_EQ(message_of(recipe(fits)), "") << fits;
+}
 
 const auto kNameOf = [](const testing::TestParamInfo<Mistake>& info) {
   return std::string(info.param.name);
