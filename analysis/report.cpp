@@ -109,6 +109,14 @@ void add_model_notes(Frontier& frontier) {
            without_state);
 }
 
+/// Whether some model was tried in more than one setting.
+bool was_chosen(const Frontier& frontier) {
+  for (const TaskFrontier& task : frontier.tasks)
+    for (const FrontierEntry& entry : task.entries)
+      if (entry.point.settings > 1) return true;
+  return false;
+}
+
 /// What there is to say about all runs together.
 void add_run_notes(Frontier& frontier, const std::vector<SummaryRow>& rows) {
   std::set<std::string> devices, versions;
@@ -120,7 +128,7 @@ void add_run_notes(Frontier& frontier, const std::vector<SummaryRow>& rows) {
     devices.insert(plain_text(row.device, 40));
     versions.insert(plain_text(row.numerics_version, 40));
   }
-  if (done > 0 && same == done)
+  if (done > 0 && same == done && was_chosen(frontier))
     frontier.notes.push_back(
         "validation and test data are the same here, so that the learning rate was chosen on what "
         "is reported");

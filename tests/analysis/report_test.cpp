@@ -60,6 +60,11 @@ TEST(Report, TellsWhatAReaderShouldKnow) {
   EXPECT_FALSE(has_note(f, "several devices"));
   for (SummaryRow& row : rows)
     row.test_loss = row.valid_loss;
+  rows.push_back(rows[0]);
+  rows.back().run_id += "-2";
+  rows.back().seed = 2;
+  EXPECT_FALSE(has_note(compute_frontier(rows), "validation and test"));  // nothing was chosen
+  rows.back().learning_rate = 0.02;
   rows[0].device = "cuda";
   const Frontier g = compute_frontier(rows, StateAxis::published);
   EXPECT_TRUE(has_note(g, "validation and test data are the same"));
