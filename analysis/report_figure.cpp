@@ -10,6 +10,7 @@
 #include "analysis/characters.h"
 #include "analysis/drawn_text.h"
 #include "analysis/figure.h"
+#include "analysis/figure_layout.h"
 #include "analysis/report.h"
 #include "analysis/task_names.h"
 #include "kernels/base/error.h"
@@ -172,6 +173,31 @@ std::string base_name(const Frontier& frontier) {
   return name;
 }
 
+/// Models of several families whose markers hide one another: "A and B; C and D", or empty.
+std::string hidden_models(const TaskFrontier& task, const FigureLayout& layout) {
+  constexpr double kPixels = 300;  // of the accuracy's axis in the SVG
+  constexpr std::size_t kMostPlaces = 8;
+  const double apart = (layout.y_max - layout.y_min) / kPixels;
+  std::vector<std::string> places;
+  for (auto first = task.entries.begin(); first != task.entries.end() && is_drawn(*first);) {
+    std::set<std::string> families;
+    std::vector<std::string> names;
+    auto next = first;  // the entries are sorted by state and accuracy
+    for (; next != task.entries.end() && is_drawn(*next) && next->state == first->state &&
+           first->point.result.mean - next->point.result.mean < apart;
+         ++next) {
+      families.insert(next->point.family);
+      names.push_back(plain_text(next->point.model, 80));
+    }
+    if (families.size() > 1) places.push_back(fmt::format("{}", fmt::join(names, " and ")));
+    first = next;
+  }
+  const std::size_t more = places.size() - std::min(places.size(), kMostPlaces);
+  places.resize(places.size() - more);
+  return fmt::format("{}{}", fmt::join(places, "; "),
+                     more == 0 ? "" : fmt::format("; and {} more places", more));
+}
+
 /// What a reader of PNG and PDF should know; nothing where no character is `missing`.
 std::vector<std::string> glyph_notes(const std::set<std::string>& missing, const Glyphs& glyphs) {
   constexpr std::size_t kMostShown = 12;
@@ -271,6 +297,10 @@ ReportFiles write_frontier_and_figure(const std::string& directory, const Fronti
   const std::vector<std::string> names = figure_names(frontier);
   for (std::size_t i = 0; i < frontier.tasks.size(); ++i) {
     const Figure figure = figure_of(frontier, frontier.tasks[i], options);
+    if (const std::string models = hidden_models(frontier.tasks[i], layout_of(figure));
+        !models.empty())
+      report.notes.push_back(
+          fmt::format("points of several families lie on one another in {}: {}", names[i], models));
     for (const std::string& file : write_figure_source(figure, directory, names[i], glyphs))
       report.files.push_back(place(file));
     for (const std::string& format : formats) {
@@ -285,7 +315,8 @@ ReportFiles write_frontier_and_figure(const std::string& directory, const Fronti
   }
   if (!left.empty())
     report.figure_problem += fmt::format("; left from an earlier plot: {}", fmt::join(left, ", "));
-  report.notes = glyph_notes(missing, glyphs);
+  for (const std::string& note : glyph_notes(missing, glyphs))
+    report.notes.push_back(note);
   for (const std::string& name : names)
     for (const char* format : {"svg", "png", "pdf"})
       if (const std::string file = fmt::format("{}.{}", name, format);

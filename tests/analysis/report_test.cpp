@@ -167,6 +167,28 @@ TEST(Report, AFigureWithoutPointsSaysWhy) {
             "1 run, 0 diverged; no finished run has a state, so there is no point");
 }
 
+TEST(Report, PointsThatHideOneAnotherAreNamed) {
+  const auto notes_of = [](const std::vector<SummaryRow>& rows) {
+    const TemporaryFolder folder;
+    FigureOptions options;
+    options.formats = {};
+    return write_frontier_and_figure(folder.path(), compute_frontier(rows), options).notes;
+  };
+  std::vector<SummaryRow> rows = {
+      sized("attention", 8192, 0.9999), sized("based", 8192, 1),
+      sized("based", 16384, 1),         sized("mamba", 8192, 0.99),
+      sized("identity", 0, 0.25),       diverged(sized("mamba", 16384, 0))};
+  using Notes = std::vector<std::string>;
+  EXPECT_EQ(notes_of(rows), Notes({"points of several families lie on one another in frontier: "
+                                   "based 8192 and attention 8192"}));
+  rows.push_back(sized("gla", 0, 0.25));
+  EXPECT_EQ(notes_of(rows), Notes({"points of several families lie on one another in frontier: "
+                                   "identity 0 and gla 0; based 8192 and attention 8192"}));
+  rows.back().task = "harder";
+  rows[1].model_name = "attention";  // one family, one marker
+  EXPECT_EQ(notes_of(rows), Notes());
+}
+
 TEST(Report, NotesSayWhichTaskAModelIsOf) {
   std::vector<SummaryRow> rows = {diverged(sized("based", 8192, 0)), sized("based", 8192, 0.5)};
   rows[0].task = "test 1 mqar(vocab_size=512)";
