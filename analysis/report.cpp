@@ -109,14 +109,6 @@ void add_model_notes(Frontier& frontier) {
            without_state);
 }
 
-/// Whether some model was tried in more than one setting.
-bool was_chosen(const Frontier& frontier) {
-  for (const TaskFrontier& task : frontier.tasks)
-    for (const FrontierEntry& entry : task.entries)
-      if (entry.point.settings > 1) return true;
-  return false;
-}
-
 /// What there is to say about all runs together.
 void add_run_notes(Frontier& frontier, const std::vector<SummaryRow>& rows) {
   std::set<std::string> devices, versions;
@@ -128,7 +120,9 @@ void add_run_notes(Frontier& frontier, const std::vector<SummaryRow>& rows) {
     devices.insert(plain_text(row.device, 40));
     versions.insert(plain_text(row.numerics_version, 40));
   }
-  if (done > 0 && same == done && was_chosen(frontier))
+  const bool chosen = std::any_of(frontier.tasks.begin(), frontier.tasks.end(),
+                                  [](const TaskFrontier& task) { return task.chosen(); });
+  if (done > 0 && same == done && chosen)
     frontier.notes.push_back(
         "validation and test data are the same here, so that the learning rate was chosen on what "
         "is reported");
@@ -168,6 +162,11 @@ void name_tasks(std::vector<TaskFrontier>& tasks) {
 }
 
 }  // namespace
+
+bool TaskFrontier::chosen() const {
+  return std::any_of(entries.begin(), entries.end(),
+                     [](const FrontierEntry& entry) { return entry.point.settings > 1; });
+}
 
 Frontier compute_frontier(const std::vector<SummaryRow>& rows, StateAxis axis,
                           const std::string& wanted) {

@@ -28,6 +28,9 @@ struct TaskFrontier {
   std::string task;
   std::string name;  ///< task_names(): a short one that sets it apart from the others
   std::vector<FrontierEntry> entries;
+
+  /// Whether a learning rate was chosen: some model was tried in more than one setting.
+  bool chosen() const;
 };
 
 /// What result files come to.

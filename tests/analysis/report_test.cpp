@@ -63,11 +63,13 @@ TEST(Report, TellsWhatAReaderShouldKnow) {
   rows.push_back(rows[0]);
   rows.back().run_id += "-2";
   rows.back().seed = 2;
-  EXPECT_FALSE(has_note(compute_frontier(rows), "validation and test"));  // nothing was chosen
+  const std::string nothing_chosen = frontier_text(compute_frontier(rows));
+  EXPECT_EQ(nothing_chosen.find("validation"), std::string::npos) << nothing_chosen;
   rows.back().learning_rate = 0.02;
   rows[0].device = "cuda";
   const Frontier g = compute_frontier(rows, StateAxis::published);
   EXPECT_TRUE(has_note(g, "validation and test data are the same"));
+  EXPECT_NE(frontier_text(g).find("; learning rate chosen on validation data"), std::string::npos);
   EXPECT_TRUE(has_note(g, "several devices are together: cpu, cuda"));
   EXPECT_TRUE(has_note(g, "no published formula for the state: based 16384"));
 }

@@ -42,7 +42,7 @@ set xtics add ("64 Ki" 65536)
 set xtics add ("128 Ki" 131072)
 set label 1 "demo" at graph 0,graph 1 offset 0,2.3 left noenhanced font "DejaVu Sans:Bold"
 set label 2 "test data: mqar" at graph 0,graph 1 offset 0,1.0 left noenhanced tc rgb "#555555"
-set label 3 "12 runs, 1 seed a point, 0 diverged; learning rate chosen on validation data" at screen 0.012,screen 0 offset 0,0.8 left noenhanced tc rgb "#777777" font ",".(FORMAT eq "svg" ? "10" : FORMAT eq "png" ? "9" : "6.7")
+set label 3 "12 runs, 1 seed a point, 0 diverged" at screen 0.012,screen 0 offset 0,0.8 left noenhanced tc rgb "#777777" font ",".(FORMAT eq "svg" ? "10" : FORMAT eq "png" ? "9" : "6.7")
 set xlabel "State size (bytes, measured at length 256)" noenhanced offset 0,0.3
 set ylabel "Test accuracy" noenhanced
 TEXTS = HOVER ? ', DATA index 3 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 5 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 7 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 9 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 11 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle, DATA index 13 u 1:2:6 w labels hypertext point pt 7 ps 1.4 lc rgb "#ff000000" notitle' : ''
