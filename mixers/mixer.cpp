@@ -32,7 +32,11 @@ Tensor Forward::dropout(const Tensor& x, double probability) {
 }
 
 Tensor SequenceMixer::forward_rows(Forward& f, const Tensor& x, Index labels) const {
-  return gather_rows(f.graph(), forward(f, x), labels);
+  const Tensor y = forward(f, x);
+  check(y.shape == x.shape, "mixer",
+        "expected forward to return {}, the shape of x; it returned {}", x.shape.text(),
+        y.shape.text());
+  return gather_rows(f.graph(), y, labels);
 }
 
 MixerRegistry& mixer_registry() {

@@ -12,6 +12,7 @@
 #include "kernels/norm/norm.h"
 #include "mixers/registry.h"
 #include "mixers/state_mixer.h"
+#include "mixers/use_mixer.h"
 
 namespace recallbench {
 
@@ -22,6 +23,7 @@ class ModelDeclarer : public ParameterDeclarer {
 
   Parameter declare(ParameterSpec spec) override {
     spec.name = prefix + spec.name;
+    check_declaration(spec);
     if (zoology_) spec.decays = true;  // Q9: weight decay on every parameter
     specs.push_back(std::move(spec));
     return {static_cast<int>(specs.size()) - 1};
@@ -63,7 +65,7 @@ void Model::declare(ModelDeclarer& declarer) {
     positions_ = declarer.weight("embeddings.position_embeddings.weight",
                                  {config_.max_position_embeddings, d}, normal(0.02));
   for (int i = 0; i < config_.n_layers; ++i) {
-    const LayerConfig& entry = config_.layers[static_cast<std::size_t>(i) % config_.layers.size()];
+    const LayerConfig& entry = layer_config(static_cast<std::size_t>(i));
     const std::string base = fmt::format("backbone.layers.{}.", i);
     const MixerContext context{i, static_cast<int>(config_.n_layers), d, config_.zoology,
                                transformer};
@@ -75,7 +77,8 @@ void Model::declare(ModelDeclarer& declarer) {
     Options options(fmt::format("mixer '{}'", entry.mixer), entry.options);
     for (const auto& [key, value] : entry.options)
       options.set(key, value, entry.where);
-    layer.mixer = mixer_registry().find(entry.mixer).make(context, options, declarer);
+    layer.mixer =
+        make_with(mixer_registry().find(entry.mixer), entry.mixer, context, options, declarer);
     options.finish();
     declarer.prefix = base;
     if (transformer) {
@@ -149,10 +152,11 @@ Tensor Model::record_stream(Forward& f, Index examples, Index length, Index labe
     const bool last = i + 1 == layers_.size();
     const Norm& next = last ? final_norm_ : layers_[i + 1].norm1;
     if (labels > 0 && last) {
-      const Tensor h = layer.mixer->forward_rows(f, r.normalised, labels);
+      const Tensor h = forward_of(*layer.mixer, layer_config(i).mixer, f, r.normalised, labels);
       r = end_layer(f, layer, gather_rows(f.graph(), r.stream, labels), h, p, next);
     } else {
-      r = end_layer(f, layer, r.stream, layer.mixer->forward(f, r.normalised), p, next);
+      r = end_layer(f, layer, r.stream,
+                    forward_of(*layer.mixer, layer_config(i).mixer, f, r.normalised, 0), p, next);
     }
   }
   return r.normalised;

@@ -75,6 +75,9 @@ class Model {
   };
 
   void declare(class ModelDeclarer& declarer);
+  const LayerConfig& layer_config(std::size_t layer) const {
+    return config_.layers[layer % config_.layers.size()];
+  }
   /// dropout(embeddings), and its norm.
   ResidualNorm begin(Forward& f, Index examples, Index length, double dropout,
                      const Norm& norm) const;

@@ -1,6 +1,7 @@
 #include "mixers/host_math.h"
 #include "mixers/model.h"
 #include "mixers/state_mixer.h"
+#include "mixers/use_mixer.h"
 
 namespace recallbench {
 namespace {
@@ -28,8 +29,11 @@ ModelDecoder Model::decoder(Index replica, Index length) const {
 
 ModelDecoder::ModelDecoder(const Model& model, HostParameters parameters, Index length)
     : model_(model), parameters_(std::move(parameters)) {
-  for (const Model::Layer& layer : model_.layers_)
-    decoders_.push_back(layer.mixer->decoder(parameters_.below(layer.prefix), length));
+  for (std::size_t i = 0; i < model_.layers_.size(); ++i) {
+    const Model::Layer& layer = model_.layers_[i];
+    decoders_.push_back(decoder_of(*layer.mixer, model_.layer_config(i).mixer,
+                                   parameters_.below(layer.prefix), length));
+  }
 }
 
 ModelDecoder::ModelState ModelDecoder::start() const {
@@ -77,8 +81,10 @@ std::int64_t Model::measured_state_bytes(Index length) const {
     values.emplace(parameters_->spec({id}).name, parameters_->get({id}, 0));
   const HostParameters parameters(std::move(values));
   std::int64_t bytes = 0;
-  for (const Layer& layer : layers_) {
-    const auto decoder = layer.mixer->decoder(parameters.below(layer.prefix), length);
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    const Layer& layer = layers_[i];
+    const auto decoder =
+        decoder_of(*layer.mixer, layer_config(i).mixer, parameters.below(layer.prefix), length);
     State state = decoder->start();
     RandomStream random(1, Purpose::test_values, 0, 0);
     std::vector<double> x(d), y(d);

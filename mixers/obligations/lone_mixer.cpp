@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "kernels/graph/batch_copy.h"
+#include "mixers/use_mixer.h"
 
 namespace recallbench {
 namespace {
@@ -13,6 +14,11 @@ class Collector : public ParameterDeclarer {
  public:
   explicit Collector(std::vector<ParameterSpec>& specs) : specs_(specs) {}
   Parameter declare(ParameterSpec spec) override {
+    check_declaration(spec);
+    const bool is_new = std::none_of(specs_.begin(), specs_.end(), [&](const ParameterSpec& other) {
+      return other.name == spec.name;
+    });
+    check(is_new, "mixer", "parameter '{}' is declared twice", spec.name);
     specs_.push_back(std::move(spec));
     return {static_cast<int>(specs_.size()) - 1};
   }
@@ -26,10 +32,11 @@ class Collector : public ParameterDeclarer {
 MadeMixer make_mixer(const std::string& name, const MixerEntry& entry, const Values& options,
                      const MixerContext& context) {
   MadeMixer made;
+  made.name = name;
   made.context = context;
   Options read("mixer '" + name + "'", options);
   Collector collector(made.specs);
-  made.mixer = entry.make(context, read, collector);
+  made.mixer = make_with(entry, name, context, read, collector);
   read.finish();
   made.resolved = read.resolved();
   made.described = read.described();
@@ -90,7 +97,7 @@ std::vector<MixerRun> run_population(const MadeMixer& made,
     positions.insert(positions.end(), inputs[at].positions.begin(), inputs[at].positions.end());
   }
   const Index labels = positions.empty() ? 0 : first.labels();
-  const Tensor y = labels == 0 ? made.mixer->forward(f, x) : made.mixer->forward_rows(f, x, labels);
+  const Tensor y = forward_of(*made.mixer, made.name, f, x, labels);
   graph.keep(y);
   if (training) graph.set_root(y);
   Arena arena(device), batch_memory(device);
@@ -129,7 +136,8 @@ template std::vector<MixerRun> run_population<double>(const MadeMixer&,
 
 std::vector<double> fold_decoder(const MadeMixer& made, const HostParameters& parameters,
                                  const MixerInput& input, Index* state_numbers) {
-  const std::unique_ptr<Decoder> decoder = made.mixer->decoder(parameters, input.length);
+  const std::unique_ptr<Decoder> decoder =
+      decoder_of(*made.mixer, made.name, parameters, input.length);
   const auto d = static_cast<std::size_t>(made.context.d_model);
   // A decoder writes y, and adds nothing to what is there.
   std::vector<double> y(input.x.size(), std::numeric_limits<double>::quiet_NaN());

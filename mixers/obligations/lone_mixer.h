@@ -12,6 +12,7 @@ namespace recallbench {
 
 /// A mixer by itself, without the model around it: what the obligations and tests work on.
 struct MadeMixer {
+  std::string name;
   MixerContext context;
   std::unique_ptr<SequenceMixer> mixer;
   std::vector<ParameterSpec> specs;  ///< what it declared

@@ -6,6 +6,7 @@
 #include "kernels/cuda/runtime.h"
 #include "kernels/tensor/parallel.h"
 #include "mixers/obligations/lone_mixer.h"
+#include "mixers/use_mixer.h"
 
 namespace recallbench {
 namespace {
@@ -218,7 +219,7 @@ double hidden_state(const MadeMixer& made, const HostParameters& p) {
   const MixerInput a = random_input(1, length, made.context.d_model, 62);
   const MixerInput b = random_input(1, length, made.context.d_model, 63);
   const std::vector<double> ya = fold_decoder(made, p, a), yb = fold_decoder(made, p, b);
-  const auto decoder = made.mixer->decoder(p, length);
+  const auto decoder = decoder_of(*made.mixer, made.name, p, length);
   State sa = decoder->start(), sb = decoder->start();
   std::vector<double> za(ya.size()), zb(yb.size());
   for (std::size_t t = 0; t < static_cast<std::size_t>(length); ++t) {

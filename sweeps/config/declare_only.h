@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "mixers/mixer.h"
+#include "mixers/use_mixer.h"
 
 namespace recallbench {
 
@@ -10,6 +10,7 @@ namespace recallbench {
 class DeclareOnly : public ParameterDeclarer {
  public:
   Parameter declare(ParameterSpec spec) override {
+    check_declaration(spec);
     numbers_ += static_cast<std::int64_t>(spec.rows()) * spec.cols();
     return {count_++};
   }

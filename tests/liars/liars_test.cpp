@@ -19,6 +19,7 @@ struct Fault {
   bool decoder_differs = false, hides_state = false, lies_about_growth = false;
   bool adds_to_outputs = false, swallows_options = false, rows_differ = false,
        lies_about_accuracy = false;
+  bool returns_no_tensor = false, has_no_decoder = false;
 };
 
 class FaultyDouble : public TypedOperation<FaultyDouble> {
@@ -88,6 +89,7 @@ class FaultyMixer : public SequenceMixer {
  public:
   explicit FaultyMixer(const Fault& fault) : fault_(fault) {}
   Tensor forward(Forward& f, const Tensor& x) const override {
+    if (fault_.returns_no_tensor) return {};
     // x is read twice, so that one of the two gradients must be added to the other.
     const Tensor twice = f.graph().add(std::make_unique<FaultyDouble>(x, fault_))[0];
     return add(f.graph(), twice, x);
@@ -97,7 +99,7 @@ class FaultyMixer : public SequenceMixer {
     return fault_.rows_differ ? add(f.graph(), rows, rows) : rows;
   }
   std::unique_ptr<Decoder> decoder(const HostParameters&, Index) const override {
-    return std::make_unique<FaultyDecoder>(fault_);
+    return fault_.has_no_decoder ? nullptr : std::make_unique<FaultyDecoder>(fault_);
   }
   std::optional<double> published_state_size(Index) const override { return std::nullopt; }
   Traits traits() const override {
@@ -152,6 +154,8 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(Liar{"DecoderDiffers", {.decoder_differs = true}, 1},
                       Liar{"AddsToOutputs", {.adds_to_outputs = true}, 1},
                       Liar{"RowsDiffer", {.rows_differ = true}, 1},
+                      Liar{"ReturnsNoTensor", {.returns_no_tensor = true}, 1},
+                      Liar{"HasNoDecoder", {.has_no_decoder = true}, 1},
                       Liar{"WrongGradient", {.wrong_gradient = true}, 2},
                       Liar{"ForgetsToAccumulate", {.forgets_to_accumulate = true}, 2},
                       Liar{"PeeksAhead", {.peeks_ahead = true}, 3},
@@ -201,11 +205,14 @@ TEST(Liars, AMixerThatRefusesEverythingIsNotPassedOver) {
   }
 }
 
+Obligation tiny_mqar_of(const std::string& name, const Fault& fault) {
+  const MixerEntry entry = entry_with(fault);
+  mixer_registry().add(name, entry);
+  return check_tiny_mqar(name, entry, {}, false);
+}
+
 TEST(Liars, AnAccuracyThatIsNotReachedIsCaught) {
-  MixerRegistry& registry = mixer_registry();
-  const MixerEntry entry = entry_with({.lies_about_accuracy = true});
-  registry.add("liar_about_accuracy", entry);
-  const Obligation o = check_tiny_mqar("liar_about_accuracy", entry, {}, false);
+  const Obligation o = tiny_mqar_of("liar_about_accuracy", {.lies_about_accuracy = true});
   EXPECT_TRUE(o.failed()) << o.detail;
 }
 
