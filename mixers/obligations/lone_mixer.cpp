@@ -135,7 +135,8 @@ template std::vector<MixerRun> run_population<double>(const MadeMixer&,
                                                       const std::vector<MixerInput>&, bool, Device);
 
 std::vector<double> fold_decoder(const MadeMixer& made, const HostParameters& parameters,
-                                 const MixerInput& input, Index* state_numbers) {
+                                 const MixerInput& input, Index* state_numbers,
+                                 Index* state_counters) {
   const std::unique_ptr<Decoder> decoder =
       decoder_of(*made.mixer, made.name, parameters, input.length);
   const auto d = static_cast<std::size_t>(made.context.d_model);
@@ -147,7 +148,8 @@ std::vector<double> fold_decoder(const MadeMixer& made, const HostParameters& pa
       const auto row = static_cast<std::size_t>(b * input.length + t) * d;
       decoder->step(std::span(input.x).subspan(row, d), state, std::span(y).subspan(row, d));
     }
-    if (state_numbers != nullptr) *state_numbers = static_cast<Index>(state.numbers.size());
+    if (state_numbers != nullptr) *state_numbers = std::ssize(state.numbers);
+    if (state_counters != nullptr) *state_counters = std::ssize(state.counters);
   }
   return y;
 }

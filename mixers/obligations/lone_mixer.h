@@ -70,10 +70,11 @@ MixerRun run_mixer(const MadeMixer& made, const HostParameters& parameters, cons
   return run_population<T>(made, {parameters}, {input}, training, device)[0];
 }
 
-/// The decoder folded over every example: y [B, L, D]. `state_numbers`, where given, becomes the
-/// count of numbers carried after the last token.
+/// The decoder folded over every example: y [B, L, D]. `state_numbers` and `state_counters`, where
+/// given, become the counts of what is carried after the last token.
 std::vector<double> fold_decoder(const MadeMixer& made, const HostParameters& parameters,
-                                 const MixerInput& input, Index* state_numbers = nullptr);
+                                 const MixerInput& input, Index* state_numbers = nullptr,
+                                 Index* state_counters = nullptr);
 
 /// The rows of y [B, L, D] at the positions of `input`.
 std::vector<double> rows_at(const std::vector<double>& y, const MixerInput& input);

@@ -243,9 +243,16 @@ Obligation counted_state(const MadeMixer& made) {
         6, kName, hidden, 0,
         "sequences decoded in turns disturb one another: something is kept outside State");
   const Index length = kLongestChecked / 2;
-  Index once = 0, twice = 0;
-  fold_decoder(made, p, random_input(1, length, made.context.d_model, 64), &once);
-  fold_decoder(made, p, random_input(1, 2 * length, made.context.d_model, 65), &twice);
+  Index once = 0, twice = 0, counters[2] = {0, 0};
+  fold_decoder(made, p, random_input(1, length, made.context.d_model, 64), &once, &counters[0]);
+  fold_decoder(made, p, random_input(1, 2 * length, made.context.d_model, 65), &twice,
+               &counters[1]);
+  if (counters[0] != counters[1])
+    return within(
+        6, kName, 1, 0,
+        fmt::format("{} counters after {} tokens, {} after {}: what grows is no position; "
+                    "keep it in State::numbers, where it is counted",
+                    counters[0], length, counters[1], 2 * length));
   const auto published = made.mixer->published_state_size(length);
   const bool fixed = made.mixer->traits().fixed_state;
   Obligation result{6,

@@ -36,7 +36,7 @@ inline constexpr Index kLongestChecked = 1024;
 ///  4 CUDA equals CPU (not applicable where built without)
 ///  5 nothing is read that was not written: the same with memory filled with NaN
 ///  6 the state is what the decoder carries: constant in L where the traits say so, growing where
-///    not; nothing of a sequence stays in the decoder itself
+///    not; its counters never grow; nothing of a sequence stays in the decoder itself
 ///  7 same bits: again, on three threads, within a population
 ///  8 options survive a round trip, and a misspelt one is refused
 /// Obligation 9, that it learns, needs training: see sweeps/check.

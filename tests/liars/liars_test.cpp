@@ -20,6 +20,7 @@ struct Fault {
   bool adds_to_outputs = false, swallows_options = false, rows_differ = false,
        lies_about_accuracy = false;
   bool returns_no_tensor = false, has_no_decoder = false;
+  bool counters_grow = false;
 };
 
 class FaultyDouble : public TypedOperation<FaultyDouble> {
@@ -74,6 +75,7 @@ class FaultyDecoder : public Decoder {
       y[j] = 3 * x[j] + (fault_.adds_to_outputs ? y[j] : 0);
     if (fault_.decoder_differs) y[0] *= 1 + 1e-6;
     if (fault_.lies_about_growth) state.numbers.push_back(x[0]);
+    if (fault_.counters_grow) state.counters.push_back(0);
     if (fault_.hides_state) {
       y[0] += hidden_;
       hidden_ += x[0];
@@ -162,6 +164,7 @@ INSTANTIATE_TEST_SUITE_P(
                       Liar{"ReadsUnwrittenMemory", {.reads_unwritten = true}, 5},
                       Liar{"HidesState", {.hides_state = true}, 6},
                       Liar{"LiesAboutGrowth", {.lies_about_growth = true}, 6},
+                      Liar{"CountersGrow", {.counters_grow = true}, 6},
                       Liar{"DependsOnReplica", {.depends_on_replica = true}, 7},
                       Liar{"DependsOnThreads", {.depends_on_threads = true}, 7},
                       Liar{"SwallowsOptions", {.swallows_options = true}, 8}),
