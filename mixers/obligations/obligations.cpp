@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/base/text.h"
 #include "kernels/cuda/runtime.h"
 #include "kernels/tensor/parallel.h"
 #include "mixers/obligations/lone_mixer.h"
@@ -316,31 +317,36 @@ Obligation options_round_trip(const std::string& name, const MixerEntry& entry,
   return within(8, kName, 1, 0, fmt::format("the unknown option '{}' is accepted", wrong));
 }
 
-template <class Check>
-void add(std::vector<Obligation>& all, int number, const char* name, const Check& check) {
-  try {
-    all.push_back(check());
-  } catch (const std::exception& error) {
-    all.push_back({number, name, Obligation::Status::failed, 1, 0, error.what()});
-  }
-}
-
 }  // namespace
+
+Obligation try_obligation(int number, const char* name, const std::function<Obligation()>& check) {
+  std::string thrown = "it throws something that is no std::exception";
+  try {
+    return check();
+  } catch (const std::exception& error) {
+    thrown = printable(error.what(), 1000);
+  } catch (...) {
+  }
+  return {number, name, Obligation::Status::failed, 1, 0, thrown};
+}
 
 std::vector<Obligation> check_obligations(const std::string& name, const MixerEntry& entry,
                                           const Values& options, const MixerContext& context,
                                           const std::vector<CheckedSize>& sizes) {
   const MadeMixer made = make_mixer(name, entry, options, context);
   std::vector<Obligation> all;
+  const auto add = [&](int number, const char* obligation, const auto& check) {
+    all.push_back(try_obligation(number, obligation, check));
+  };
   if (made.mixer->traits().causal)
-    add(all, 1, "forward = decoder", [&] { return forward_is_decoder(made, sizes); });
+    add(1, "forward = decoder", [&] { return forward_is_decoder(made, sizes); });
   else
     all.push_back({1, "forward = decoder", Obligation::Status::not_applicable, 0, 0,
                    "it looks ahead, which no decoder can"});
-  add(all, 2, "gradients", [&] { return gradients(made, sizes); });
-  add(all, 3, "causal", [&] { return causality(made); });
+  add(2, "gradients", [&] { return gradients(made, sizes); });
+  add(3, "causal", [&] { return causality(made); });
   if (cuda_device_count() > 0)
-    add(all, 4, "CUDA = CPU", [&]() -> Obligation {
+    add(4, "CUDA = CPU", [&]() -> Obligation {
       try {
         return cuda_is_cpu(made, sizes);
       } catch (const NoCudaCode& error) {
@@ -350,10 +356,10 @@ std::vector<Obligation> check_obligations(const std::string& name, const MixerEn
   else
     all.push_back({4, "CUDA = CPU", Obligation::Status::not_applicable, 0, 0,
                    kCudaBuild ? "there is no GPU here" : "this program is built without CUDA"});
-  add(all, 5, "memory filled with NaN", [&] { return no_stray_reads(made, sizes); });
-  add(all, 6, "state", [&] { return counted_state(made); });
-  add(all, 7, "same bits", [&] { return same_bits(made); });
-  add(all, 8, "options", [&] { return options_round_trip(name, entry, options, made); });
+  add(5, "memory filled with NaN", [&] { return no_stray_reads(made, sizes); });
+  add(6, "state", [&] { return counted_state(made); });
+  add(7, "same bits", [&] { return same_bits(made); });
+  add(8, "options", [&] { return options_round_trip(name, entry, options, made); });
   return all;
 }
 

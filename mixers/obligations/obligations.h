@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,9 @@ inline const std::vector<CheckedSize> kCheckedSizes = {{1, 1}, {3, 7}, {2, 33}};
 /// The longest sequence that a decoder is given by the checks.
 inline constexpr Index kLongestChecked = 1024;
 
+/// What `check` comes to; that it throws, whatever it throws, is that the obligation fails.
+Obligation try_obligation(int number, const char* name, const std::function<Obligation()>& check);
+
 /// What every mixer must do, proven on random parameters away from their initial values:
 ///  1 forward equals the fold of the decoder, and forward_rows the rows of forward
 ///  2 its gradients equal central differences
@@ -40,7 +44,7 @@ inline constexpr Index kLongestChecked = 1024;
 ///  7 same bits: again, on three threads, within a population
 ///  8 options survive a round trip, and a misspelt one is refused
 /// Obligation 9, that it learns, needs training: see sweeps/check.
-/// An exception inside an obligation fails it.
+/// An exception inside an obligation fails it, and no other.
 std::vector<Obligation> check_obligations(const std::string& name, const MixerEntry& entry,
                                           const Values& options, const MixerContext& context,
                                           const std::vector<CheckedSize>& sizes = kCheckedSizes);

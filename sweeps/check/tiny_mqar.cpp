@@ -8,6 +8,7 @@ namespace recallbench {
 namespace {
 
 constexpr std::int64_t kSteps = 500, kBatch = 64, kExamples = kSteps * kBatch;
+constexpr const char* kName = "tiny MQAR";
 constexpr std::int64_t kVocabulary = 64, kWidth = 32;
 
 RunSegment tiny_segment(Split split, std::int64_t examples) {
@@ -33,6 +34,30 @@ ModelConfig tiny_model(const std::string& name, const MixerEntry& entry, const V
   return model;
 }
 
+void train(Trainer& trainer) {
+  trainer.initialise();
+  const double decay = 0.1;
+  for (std::int64_t step = 0; step < kSteps; ++step) {
+    const double lr = 1e-2 * (1 - static_cast<double>(step) / kSteps);
+    const BatchPlace place{0, step * kBatch, kBatch, kBatch};
+    trainer.train({&place, 1}, {&lr, 1}, {&decay, 1}, [](std::span<const double>) { return true; });
+  }
+}
+
+Obligation train_and_judge(Trainer& trainer, double chance) {
+  train(trainer);
+  const double accuracy = trainer.evaluate(Split::test, 250)[0].accuracy;
+  const Traits traits = trainer.model().mixer(1).traits();
+  const bool inside = accuracy >= traits.accuracy_low && accuracy <= traits.accuracy_high;
+  return {9,
+          kName,
+          inside ? Obligation::Status::passed : Obligation::Status::failed,
+          accuracy,
+          traits.accuracy_high,
+          fmt::format("accuracy {:.3f} after {} steps; its traits say [{}, {}]; chance {:.3f}",
+                      accuracy, kSteps, traits.accuracy_low, traits.accuracy_high, chance)};
+}
+
 }  // namespace
 
 Obligation check_tiny_mqar(const std::string& name, const MixerEntry& entry, const Values& options,
@@ -41,25 +66,7 @@ Obligation check_tiny_mqar(const std::string& name, const MixerEntry& entry, con
   data.train.push_back(tiny_segment(Split::train, kExamples));
   data.test.push_back(tiny_segment(Split::test, 1000));
   const auto trainer = Trainer::make(tiny_model(name, entry, options, zoology), {1}, {&data}, {});
-  trainer->initialise();
-  const double decay = 0.1;
-  for (std::int64_t step = 0; step < kSteps; ++step) {
-    const double lr = 1e-2 * (1 - static_cast<double>(step) / kSteps);
-    const BatchPlace place{0, step * kBatch, kBatch, kBatch};
-    trainer->train({&place, 1}, {&lr, 1}, {&decay, 1},
-                   [](std::span<const double>) { return true; });
-  }
-  const double accuracy = trainer->evaluate(Split::test, 250)[0].accuracy;
-  const Traits traits = trainer->model().mixer(1).traits();
-  const bool inside = accuracy >= traits.accuracy_low && accuracy <= traits.accuracy_high;
-  return {9,
-          "tiny MQAR",
-          inside ? Obligation::Status::passed : Obligation::Status::failed,
-          accuracy,
-          traits.accuracy_high,
-          fmt::format("accuracy {:.3f} after {} steps; its traits say [{}, {}]; chance {:.3f}",
-                      accuracy, kSteps, traits.accuracy_low, traits.accuracy_high,
-                      data.train[0].chance)};
+  return try_obligation(9, kName, [&] { return train_and_judge(*trainer, data.train[0].chance); });
 }
 
 }  // namespace recallbench

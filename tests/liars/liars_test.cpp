@@ -21,6 +21,7 @@ struct Fault {
        lies_about_accuracy = false;
   bool returns_no_tensor = false, has_no_decoder = false;
   bool counters_grow = false;
+  bool throws_a_number = false, throws_in_training = false;
 };
 
 class FaultyDouble : public TypedOperation<FaultyDouble> {
@@ -34,6 +35,8 @@ class FaultyDouble : public TypedOperation<FaultyDouble> {
 
   template <class T>
   void forward_as(Execution& e) {
+    const bool in_training = e.input<T>(0).rows > 1000;  // more than the other obligations give it
+    if (fault_.throws_in_training && in_training) throw 7;
     for (Index r = 0; r < e.replicas(); ++r) {
       const Matrix<T> x = e.input<T>(0).replica(r), y = e.output<T>(0).replica(r);
       for (Index i = 0; i < x.rows; ++i) {
@@ -92,6 +95,7 @@ class FaultyMixer : public SequenceMixer {
   explicit FaultyMixer(const Fault& fault) : fault_(fault) {}
   Tensor forward(Forward& f, const Tensor& x) const override {
     if (fault_.returns_no_tensor) return {};
+    if (fault_.throws_a_number) throw 7;
     // x is read twice, so that one of the two gradients must be added to the other.
     const Tensor twice = f.graph().add(std::make_unique<FaultyDouble>(x, fault_))[0];
     return add(f.graph(), twice, x);
@@ -158,6 +162,7 @@ INSTANTIATE_TEST_SUITE_P(
                       Liar{"RowsDiffer", {.rows_differ = true}, 1},
                       Liar{"ReturnsNoTensor", {.returns_no_tensor = true}, 1},
                       Liar{"HasNoDecoder", {.has_no_decoder = true}, 1},
+                      Liar{"ThrowsANumber", {.throws_a_number = true}, 2},
                       Liar{"WrongGradient", {.wrong_gradient = true}, 2},
                       Liar{"ForgetsToAccumulate", {.forgets_to_accumulate = true}, 2},
                       Liar{"PeeksAhead", {.peeks_ahead = true}, 3},
@@ -216,6 +221,12 @@ Obligation tiny_mqar_of(const std::string& name, const Fault& fault) {
 
 TEST(Liars, AnAccuracyThatIsNotReachedIsCaught) {
   const Obligation o = tiny_mqar_of("liar_about_accuracy", {.lies_about_accuracy = true});
+  EXPECT_TRUE(o.failed()) << o.detail;
+}
+
+TEST(Liars, WhatIsThrownInTrainingFailsThatObligation) {
+  const Obligation o = tiny_mqar_of("liar_that_throws", {.throws_in_training = true});
+  EXPECT_EQ(o.number, 9);
   EXPECT_TRUE(o.failed()) << o.detail;
 }
 
