@@ -1,5 +1,7 @@
 #include "sweeps/check/tiny_mqar.h"
 
+#include <cmath>
+
 #include "mixers/obligations/lone_mixer.h"
 #include "sweeps/train/trainer.h"
 #include "tasks/segment.h"
@@ -34,18 +36,28 @@ ModelConfig tiny_model(const std::string& name, const MixerEntry& entry, const V
   return model;
 }
 
-void train(Trainer& trainer) {
+/// The first step before which the loss is not finite.
+std::optional<std::int64_t> train(Trainer& trainer) {
   trainer.initialise();
   const double decay = 0.1;
   for (std::int64_t step = 0; step < kSteps; ++step) {
     const double lr = 1e-2 * (1 - static_cast<double>(step) / kSteps);
     const BatchPlace place{0, step * kBatch, kBatch, kBatch};
-    trainer.train({&place, 1}, {&lr, 1}, {&decay, 1}, [](std::span<const double>) { return true; });
+    bool finite = true;
+    trainer.train({&place, 1}, {&lr, 1}, {&decay, 1}, [&](std::span<const double> losses) {
+      for (const double loss : losses)
+        finite = finite && std::isfinite(loss);
+      return true;
+    });
+    if (!finite) return step;
   }
+  return std::nullopt;
 }
 
 Obligation train_and_judge(Trainer& trainer, double chance) {
-  train(trainer);
+  if (const auto step = train(trainer))
+    return {9, kName, Obligation::Status::failed,
+            0, 0,     fmt::format("the training loss is not finite at step {}", *step)};
   const double accuracy = trainer.evaluate(Split::test, 250)[0].accuracy;
   const Traits traits = trainer.model().mixer(1).traits();
   const bool inside = accuracy >= traits.accuracy_low && accuracy <= traits.accuracy_high;

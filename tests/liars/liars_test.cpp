@@ -22,6 +22,7 @@ struct Fault {
   bool returns_no_tensor = false, has_no_decoder = false;
   bool counters_grow = false;
   bool throws_a_number = false, throws_in_training = false;
+  bool overflows_in_training = false;
 };
 
 class FaultyDouble : public TypedOperation<FaultyDouble> {
@@ -43,6 +44,7 @@ class FaultyDouble : public TypedOperation<FaultyDouble> {
         for (Index j = 0; j < x.cols; ++j)
           y.row(i)[j] = 2 * x.row(i)[j];
         if (fault_.peeks_ahead && i % length_ + 1 < length_) y.row(i)[0] += x.row(i + 1)[0];
+        if (fault_.overflows_in_training && in_training) y.row(i)[0] = T(INFINITY);
         if (fault_.depends_on_replica) y.row(i)[0] += static_cast<T>(r) * T(1e-3);
         if (fault_.depends_on_threads) y.row(i)[0] += static_cast<T>(threads() - 1) * T(1e-3);
       }
@@ -222,6 +224,12 @@ Obligation tiny_mqar_of(const std::string& name, const Fault& fault) {
 TEST(Liars, AnAccuracyThatIsNotReachedIsCaught) {
   const Obligation o = tiny_mqar_of("liar_about_accuracy", {.lies_about_accuracy = true});
   EXPECT_TRUE(o.failed()) << o.detail;
+}
+
+TEST(Liars, ALossThatIsNotFiniteIsCaught) {
+  const Obligation o = tiny_mqar_of("liar_that_overflows", {.overflows_in_training = true});
+  EXPECT_TRUE(o.failed()) << o.detail;
+  EXPECT_NE(o.detail.find("not finite at step 0"), std::string::npos) << o.detail;
 }
 
 TEST(Liars, WhatIsThrownInTrainingFailsThatObligation) {
