@@ -156,7 +156,9 @@ int run(int count, char** values) {
   } catch (const std::bad_alloc&) {
     complain("[recallbench] out of memory; use a smaller model or batch, or fewer --jobs");
   } catch (const std::exception& error) {
-    complain(std::string("[recallbench] unexpected error: ") + error.what());
+    complain("[recallbench] unexpected error: " + printable(error.what(), 1000));
+  } catch (...) {  // from a plugin
+    complain("[recallbench] unexpected error: thrown was something that is no std::exception");
   }
   return kSomeFailed;
 }
