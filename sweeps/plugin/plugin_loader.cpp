@@ -82,9 +82,15 @@ void try_plugin(const std::string& file) {
   if (mixer_registry().names().size() == before.size())
     fail(ErrorKind::plugin, "plugin",
          "it registers no mixer; its function is to call registry.add");
-  for (const std::string& name : mixer_registry().names())
-    if (std::find(before.begin(), before.end(), name) == before.end())
-      make_once(name, mixer_registry().find(name));
+  for (const std::string& name : mixer_registry().names()) {
+    if (std::find(before.begin(), before.end(), name) != before.end()) continue;
+    if (name.empty() || printable(name) != name)
+      fail(ErrorKind::plugin, "plugin",
+           "it registers a mixer by the name {}, which is not one line of readable text; take "
+           "another",
+           in_quotes(name));
+    make_once(name, mixer_registry().find(name));
+  }
 }
 
 /// The exception under way as one line.

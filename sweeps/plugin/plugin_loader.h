@@ -9,7 +9,7 @@ namespace recallbench {
 /// first tried in a forked child with a time limit, so that one that is truncated, lacks a symbol,
 /// crashes while it loads, hangs or throws costs nothing but its refusal: Error(plugin), one line.
 /// Refused too: another build fingerprint (both are named), no entry, no mixer, a mixer name that
-/// is taken; and in a static build every file.
+/// is taken, empty, long or no line of text; and in a static build every file.
 void load_plugins(const std::vector<std::string>& files);
 
 }  // namespace recallbench

@@ -46,6 +46,8 @@ refused 'its factory returned no mixer' "$folder/makes_no_mixer.so"
 refused "parameter 'bias' is declared twice" "$folder/declares_twice.so"
 refused "parameter 'scale' is declared without a dimension" "$folder/declares_no_dimension.so"
 refused 'registers no mixer' "$folder/registers_nothing.so"
+refused "by the name 'two\x0alines'" "$folder/name_of_two_lines.so"
+refused "by the name ''" "$folder/no_name.so"
 refused "'identity' is registered twice" "$folder/taken_name.so"
 refused 'does not finish loading within 10 s' "$folder/hangs.so"
 
