@@ -31,6 +31,7 @@ void add_common(CommandLine& line) {
   app.add_option("--plugin", line.common.plugins, "load mixers from a shared library")
       ->expected(1)
       ->take_all()
+      ->allow_extra_args(false)  // what follows FILE.so is the command's
       ->type_name("FILE.so");
   app.fallthrough();
   app.require_subcommand(1);

@@ -30,6 +30,7 @@ refused() {
 
 good=$folder/leaky_average.so
 "$program" --plugin "$good" list mixers | grep -q '^leaky_average ' || complain 'the good plugin is refused'
+"$program" list --plugin "$good" mixers | grep -q '^leaky_average ' || complain 'what follows --plugin FILE.so is lost'
 
 refused 'exports no symbol recallbench_plugin' "$folder/no_entry.so"
 refused 'this_symbol_is_nowhere' "$folder/undefined_symbol.so"
