@@ -76,9 +76,9 @@ std::vector<std::string> subcommand_names(const CLI::App& app) {
 std::string explain(const CLI::App& app, const CLI::ParseError& error, int count, char** values) {
   const auto parsed = app.get_subcommands();
   if (parsed.empty()) {
-    for (int i = 1; i < count; ++i) {
-      if (values[i][0] == '-') continue;
-      const std::string name = printable(values[i]);
+    for (const std::string& word : app.remaining()) {  // without the values of options
+      if (word.starts_with('-')) continue;
+      const std::string name = printable(word);
       return fmt::format("there is no subcommand '{}'{}", name,
                          hint_for(name, subcommand_names(app)));
     }

@@ -77,6 +77,7 @@ TEST_F(Cli, WrongLinesAreToldWhatAndHow) {
       {{}, 2, "subcommand"},
       {{"swep", "two.toml"}, 2, "did you mean 'sweep'?"},
       {{"frobnicate"}, 2, "known: "},
+      {{"--device", "cpu", "swep", "two.toml"}, 2, "no subcommand 'swep'"},
       {{"sweep"}, 2, "RECIPE"},
       {{"sweep", "two.toml", "--job", "2"}, 2, "did you mean '--jobs'?"},
       {{"sweep", "two.toml", "--job=2"}, 2, "did you mean '--jobs'?"},
