@@ -17,6 +17,18 @@ std::size_t cells(std::int64_t rows, std::int64_t columns) {
   return static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns);
 }
 
+/// Throws unless the tokens of an example are in [0, V): what is beyond would be read as another.
+void check_tokens(const std::int32_t* tokens, std::int64_t length, std::int64_t vocab_size,
+                  std::int64_t example) {
+  const auto is_outside = [&](std::int32_t token) { return token < 0 || token >= vocab_size; };
+  bool any = false;  // one pass without a branch: this is done for all data
+  for (std::int64_t t = 0; t < length; ++t)
+    any |= is_outside(tokens[t]);
+  if (!any) return;
+  fail(ErrorKind::internal, "data set", "need tokens in [0, {}), example {} has {}", vocab_size,
+       example, *std::find_if(tokens, tokens + length, is_outside));
+}
+
 std::int64_t examples_asked(const Task& task, std::int64_t num_examples) {
   if (num_examples < 0) {
     fail(ErrorKind::usage, "data set", "num_examples must be at least 0, came {}; raise it",
@@ -122,6 +134,7 @@ void Dataset::store(std::int64_t first, std::int64_t count, const std::int32_t* 
   const std::int64_t most = shape_.labels_per_example;
   std::vector<std::int32_t> positions(static_cast<std::size_t>(most)), targets(positions);
   for (std::int64_t e = 0; e < count; ++e) {
+    check_tokens(inputs + e * length, length, shape_.vocab_size, first + e);
     std::fill(positions.begin(), positions.end(), 0);
     std::fill(targets.begin(), targets.end(), 0);
     const std::int32_t* row = labels + e * length;
@@ -130,6 +143,9 @@ void Dataset::store(std::int64_t first, std::int64_t count, const std::int32_t* 
       if (row[t] == kIgnoreLabel) continue;
       check(found < most, "data set", "need at most {} labels an example, example {} has more",
             most, first + e);
+      check(row[t] >= 0 && row[t] < shape_.vocab_size, "data set",
+            "need labels in [0, {}), or {} where nothing is asked; example {} has {}",
+            shape_.vocab_size, kIgnoreLabel, first + e, row[t]);
       positions[static_cast<std::size_t>(found)] = static_cast<std::int32_t>(t);
       targets[static_cast<std::size_t>(found)] = row[t];
       ++found;

@@ -117,6 +117,10 @@ TEST(Dataset, RefusesBadBatchesAndBadSegments) {
   EXPECT_THROW(Dataset({10, 2, 1}, SegmentData{{1, 2}, {none, none}}), Error);  // no label
   EXPECT_THROW(Dataset({10, 2, 1}, SegmentData{{1, 2}, {3, 3}}), Error);        // too many
   EXPECT_THROW(Dataset({10, 2, 1}, SegmentData{{1, 2, 3}, {none, 3, none}}), Error);
+  for (const std::int32_t outside : {-1, 10, 65536 + 1}) {  // neither a token nor kIgnoreLabel
+    EXPECT_THROW(Dataset({10, 2, 1}, SegmentData{{1, 2}, {none, outside}}), Error) << outside;
+    EXPECT_THROW(Dataset({10, 2, 1}, SegmentData{{1, outside}, {none, 3}}), Error) << outside;
+  }
   const auto task = make_task("mqar", mqar_values(256, 64, 4));
   EXPECT_THROW(Dataset(*task, 1, -1), Error);
   EXPECT_EQ(Dataset(*task, 1, 0, 4).size(), 0);
