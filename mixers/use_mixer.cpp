@@ -16,8 +16,10 @@ void check_declaration(const ParameterSpec& spec) {
   Index numbers = 1;
   for (const Index size : spec.shape) {
     check(size >= 1, "mixer", "parameter '{}' is declared with a dimension of {}", spec.name, size);
-    check(size <= kMostNumbers / numbers, "mixer",
-          "parameter '{}' is declared with over 2^50 numbers", spec.name);
+    if (size > kMostNumbers / numbers)  // an option may be why
+      fail(ErrorKind::usage, "mixer",
+           "parameter '{}' has over 2^50 numbers; take a smaller d_model or other sizes",
+           spec.name);
     numbers *= size;
   }
   check(spec.initialise != nullptr, "mixer", "parameter '{}' is declared without initial values",

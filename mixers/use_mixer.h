@@ -10,8 +10,8 @@ namespace recallbench {
 // A mixer may be anybody's code. What it hands over is looked at here, once, so that a slip in it
 // is an Error(internal) that names it, and not a crash further on.
 
-/// Throws if a parameter cannot be one: no dimension, one below 1, more numbers than can be
-/// counted, no initial values.
+/// Throws if a parameter cannot be one: no dimension, one below 1, no initial values; Error(usage)
+/// if it has more numbers than can be counted.
 void check_declaration(const ParameterSpec& spec);
 
 /// What the factory of `name` makes, which must be a mixer.

@@ -6,6 +6,7 @@
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/graph/execution.h"
 #include "kernels/tensor/parallel.h"
+#include "mixers/obligations/lone_mixer.h"
 #include "mixers/obligations/random_configuration.h"
 #include "sweeps/check/tiny_mqar.h"
 
@@ -212,6 +213,20 @@ TEST(Liars, AMixerThatRefusesEverythingIsNotPassedOver) {
     FAIL() << "a configuration was found";
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find("is never right"), std::string::npos) << error.what();
+  }
+}
+
+TEST(Liars, MoreNumbersThanCanBeCountedAreAUsageError) {
+  const MixerEntry entry = {"A mixer of endless width.",
+                            [](const MixerContext&, Options&, ParameterDeclarer& d) {
+                              d.weight("wide", {Index{1} << 40, Index{1} << 40}, constant(0));
+                              return std::unique_ptr<SequenceMixer>();
+                            }};
+  try {
+    make_mixer("wide", entry, {}, {1, 2, 6, false, true});
+    FAIL() << "it was made";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::usage) << error.what();
   }
 }
 
