@@ -30,17 +30,15 @@ __global__ void gather(const std::int32_t* positions, Index length, Index labels
   }
 }
 
-/// sum += the rows of dy, from label `from` on, whose position is t, in order; true if there was
-/// one. All lanes of a warp together, each for its own columns (those from j, where it has any).
+/// sum += the rows of dy, from label `from` on, whose position is t, in order. All lanes of a warp
+/// together, each for its own columns (those from j, where it has any).
 template <int kVec>
-__device__ bool sum_labels(const std::int32_t* positions, Index from, Index labels, int t,
+__device__ void sum_labels(const std::int32_t* positions, Index from, Index labels, int t,
                            const float* dy, Index stride, bool has_columns, float (&sum)[kVec]) {
-  bool named = false;
   for (Index first = from / 32 * 32; first < labels; first += 32) {
     const Index label = first + threadIdx.x;
     const bool here = label >= from && label < labels && positions[label] == t;
     unsigned found = __ballot_sync(0xffffffffu, here);
-    named = named || found != 0;
     for (; found != 0; found &= found - 1) {
       const Index i = first + __ffs(static_cast<int>(found)) - 1;
       if (!has_columns) continue;
@@ -51,7 +49,6 @@ __device__ bool sum_labels(const std::int32_t* positions, Index from, Index labe
         sum[k] += numbers[k];
     }
   }
-  return named;
 }
 
 /// dx += the sums.

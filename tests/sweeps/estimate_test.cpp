@@ -1,5 +1,6 @@
 #include "sweeps/run/estimate.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <numeric>
@@ -60,6 +61,8 @@ TEST(Estimate, IsWithinAFactorOfTwoOfMostMeasuredModelsOnAGpu) {
     estimated += seconds;
   }
   EXPECT_GE(near, 52U);
+  const std::string page = file_text(std::string(RECALLBENCH_SOURCE_DIR) + "/sweeps/README.md");
+  EXPECT_NE(page.find(fmt::format(" {} of them within", near)), std::string::npos) << near;
   EXPECT_LT(estimated / all, 1.2);
   EXPECT_GT(estimated / all, 0.8);
 }
