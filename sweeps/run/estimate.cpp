@@ -15,7 +15,7 @@ namespace {
 constexpr double kCoreOperations = 2e11;
 
 /// The same of an H200 by tf32, beside kGpuStepMs for every step of a population. With both, an
-/// epoch of 52 of the 55 models of results/measured/recall-memory-tradeoff, trained four together,
+/// epoch of 52 of the 55 models of results/measured/training-steps, trained four together,
 /// takes 0.52 (attention, windows, d 128) to 1.99 of the estimate, three of Mamba 2.16 to 2.86; all
 /// of them take 0.90.
 constexpr double kGpuOperations = 1.7e14;

@@ -15,7 +15,7 @@ namespace {
 /// Milliseconds of a step of four runs of each model, in each segment: the table with five of them.
 std::vector<std::vector<double>> measured_steps() {
   std::istringstream page(file_text(std::string(RECALLBENCH_SOURCE_DIR) +
-                                    "/results/measured/recall-memory-tradeoff/README.md"));
+                                    "/results/measured/training-steps/README.md"));
   std::vector<std::vector<double>> rows;
   for (std::string line; std::getline(page, line);) {
     std::istringstream cells(line);
