@@ -71,7 +71,7 @@ class Hyena : public SequenceMixer {
     short_bias_ = d.undecayed("short_filter.bias", {3 * width}, torch_default(o.short_filter));
     out_ = d.weight("out_proj.weight", {width, width}, context.residual_weight());
     out_bias_ = d.undecayed("out_proj.bias", {width}, constant(0));
-    skip_ = d.undecayed("filter_fn.bias", {width}, normal(1));
+    if (o.bias || context.zoology) skip_ = d.undecayed("filter_fn.bias", {width}, normal(1));
     declare_filter(context, d);
   }
 

@@ -49,7 +49,7 @@ MixerInput random_input(Index examples, Index length, Index d_model, std::uint64
 struct MixerRun {
   std::vector<double> y;                                 ///< [B, L or n, D]
   std::vector<double> dx;                                ///< of Σ y ⊙ output_weight
-  std::map<std::string, std::vector<double>> gradients;  ///< by parameter
+  std::map<std::string, std::vector<double>> gradients;  ///< by parameter that is read
 
   bool operator==(const MixerRun&) const = default;
 };

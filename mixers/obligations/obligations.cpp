@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
+#include <set>
 
 #include "kernels/base/text.h"
 #include "kernels/cuda/runtime.h"
@@ -78,7 +80,27 @@ Obligation forward_is_decoder(const MadeMixer& made, const Sizes& sizes) {
   return within(1, kName, in_double.value, 1e-9, "worst at " + in_double.where);
 }
 
+/// The first parameter that is trained though `forward` reads it at none of the sizes.
+std::optional<std::string> unread_parameter(const MadeMixer& made, const Sizes& sizes) {
+  const HostParameters p = perturbed_parameters(made.specs, 21, kNoise);
+  std::set<std::string> read;
+  for (const auto& [examples, length] : sizes) {
+    const MixerInput input = random_input(examples, length, made.context.d_model, 22);
+    for (const auto& [name, gradient] : run_mixer<double>(made, p, input, true).gradients)
+      read.insert(name);
+  }
+  for (const ParameterSpec& spec : made.specs)
+    if (spec.trainable && !read.contains(spec.name)) return spec.name;
+  return std::nullopt;
+}
+
 Obligation gradients(const MadeMixer& made, const Sizes& sizes) {
+  constexpr const char* kName = "gradients";
+  if (!made.context.zoology)  // under compat there may be parameters that the reference has unread
+    if (const auto unread = unread_parameter(made, sizes))
+      return within(
+          2, kName, 1, 0,
+          fmt::format("the parameter '{}' is trained, but forward never reads it", *unread));
   Worst worst;
   for (const auto& [examples, length] : sizes) {
     const HostParameters p = perturbed_parameters(made.specs, 21, kNoise);
@@ -90,8 +112,7 @@ Obligation gradients(const MadeMixer& made, const Sizes& sizes) {
                                    input.positions.empty() ? "" : ", labelled rows"));
     }
   }
-  return within(2, "gradients", worst.value, 2e-6,
-                "against central differences, worst: " + worst.where);
+  return within(2, kName, worst.value, 2e-6, "against central differences, worst: " + worst.where);
 }
 
 Obligation causality(const MadeMixer& made) {
@@ -332,17 +353,22 @@ Obligation try_obligation(int number, const char* name, const std::function<Obli
 
 std::vector<Obligation> check_obligations(const std::string& name, const MixerEntry& entry,
                                           const Values& options, const MixerContext& context,
-                                          const std::vector<CheckedSize>& sizes) {
+                                          const std::vector<CheckedSize>& sizes,
+                                          const std::function<void(const Obligation&)>& done) {
   const MadeMixer made = make_mixer(name, entry, options, context);
   std::vector<Obligation> all;
   const auto add = [&](int number, const char* obligation, const auto& check) {
     all.push_back(try_obligation(number, obligation, check));
+    done(all.back());
+  };
+  const auto not_applicable = [&](int number, const char* obligation, const char* why) {
+    all.push_back({number, obligation, Obligation::Status::not_applicable, 0, 0, why});
+    done(all.back());
   };
   if (made.mixer->traits().causal)
     add(1, "forward = decoder", [&] { return forward_is_decoder(made, sizes); });
   else
-    all.push_back({1, "forward = decoder", Obligation::Status::not_applicable, 0, 0,
-                   "it looks ahead, which no decoder can"});
+    not_applicable(1, "forward = decoder", "it looks ahead, which no decoder can");
   add(2, "gradients", [&] { return gradients(made, sizes); });
   add(3, "causal", [&] { return causality(made); });
   if (cuda_device_count() > 0)
@@ -354,8 +380,8 @@ std::vector<Obligation> check_obligations(const std::string& name, const MixerEn
       }
     });
   else
-    all.push_back({4, "CUDA = CPU", Obligation::Status::not_applicable, 0, 0,
-                   kCudaBuild ? "there is no GPU here" : "this program is built without CUDA"});
+    not_applicable(4, "CUDA = CPU",
+                   kCudaBuild ? "there is no GPU here" : "this program is built without CUDA");
   add(5, "memory filled with NaN", [&] { return no_stray_reads(made, sizes); });
   add(6, "state", [&] { return counted_state(made); });
   add(7, "same bits", [&] { return same_bits(made); });

@@ -34,7 +34,8 @@ Obligation try_obligation(int number, const char* name, const std::function<Obli
 
 /// What every mixer must do, proven on random parameters away from their initial values:
 ///  1 forward equals the fold of the decoder, and forward_rows the rows of forward
-///  2 its gradients equal central differences
+///  2 its gradients equal central differences; without compat, forward reads every parameter that
+///    is trained
 ///  3 a changed token leaves the outputs before it as they were (or, where the traits say that it
 ///    is not causal, does not)
 ///  4 CUDA equals CPU (not applicable where built without)
@@ -44,9 +45,11 @@ Obligation try_obligation(int number, const char* name, const std::function<Obli
 ///  7 same bits: again, on three threads, within a population
 ///  8 options survive a round trip, and a misspelt one is refused
 /// Obligation 9, that it learns, needs training: see sweeps/check.
-/// An exception inside an obligation fails it, and no other.
-std::vector<Obligation> check_obligations(const std::string& name, const MixerEntry& entry,
-                                          const Values& options, const MixerContext& context,
-                                          const std::vector<CheckedSize>& sizes = kCheckedSizes);
+/// An exception inside an obligation fails it, and no other. `done`, where given, sees each as soon
+/// as it is known.
+std::vector<Obligation> check_obligations(
+    const std::string& name, const MixerEntry& entry, const Values& options,
+    const MixerContext& context, const std::vector<CheckedSize>& sizes = kCheckedSizes,
+    const std::function<void(const Obligation&)>& done = [](const Obligation&) {});
 
 }  // namespace recallbench

@@ -170,17 +170,17 @@ int check(const CheckRequest& request, const CommonOptions& common) {
   const MixerContext context{1, 2, request.d_model, request.zoology, entry.block == "transformer"};
   const Device device = use_device(common);
   if (!request.goldens.empty()) golden_cases(request.goldens);  // a wrong folder is told at once
-  std::vector<Obligation> all = check_obligations(request.mixer, entry, options, context);
-  all.push_back(check_tiny_mqar(request.mixer, entry, options, request.zoology));
   Json obligations{Json::Array{}};
   bool failed = false;
-  for (const Obligation& o : all) {
+  const auto done = [&](const Obligation& o) {
     failed = failed || o.failed();
     if (common.json)
       obligations.push_back(to_json(o));
     else
       print_line(o.status, text_of(o), in_colour(common));
-  }
+  };
+  check_obligations(request.mixer, entry, options, context, kCheckedSizes, done);
+  done(check_tiny_mqar(request.mixer, entry, options, request.zoology));
   const GoldenCard card = golden_card(request, device);
   for (const GoldenReport& report : card.reports)
     failed = failed || report.failed();

@@ -23,7 +23,7 @@ struct Fault {
   bool returns_no_tensor = false, has_no_decoder = false;
   bool counters_grow = false;
   bool throws_a_number = false, throws_in_training = false;
-  bool overflows_in_training = false;
+  bool overflows_in_training = false, declares_what_nothing_reads = false;
 };
 
 class FaultyDouble : public TypedOperation<FaultyDouble> {
@@ -121,7 +121,8 @@ class FaultyMixer : public SequenceMixer {
 
 MixerEntry entry_with(const Fault& fault) {
   return {"A mixer with a fault.",
-          [fault](const MixerContext&, Options& options, ParameterDeclarer&) {
+          [fault](const MixerContext&, Options& options, ParameterDeclarer& declarer) {
+            if (fault.declares_what_nothing_reads) declarer.weight("idle", {3}, constant(1));
             if (fault.swallows_options)
               for (const auto& [key, value] : Values(options.given()))
                 options.integer(key, 0, INT64_MIN, INT64_MAX);
@@ -168,6 +169,7 @@ INSTANTIATE_TEST_SUITE_P(
                       Liar{"ThrowsANumber", {.throws_a_number = true}, 2},
                       Liar{"WrongGradient", {.wrong_gradient = true}, 2},
                       Liar{"ForgetsToAccumulate", {.forgets_to_accumulate = true}, 2},
+                      Liar{"DeclaresWhatNothingReads", {.declares_what_nothing_reads = true}, 2},
                       Liar{"PeeksAhead", {.peeks_ahead = true}, 3},
                       Liar{"ReadsUnwrittenMemory", {.reads_unwritten = true}, 5},
                       Liar{"HidesState", {.hides_state = true}, 6},
