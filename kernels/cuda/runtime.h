@@ -57,8 +57,6 @@ std::size_t cuda_used_bytes();
 
 /// Enqueued: sets every byte to `value`.
 void cuda_fill(void* memory, int value, std::size_t bytes);
-/// Enqueued: sets `count` float32 numbers.
-void cuda_set_floats(float* memory, float value, std::size_t count);
 /// Both are over when they return; whatever was enqueued before comes first.
 void cuda_copy_to_device(void* to, const void* from, std::size_t bytes);
 void cuda_copy_to_host(void* to, const void* from, std::size_t bytes);

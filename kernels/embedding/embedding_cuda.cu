@@ -12,7 +12,7 @@
 
 #include "kernels/cuda/elements.cuh"
 #include "kernels/cuda/launch.cuh"
-#include "kernels/cuda/zeros.h"
+#include "kernels/cuda/set_numbers.h"
 #include "kernels/embedding/embedding_cuda.h"
 
 namespace recallbench {
@@ -321,7 +321,7 @@ void embedding_backward_cuda(const CudaCall& call, const float* sorted, const Ba
   const Batched<float>& to = dtable.view;
   const Index rows = dy.rows, vocab = to.rows;
   const auto replicas = static_cast<unsigned>(dy.replicas);
-  if (!dtable.accumulate) cuda_zeros(call.stream, to);
+  if (!dtable.accumulate) cuda_set_numbers(call.stream, to, 0);
   const Key* keys = reinterpret_cast<const Key*>(sorted);
   const Index chunks = pieces(rows, kChunk);
   const auto add = [&](auto kernel, auto sums, int vec) {

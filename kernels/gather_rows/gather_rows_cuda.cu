@@ -6,7 +6,7 @@
 // atomics.
 #include "kernels/cuda/elements.cuh"
 #include "kernels/cuda/launch.cuh"
-#include "kernels/cuda/zeros.h"
+#include "kernels/cuda/set_numbers.h"
 #include "kernels/gather_rows/gather_rows_cuda.h"
 
 namespace recallbench {
@@ -96,7 +96,7 @@ void gather_rows_cuda(const CudaCall& call, const std::int32_t* positions, Index
 void gather_rows_backward_cuda(const CudaCall& call, const std::int32_t* positions, Index length,
                                Index labels, const Batched<float>& dy, const Gradient<float>& dx) {
   if (!dx.wanted) return;
-  if (!dx.accumulate) cuda_zeros(call.stream, dx.view);
+  if (!dx.accumulate) cuda_set_numbers(call.stream, dx.view, 0);
   const auto kernel = in_quads(dy) && in_quads(dx.view) ? scatter_add<4> : scatter_add<1>;
   cuda_launch("gather_rows_backward", kernel, {blocks_of(dy), dim3(32, kWarps), 0, call.stream},
               positions, length, labels, dy, dx.view);

@@ -7,7 +7,7 @@
 
 #include "kernels/cuda/branch.h"
 #include "kernels/cuda/runtime.h"
-#include "kernels/cuda/zeros.h"
+#include "kernels/cuda/set_numbers.h"
 #include "kernels/graph/execution.h"
 #include "kernels/tensor/device_copy.h"
 
@@ -139,30 +139,27 @@ void Graph::fill(std::byte* memory, int value, std::size_t bytes) const {
 }
 
 /// Of every replica; what pads the slices stays.
-void Graph::zero_gradient(const Value& v) const {
+void Graph::set_gradient(const Value& v, float to) const {
   const Index slice = v.shape.per_replica();
-  if (device() == Device::cpu)
+  const auto fill = [&]<typename T>(T* gradient) {
     for (Index r = 0; r < replicas(); ++r)
-      std::memset(v.gradient + r * v.replica_stride * size_of(type()), 0, slice * size_of(type()));
-  if constexpr (kCudaBuild)
-    if (device() == Device::cuda)
-      cuda_zeros(cuda_stream(), {reinterpret_cast<float*>(v.gradient), replicas(), 1, slice, slice,
-                                 v.replica_stride});
+      std::fill_n(gradient + r * v.replica_stride, slice, T{to});
+  };
+  if (type() == DType::f64) {
+    fill(reinterpret_cast<double*>(v.gradient));
+  } else if (device() == Device::cpu) {
+    fill(reinterpret_cast<float*>(v.gradient));
+  } else if constexpr (kCudaBuild) {
+    cuda_set_numbers(
+        cuda_stream(),
+        {reinterpret_cast<float*>(v.gradient), replicas(), 1, slice, slice, v.replica_stride}, to);
+  }
 }
 
-/// The gradients of the roots are one, padding included.
 void Graph::start_at_roots() {
   for (const Tensor& root : roots_) {
     const Value& v = values_[at(root.value)];
-    if (v.gradient == nullptr) continue;
-    const auto count = static_cast<std::size_t>(v.replica_stride * replicas());
-    if (type() == DType::f64) {
-      std::fill_n(reinterpret_cast<double*>(v.gradient), count, 1.0);
-    } else if (device() == Device::cpu) {
-      std::fill_n(reinterpret_cast<float*>(v.gradient), count, 1.0f);
-    } else if constexpr (kCudaBuild) {
-      cuda_set_floats(reinterpret_cast<float*>(v.gradient), 1.0f, count);
-    }
+    if (v.gradient != nullptr) set_gradient(v, 1);
   }
 }
 
@@ -221,7 +218,7 @@ void Graph::run(Node& node, bool backward) {
   poison(node, backward);
   if (writes_gradients) {
     for (const int value : node.zero_before)
-      zero_gradient(values_[at(value)]);
+      set_gradient(values_[at(value)], 0);
   }
   Execution execution(*this, node, backward);
   if (!profiling_) {

@@ -152,7 +152,7 @@ class Graph {
   void write_memory(const Tensor& tensor, Index replica, std::byte* data,
                     std::span<const double> numbers) const;
   void fill(std::byte* memory, int value, std::size_t bytes) const;
-  void zero_gradient(const Value& value) const;
+  void set_gradient(const Value& value, float to) const;
   void start_at_roots();
   void poison(const Node& node, bool backward);
   void run(Node& node, bool backward);

@@ -6,8 +6,8 @@
 
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/partial_sums.h"
+#include "kernels/cuda/set_numbers.h"
 #include "kernels/cuda/shared_memory.h"
-#include "kernels/cuda/zeros.h"
 #include "kernels/long_conv/long_conv_cuda.h"
 
 namespace recallbench {
@@ -196,7 +196,7 @@ Gradient<float> reachable(const CudaCall& call, const LongConvSize& s,
   if (dfilter.accumulate || beyond.rows == s.taps) return rows;
   beyond.data += s.taps * beyond.stride;
   beyond.rows -= s.taps;
-  cuda_zeros(call.stream, beyond);
+  cuda_set_numbers(call.stream, beyond, 0);
   return rows;
 }
 
