@@ -1,21 +1,12 @@
 // Floor: the shares read and the gradient written once.
 #include "kernels/cuda/column_shares.h"
 
-#include <cstdint>
-
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/numbers.cuh"
 #include "kernels/cuda/runtime.h"
 
 namespace recallbench {
 namespace {
-
-__device__ void read(float (&x)[1], const float* from) {
-  x[0] = *from;
-}
-__device__ void read(float (&x)[4], const float* from) {
-  const float4 y = *reinterpret_cast<const float4*>(from);
-  x[0] = y.x, x[1] = y.y, x[2] = y.z, x[3] = y.w;
-}
 
 /// Width numbers a thread, which are of one row: 1, or 4 where addresses allow it.
 template <int Width>
@@ -28,23 +19,14 @@ __global__ void add_shares(const float* parts, Index tiles, Index count, Gradien
   float* const place = v.data + replica * v.replica_stride +
                        (v.stride == v.cols ? i : i / v.cols * v.stride + i % v.cols);
   float sum[Width], x[Width];
-  read(sum, from);
+  load_numbers(from, sum);
   for (Index tile = 1; tile < tiles; ++tile) {
-    read(x, from + tile * count);
+    load_numbers(from + tile * count, x);
 #pragma unroll
     for (int e = 0; e < Width; ++e)
       sum[e] += x[e];
   }
-  if (to.accumulate) {
-    read(x, place);
-#pragma unroll
-    for (int e = 0; e < Width; ++e)
-      sum[e] = x[e] + sum[e];
-  }
-  if constexpr (Width == 4)
-    *reinterpret_cast<float4*>(place) = make_float4(sum[0], sum[1], sum[2], sum[3]);
-  else
-    *place = sum[0];
+  write_numbers(sum, to.accumulate, place);
 }
 
 template <int Width>
@@ -73,10 +55,7 @@ ColumnShare column_share(const Gradient<float>& gradient, Index tiles, float*& s
 void add_column_shares(const CudaCall& call, const ColumnShare& share, Index tiles,
                        const Gradient<float>& gradient) {
   if (share.tile_stride == 0) return;
-  const Batched<float>& v = gradient.view;
-  const auto wide = [](const void* at) { return reinterpret_cast<std::uintptr_t>(at) % 16 == 0; };
-  if (v.cols % 4 == 0 && v.stride % 4 == 0 && v.replica_stride % 4 == 0 && wide(v.data) &&
-      wide(share.to.view.data))
+  if (in_quads(gradient.view) && in_quads(share.to.view))
     launch<4>(call, share, tiles, gradient);
   else
     launch<1>(call, share, tiles, gradient);

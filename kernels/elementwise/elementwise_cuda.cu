@@ -96,10 +96,6 @@ struct Product {
   __device__ float operator()(float a, float b) const { return a * b; }
 };
 
-__device__ float sigmoid(float x) {
-  return 1.0f / (1.0f + expf(-x));
-}
-
 __device__ float tanh_argument(float x) {  // of gelu_tanh
   return 0.79788456f * (x + 0.044715f * x * x * x);
 }

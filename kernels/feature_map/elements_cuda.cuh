@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/numbers.cuh"
 #include "kernels/cuda/runtime.h"
 #include "kernels/tensor/matrix.h"
 
@@ -41,16 +42,6 @@ void launch_for_elements(CudaStream stream, const char* name, const Batched<floa
   cuda_launch(name, for_elements<Body>,
               {blocks_of_rows(like.rows, rows_each, like.replicas), kElementThreads, 0, stream},
               like.rows, static_cast<int>(like.cols), rows_each, body);
-}
-
-__device__ inline float* row_of(const Batched<float>& m, Index replica, Index row) {
-  return m.data + replica * m.replica_stride + row * m.stride;
-}
-
-__device__ inline void put(const Gradient<float>& to, Index replica, Index row, Index col,
-                           float value) {
-  float* place = row_of(to.view, replica, row) + col;
-  *place = to.accumulate ? *place + value : value;
 }
 
 }  // namespace recallbench

@@ -17,7 +17,7 @@ struct ElementwiseForward {
   Batched<float> x, y;
 
   __device__ void operator()(Index r, Index i, int c) const {
-    const float z = row_of(x, r, i)[c] * temperature;
+    const float z = place_of(x, r, i)[c] * temperature;
     float value;
     if constexpr (Map == ElementwiseMap::relu)
       value = z < kFloor ? kFloor : z;  // so that NaN stays
@@ -25,7 +25,7 @@ struct ElementwiseForward {
       value = z > 0 ? z + 1 : expf(z);
     else
       value = z * z;
-    row_of(y, r, i)[c] = value;
+    place_of(y, r, i)[c] = value;
   }
 };
 
@@ -36,7 +36,7 @@ struct ElementwiseBackward {
   Gradient<float> dx;
 
   __device__ void operator()(Index r, Index i, int c) const {
-    const float z = row_of(x, r, i)[c] * temperature, d = row_of(dy, r, i)[c] * temperature;
+    const float z = place_of(x, r, i)[c] * temperature, d = place_of(dy, r, i)[c] * temperature;
     float value;
     if constexpr (Map == ElementwiseMap::relu)
       value = z < kFloor ? 0 : d;
@@ -44,7 +44,7 @@ struct ElementwiseBackward {
       value = z > 0 ? d : d * expf(z);
     else
       value = 2 * d * z;
-    put(dx, r, i, c, value);
+    write_gradient(dx, r, i, c, value);
   }
 };
 
@@ -52,8 +52,8 @@ struct PolynomialForward {
   Batched<float> a, b, y;
 
   __device__ void operator()(Index r, Index i, int c) const {
-    const float from = row_of(a, r, i)[c];
-    row_of(y, r, i)[c] = (from * from + row_of(b, r, i)[c]) * kRootHalf;
+    const float from = place_of(a, r, i)[c];
+    place_of(y, r, i)[c] = (from * from + place_of(b, r, i)[c]) * kRootHalf;
   }
 };
 
@@ -62,9 +62,9 @@ struct PolynomialBackward {
   Gradient<float> da, db;
 
   __device__ void operator()(Index r, Index i, int c) const {
-    const float d = row_of(dy, r, i)[c];
-    if (da.wanted) put(da, r, i, c, row_of(a, r, i)[c] * d * kRootTwo);
-    if (db.wanted) put(db, r, i, c, d * kRootHalf);
+    const float d = place_of(dy, r, i)[c];
+    write_gradient(da, r, i, c, place_of(a, r, i)[c] * d * kRootTwo);
+    write_gradient(db, r, i, c, d * kRootHalf);
   }
 };
 
@@ -118,9 +118,9 @@ struct CosformerForward {
   Batched<float> x, y;
 
   __device__ void operator()(Index r, Index i, int c, float2 turn) const {
-    const float from = row_of(x, r, i)[c];
+    const float from = place_of(x, r, i)[c];
     const float positive = from < 0 ? 0 : from;
-    float* to = row_of(y, r, i) + c + c / features * features;
+    float* to = place_of(y, r, i) + c + c / features * features;
     to[0] = positive * turn.x;
     to[features] = positive * turn.y;
   }
@@ -132,9 +132,9 @@ struct CosformerBackward {
   Gradient<float> dx;
 
   __device__ void operator()(Index r, Index i, int c, float2 turn) const {
-    const float* d = row_of(dy, r, i) + c + c / features * features;
-    const float slope = row_of(x, r, i)[c] > 0 ? d[0] * turn.x + d[features] * turn.y : 0;
-    put(dx, r, i, c, slope);
+    const float* d = place_of(dy, r, i) + c + c / features * features;
+    const float slope = place_of(x, r, i)[c] > 0 ? d[0] * turn.x + d[features] * turn.y : 0;
+    write_gradient(dx, r, i, c, slope);
   }
 };
 

@@ -51,7 +51,7 @@ struct ExponentialForward {
 
   template <int Width>
   __device__ void row(Index r, Index i, int lane, bool valid) const {
-    const float* from = row_of(p, r, i);
+    const float* from = place_of(p, r, i);
     float shift;
     if (less_maximum) {
       float largest = from[0];
@@ -61,12 +61,12 @@ struct ExponentialForward {
     } else {
       float sum = 0;
       for (int c = lane; c < x.cols; c += Width)
-        sum += row_of(x, r, i)[c] * row_of(x, r, i)[c];
+        sum += place_of(x, r, i)[c] * place_of(x, r, i)[c];
       shift = a * a / 2 * warp_sum<Width>(sum);
     }
     if (!valid) return;
     for (int j = lane; j < p.cols; j += Width)
-      row_of(y, r, i)[j] = expf(from[j] * a - shift) * factor;
+      place_of(y, r, i)[j] = expf(from[j] * a - shift) * factor;
   }
 };
 
@@ -80,7 +80,7 @@ struct ExponentialBackward {
 
   template <int Width>
   __device__ void row(Index r, Index i, int lane, bool valid) const {
-    const float *from = row_of(p, r, i), *value = row_of(y, r, i), *d = row_of(dy, r, i);
+    const float *from = place_of(p, r, i), *value = place_of(y, r, i), *d = place_of(dy, r, i);
     float sum = 0, largest = from[0];
     int at = 0;
     for (int j = lane; j < p.cols; j += Width) {
@@ -97,10 +97,10 @@ struct ExponentialBackward {
     if (!valid) return;
     if (dp.wanted)
       for (int j = lane; j < p.cols; j += Width)
-        put(dp, r, i, j, a * (value[j] * d[j] - (less_maximum && j == at ? sum : 0)));
+        write_gradient(dp, r, i, j, a * (value[j] * d[j] - (less_maximum && j == at ? sum : 0)));
     if (dx.wanted)
       for (int c = lane; c < x.cols; c += Width)
-        put(dx, r, i, c, row_of(x, r, i)[c] * (less_maximum ? 0 : -a * a * sum));
+        write_gradient(dx, r, i, c, place_of(x, r, i)[c] * (less_maximum ? 0 : -a * a * sum));
   }
 };
 
@@ -111,7 +111,7 @@ struct SoftmaxForward {
 
   template <int Width>
   __device__ void row(Index r, Index i, int lane, bool valid) const {
-    const float* from = row_of(x, r, i);
+    const float* from = place_of(x, r, i);
     float top = from[0] * scale, lowest = -top;
     for (int c = lane; c < x.cols; c += Width) {
       top = fmaxf(top, from[c] * scale);
@@ -136,7 +136,7 @@ struct SoftmaxForward {
   }
 
   __device__ void write(Index r, Index i, Index c, float value) const {
-    row_of(y, r, i)[c] = !jointly && value < kFloor ? kFloor : value;
+    place_of(y, r, i)[c] = !jointly && value < kFloor ? kFloor : value;
   }
 };
 
@@ -159,15 +159,16 @@ struct SoftmaxBackward {
     minus = warp_sum<Width>(minus);
     if (jointly) plus = minus = plus + minus;
     if (!valid) return;
-    const float* s = row_of(y, r, i);
+    const float* s = place_of(y, r, i);
     for (Index c = lane; c < f; c += Width)
-      put(dx, r, i, c,
+      write_gradient(
+          dx, r, i, c,
           ((product(r, i, c) - s[c] * plus) - (product(r, i, f + c) - s[f + c] * minus)) * scale);
   }
 
   __device__ float product(Index r, Index i, Index c) const {
-    const float s = row_of(y, r, i)[c];
-    return !jointly && s <= kFloor ? 0 : s * row_of(dy, r, i)[c];
+    const float s = place_of(y, r, i)[c];
+    return !jointly && s <= kFloor ? 0 : s * place_of(dy, r, i)[c];
   }
 };
 

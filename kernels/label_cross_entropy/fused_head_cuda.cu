@@ -32,6 +32,7 @@
 #include "kernels/base/error.h"
 #include "kernels/cuda/compute_90a.h"
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/numbers.cuh"
 #include "kernels/cuda/runtime.h"
 #include "kernels/cuda/shared_memory.h"
 #include "kernels/label_cross_entropy/block_total.cuh"
@@ -150,12 +151,6 @@ __global__ void __launch_bounds__(kSmallThreads) convert(const __grid_constant__
                  pack<E>(high.x * scale, high.y * scale), pack<E>(high.z * scale, high.w * scale));
 }
 
-/// Where an element of a gradient goes.
-__device__ void put(const Gradient<float>& g, Index replica, Index row, Index column, float x) {
-  float& place = g.view.data[replica * g.view.replica_stride + row * g.view.stride + column];
-  place = g.accumulate ? place + x : x;
-}
-
 /// One warp a row: merges the parts of the row pass (lane p holds part p) into row loss,
 /// correctness, what the table pass needs, and dh = w / Σw (Σ_v softmax[v] table[v] -
 /// table[target]).
@@ -212,8 +207,8 @@ __global__ void __launch_bounds__(kSmallThreads) merge_rows(const __grid_constan
   for (int k = 0; k < kDim / 32; ++k)
     if (lane + 32 * k < plan.cols) {
       const E word = table[plan.place_of(plan.padded_vocab, target, lane + 32 * k)];
-      put(f.a.dh, replica, row, lane + 32 * k,
-          weight == 0 ? 0 : scale * (dh[k] / scaled_sum - widen(word)));
+      write_gradient(f.a.dh, replica, row, lane + 32 * k,
+                     weight == 0 ? 0 : scale * (dh[k] / scaled_sum - widen(word)));
     }
 }
 
@@ -233,7 +228,8 @@ __global__ void __launch_bounds__(kSmallThreads) merge_table(const __grid_consta
   for (int p = 0; p < plan.row_parts; ++p)
     sum += part[p * per_replica];
   const Facts& facts = f.facts(replica);
-  put(f.a.dtable, replica, word, column, sum * (facts.weight_unit * facts.h_unit * (1 / kScale)));
+  write_gradient(f.a.dtable, replica, word, column,
+                 sum * (facts.weight_unit * facts.h_unit * (1 / kScale)));
 }
 
 /// Launches a pass of `blocks` blocks' work with its shared memory.

@@ -4,6 +4,7 @@
 // block of backward has one head of a chunk of rows, so that a lane adds up the gradients of k_k
 // and k_a of its own columns on the way.
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/numbers.cuh"
 #include "kernels/cuda/partial_sums.h"
 #include "kernels/norm/row_groups.cuh"
 #include "kernels/rwkv7_keys/rwkv7_keys_cuda.h"
@@ -20,7 +21,7 @@ __device__ void make_rates(LaneNumbers<Tile>& logits) {
   for (int item = 0; item < Tile::kItems; ++item)
 #pragma unroll
     for (float& x : logits[item])
-      x = 1.0f / (1.0f + expf(-x));
+      x = sigmoid(x);
 }
 
 /// k_k or k_a of the group's columns from `column` on, which must exist.

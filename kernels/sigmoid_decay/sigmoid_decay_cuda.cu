@@ -7,10 +7,6 @@
 namespace recallbench {
 namespace {
 
-__device__ float sigmoid(float x) {
-  return 1.0f / (1.0f + expf(-x));
-}
-
 /// ln(λ + (1 - λ) σ(x)) / divisor; for λ = 0 in the form that stays finite.
 __device__ float log_gate(const SigmoidDecayCuda& o, float x) {
   const float log = o.lower_bound == 0 ? fminf(x, 0.0f) - log1pf(expf(-fabsf(x)))

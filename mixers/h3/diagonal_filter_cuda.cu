@@ -2,6 +2,7 @@
 // MFLOP), but each is a power. A warp takes a mode and each of its lanes a run of 8 taps, whose
 // first power comes from repeated squaring: chains of about 40 products instead of L.
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/numbers.cuh"
 #include "mixers/h3/filters_cuda.h"
 
 namespace recallbench {
@@ -99,12 +100,6 @@ __global__ void __launch_bounds__(kTaps)
     to[k * heads] = static_cast<float>(total);
 }
 
-__device__ void put(const Gradient<float>& to, Index replica, Index row, Index col, double value) {
-  if (!to.wanted) return;
-  float* at = to.view.data + replica * to.view.replica_stride + row * to.view.stride + col;
-  *at = static_cast<float>(to.accumulate ? *at + value : value);
-}
-
 __device__ Complex sum_over_lanes(Complex x) {
   for (int offset = 16; offset > 0; offset /= 2)
     x = x +
@@ -140,12 +135,12 @@ __device__ double finish_mode(const Mode& mode, Complex s, Complex ds, Index rep
   const Complex q = mode.inverse, q2 = q * q, cb = dw * mode.c * mode.b * q2;
   const Complex dc = mode.dt * (dw * mode.b * q), db = mode.dt * (dw * mode.c * q);
   const Complex da = (mode.dt * mode.dt / 2) * cb + mode.dt * (da_bar * q2);
-  put(out.c, replica, row, 0, dc.re);
-  put(out.c, replica, row, 1, -dc.im);
-  put(out.b, replica, row, 0, db.re);
-  put(out.b, replica, row, 1, -db.im);
-  put(out.log_decay, replica, head, n, da.re * mode.a.re);
-  put(out.frequency, replica, head, n, -da.im);
+  write_gradient(out.c, replica, row, 0, dc.re);
+  write_gradient(out.c, replica, row, 1, -dc.im);
+  write_gradient(out.b, replica, row, 0, db.re);
+  write_gradient(out.b, replica, row, 1, -db.im);
+  write_gradient(out.log_decay, replica, head, n, da.re * mode.a.re);
+  write_gradient(out.frequency, replica, head, n, -da.im);
   return (cb + da_bar * mode.a * q2).re;
 }
 
@@ -194,9 +189,9 @@ __global__ void __launch_bounds__(kBackwardWarps * 32)
   double total = 0;
   for (int w = 0; w < kBackwardWarps; ++w)
     total += to_dts[w];
-  put(out.log_dt, replica, 0, head,
-      total * exp(static_cast<double>(row_of(in.log_dt, replica, 0)[head])));
-  put(out.d, replica, 0, head, first_tap);
+  write_gradient(out.log_dt, replica, 0, head,
+                 total * exp(static_cast<double>(row_of(in.log_dt, replica, 0)[head])));
+  write_gradient(out.d, replica, 0, head, first_tap);
 }
 
 }  // namespace

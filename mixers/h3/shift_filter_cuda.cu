@@ -1,6 +1,7 @@
 // Floor: a filter has as many numbers as one sequence, so a launch costs more than its memory and
 // its arithmetic (D = 128, N = 16: 16k products). A block is a channel, a thread a tap or a state.
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/numbers.cuh"
 #include "mixers/h3/filters_cuda.h"
 
 namespace recallbench {
@@ -17,12 +18,6 @@ struct Channel {
     return m.data + replica * m.replica_stride + channel * m.stride;
   }
 };
-
-__device__ void put(const Gradient<float>& to, Index replica, Index row, Index col, float value) {
-  if (!to.wanted) return;
-  float* at = to.view.data + replica * to.view.replica_stride + row * to.view.stride + col;
-  *at = to.accumulate ? *at + value : value;
-}
 
 __global__ void shift_filter(Batched<float> b, Batched<float> c, Batched<float> d,
                              Batched<float> filter) {
@@ -45,7 +40,7 @@ __global__ void shift_filter_backward(Batched<float> b, Batched<float> c, Batche
   const Channel at(dfilter.cols);
   const float *bs = at.row(b), *cs = at.row(c);
   const float* taps = dfilter.data + at.replica * dfilter.replica_stride + at.channel;
-  if (threadIdx.x == 0) put(dd, at.replica, 0, at.channel, taps[0]);
+  if (threadIdx.x == 0) write_gradient(dd, at.replica, 0, at.channel, taps[0]);
   for (Index m = threadIdx.x; m < b.cols; m += kThreads) {
     float to_b = 0, to_c = 0;
     for (Index l = 0; l < dfilter.rows; ++l) {
@@ -53,8 +48,8 @@ __global__ void shift_filter_backward(Batched<float> b, Batched<float> c, Batche
       if (m + l < b.cols) to_b += tap * cs[m + l];
       if (m >= l) to_c += tap * bs[m - l];
     }
-    put(db, at.replica, at.channel, m, to_b);
-    put(dc, at.replica, at.channel, m, to_c);
+    write_gradient(db, at.replica, at.channel, m, to_b);
+    write_gradient(dc, at.replica, at.channel, m, to_c);
   }
 }
 

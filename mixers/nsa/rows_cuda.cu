@@ -15,23 +15,6 @@ constexpr int kThreads = 256;
 constexpr int kBranchLanes = 8;                    // of a head of a row in combine_backward
 constexpr int kSumColumns = 32, kSumExamples = 8;  // of a block of memory_sums
 
-__device__ float* number_at(const Batched<float>& m, Index replica, Index row, Index column) {
-  return m.data + replica * m.replica_stride + row * m.stride + column;
-}
-
-template <int kVec>
-__device__ void write(const Gradient<float>& to, Index replica, Index row, Index column,
-                      float (&numbers)[kVec]) {
-  float* place = number_at(to.view, replica, row, column);
-  if (to.accumulate) {
-    float before[kVec];
-    load_numbers(place, before);
-    for (int i = 0; i < kVec; ++i)
-      numbers[i] += before[i];
-  }
-  store_numbers(numbers, place);
-}
-
 /// The thread's piece of kVec numbers of a matrix; blockIdx.y is the replica.
 template <int kVec>
 struct Piece {
@@ -68,11 +51,11 @@ __global__ void __launch_bounds__(kThreads)
   const int t = w * block + n;
   float numbers[kVec] = {}, place[kVec];
   if (t < length)
-    load_numbers(number_at(x, replica, Index{b} * length + t, Index{h} * f + j), numbers);
-  load_numbers(number_at(places, replica, Index{h} * block + n, j), place);
+    load_numbers(place_of(x, replica, Index{b} * length + t, Index{h} * f + j), numbers);
+  load_numbers(place_of(places, replica, Index{h} * block + n, j), place);
   for (int i = 0; i < kVec; ++i)
     numbers[i] += place[i];
-  store_numbers(numbers, number_at(y, replica, p.row, p.column));
+  store_numbers(numbers, place_of(y, replica, p.row, p.column));
 }
 
 template <int kVec>
@@ -87,10 +70,10 @@ __global__ void __launch_bounds__(kThreads)
   const int b = row / length, t = row % length, w = t / block, h = column / f;
   float numbers[kVec] = {};
   if (w < blocks)
-    load_numbers(number_at(dy, replica, (Index{b} * blocks + w) * heads + h,
-                           Index{t % block} * f + column % f),
+    load_numbers(place_of(dy, replica, (Index{b} * blocks + w) * heads + h,
+                          Index{t % block} * f + column % f),
                  numbers);
-  write(dx, replica, p.row, p.column, numbers);
+  write_gradient(dx, replica, p.row, p.column, numbers);
 }
 
 template <int kVec>
@@ -104,10 +87,10 @@ __global__ void __launch_bounds__(kThreads)
   const int kept = static_cast<int>(memory.rows) / heads, column = static_cast<int>(p.column);
   const int b = static_cast<int>(p.row) / rows, i = static_cast<int>(p.row) % rows;
   float numbers[kVec];
-  load_numbers(i < kept ? number_at(memory, replica, Index{column / f} * kept + i, column % f)
-                        : number_at(x, replica, Index{b} * (rows - kept) + i - kept, column),
+  load_numbers(i < kept ? place_of(memory, replica, Index{column / f} * kept + i, column % f)
+                        : place_of(x, replica, Index{b} * (rows - kept) + i - kept, column),
                numbers);
-  store_numbers(numbers, number_at(y, replica, p.row, p.column));
+  store_numbers(numbers, place_of(y, replica, p.row, p.column));
 }
 
 /// dx: the last `blocks` of every `rows` rows of dy.
@@ -119,10 +102,10 @@ __global__ void __launch_bounds__(kThreads)
   if (!p.exists) return;
   const int row = static_cast<int>(p.row);
   float numbers[kVec];
-  load_numbers(number_at(dy, blockIdx.y, Index{row / blocks} * rows + rows - blocks + row % blocks,
-                         p.column),
-               numbers);
-  write(dx, blockIdx.y, p.row, p.column, numbers);
+  load_numbers(
+      place_of(dy, blockIdx.y, Index{row / blocks} * rows + rows - blocks + row % blocks, p.column),
+      numbers);
+  write_gradient(dx, blockIdx.y, p.row, p.column, numbers);
 }
 
 /// dmemory: a thread takes a number of every kSumExamples-th example, and their sums are added in
@@ -139,14 +122,13 @@ __global__ void __launch_bounds__(kSumColumns* kSumExamples)
   float sum = 0;
 #pragma unroll 8
   for (Index b = threadIdx.y; exists && b < examples; b += kSumExamples)
-    sum += *number_at(dy, replica, b * rows + row % kept, row / kept * f + column);
+    sum += *place_of(dy, replica, b * rows + row % kept, row / kept * f + column);
   sums[threadIdx.y][threadIdx.x] = sum;
   __syncthreads();
   if (threadIdx.y != 0 || !exists) return;
   for (int k = 1; k < kSumExamples; ++k)
     sum += sums[k][threadIdx.x];
-  float* to = number_at(dmemory.view, replica, row, column);
-  *to = dmemory.accumulate ? *to + sum : sum;
+  write_gradient(dmemory, replica, row, column, sum);
 }
 
 template <int kVec>
@@ -157,16 +139,16 @@ __global__ void __launch_bounds__(kThreads)
   if (!p.exists) return;
   const Index replica = blockIdx.y;
   const int f = static_cast<int>(y.cols) / (static_cast<int>(gates.cols) / 3);
-  const float* gate = number_at(gates, replica, p.row, static_cast<int>(p.column) / f * 3);
+  const float* gate = place_of(gates, replica, p.row, static_cast<int>(p.column) / f * 3);
   float sum[kVec] = {};
 #pragma unroll
   for (int s = 0; s < 3; ++s) {
     float numbers[kVec];
-    load_numbers(number_at(branches.of[s], replica, p.row, p.column), numbers);
+    load_numbers(place_of(branches.of[s], replica, p.row, p.column), numbers);
     for (int i = 0; i < kVec; ++i)
       sum[i] += gate[s] * numbers[i];
   }
-  store_numbers(sum, number_at(y, replica, p.row, p.column));
+  store_numbers(sum, place_of(y, replica, p.row, p.column));
 }
 
 /// kBranchLanes neighbouring lanes have a head of a row.
@@ -182,24 +164,24 @@ __global__ void __launch_bounds__(kThreads)
   float along[3] = {};
   for (Index j = threadIdx.x % kBranchLanes * kVec; exists && j < f; j += kBranchLanes * kVec) {
     float d[kVec];
-    load_numbers(number_at(dy, replica, row, h * f + j), d);
+    load_numbers(place_of(dy, replica, row, h * f + j), d);
 #pragma unroll
     for (int s = 0; s < 3; ++s) {
       float numbers[kVec];
-      load_numbers(number_at(branches.of[s], replica, row, h * f + j), numbers);
-      const float gate = *number_at(gates, replica, row, 3 * h + s);
+      load_numbers(place_of(branches.of[s], replica, row, h * f + j), numbers);
+      const float gate = *place_of(gates, replica, row, 3 * h + s);
       for (int i = 0; i < kVec; ++i) {
         along[s] += d[i] * numbers[i];
         numbers[i] = gate * d[i];
       }
-      if (dbranches.of[s].wanted) write(dbranches.of[s], replica, row, h * f + j, numbers);
+      write_gradient(dbranches.of[s], replica, row, h * f + j, numbers);
     }
   }
 #pragma unroll
   for (int s = 0; s < 3; ++s) {
     float sum[1] = {warp_sum<kBranchLanes>(along[s])};
     if (exists && dgates.wanted && threadIdx.x % kBranchLanes == 0)
-      write(dgates, replica, row, 3 * h + s, sum);
+      write_gradient(dgates, replica, row, 3 * h + s, sum);
   }
 }
 

@@ -4,8 +4,8 @@
 #include "kernels/cuda/elements.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/reduce.cuh"
+#include "mixers/selective_attention/blocks.cuh"
 #include "mixers/selective_attention/selection_cuda.h"
-#include "mixers/selective_attention/shares.cuh"
 
 namespace recallbench {
 namespace {
@@ -17,33 +17,19 @@ __device__ Index row_of_warp() {
 }
 
 template <int kVec>
-__device__ void write(const Gradient<float>& to, Index replica, Index row, Index column,
-                      float (&numbers)[kVec]) {
-  if (!to.wanted) return;
-  float* place = number_of(to.view, replica, row) + column;
-  if (to.accumulate) {
-    float before[kVec];
-    load_numbers(place, before);
-    for (int k = 0; k < kVec; ++k)
-      numbers[k] += before[k];
-  }
-  store_numbers(numbers, place);
-}
-
-template <int kVec>
 __global__ void __launch_bounds__(kThreads)
     add_scaled(Batched<float> x, Batched<float> s, Batched<float> a, Batched<float> y) {
   after_previous();
   const Index row = row_of_warp(), replica = blockIdx.y;
   if (row >= y.rows) return;
-  const float share = *number_of(s, replica, row);
+  const float share = *place_of(s, replica, row);
   for (Index j = threadIdx.x % 32 * kVec; j < y.cols; j += 32 * kVec) {
     float as[kVec], xs[kVec];
-    load_numbers(number_of(a, replica, row) + j, as);
-    load_numbers(number_of(x, replica, row) + j, xs);
+    load_numbers(place_of(a, replica, row) + j, as);
+    load_numbers(place_of(x, replica, row) + j, xs);
     for (int k = 0; k < kVec; ++k)
       xs[k] += share * as[k];
-    store_numbers(xs, number_of(y, replica, row) + j);
+    store_numbers(xs, place_of(y, replica, row) + j);
   }
 }
 
@@ -54,21 +40,21 @@ __global__ void __launch_bounds__(kThreads)
   after_previous();
   const Index row = row_of_warp(), replica = blockIdx.y;
   if (row >= dy.rows) return;
-  const float share = *number_of(s, replica, row);
+  const float share = *place_of(s, replica, row);
   float along = 0;
   for (Index j = threadIdx.x % 32 * kVec; j < dy.cols; j += 32 * kVec) {
     float as[kVec], d[kVec], of_a[kVec];
-    load_numbers(number_of(a, replica, row) + j, as);
-    load_numbers(number_of(dy, replica, row) + j, d);
+    load_numbers(place_of(a, replica, row) + j, as);
+    load_numbers(place_of(dy, replica, row) + j, d);
     for (int k = 0; k < kVec; ++k) {
       along += d[k] * as[k];
       of_a[k] = share * d[k];
     }
-    write(dx, replica, row, j, d);
-    write(da, replica, row, j, of_a);
+    write_gradient(dx, replica, row, j, d);
+    write_gradient(da, replica, row, j, of_a);
   }
   along = warp_sum(along);
-  if (ds.wanted && threadIdx.x % 32 == 0) put(ds, number_of(ds.view, replica, row), along);
+  if (threadIdx.x % 32 == 0) write_gradient(ds, replica, row, 0, along);
 }
 
 }  // namespace

@@ -4,9 +4,9 @@
 #include "kernels/cuda/elements.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/reduce.cuh"
+#include "mixers/selective_attention/blocks.cuh"
 #include "mixers/selective_attention/largest_first.h"
 #include "mixers/selective_attention/selection_cuda.h"
-#include "mixers/selective_attention/shares.cuh"
 
 namespace recallbench {
 namespace {
@@ -43,11 +43,11 @@ __global__ void __launch_bounds__(32)
     order[i] = static_cast<std::int32_t>(i);
   __syncwarp();
   if (threadIdx.x == 0)
-    LargestFirst<float>(number_of(s, replica, first), s.stride, order).select(length, k);
+    LargestFirst<float>(place_of(s, replica, first), s.stride, order).select(length, k);
   __syncwarp();
   for (Index i = threadIdx.x; i < length; i += 32) {
     const Index row = first + order[i];
-    *number_of(kept, replica, row) = i < k ? *number_of(s, replica, row) : 0;
+    *place_of(kept, replica, row) = i < k ? *place_of(s, replica, row) : 0;
   }
 }
 
@@ -75,13 +75,13 @@ __global__ void __launch_bounds__(kPenaltyThreads)
     sequences += lane == 0 ? 1 : 0;
 #pragma unroll 8
     for (Index t = lane; t < length; t += 32)
-      sum += *number_of(s, replica, b * length + t);
+      sum += *place_of(s, replica, b * length + t);
   }
   sum = block_sum<kPenaltyThreads>(sum, warps);
   sequences = block_sum<kPenaltyThreads>(sequences, warps);
   if (threadIdx.x != 0) return;
   const float mean = sum / fmaxf(sequences * static_cast<float>(length), 1);
-  *number_of(penalty, replica, 0) = mean > share ? weight * (mean - share) : 0;
+  *place_of(penalty, replica, 0) = mean > share ? weight * (mean - share) : 0;
 }
 
 /// each[replica, b] = the gradient at every token of sequence b.
@@ -100,8 +100,8 @@ __global__ void __launch_bounds__(kPenaltyThreads)
     to[b] = one;
   }
   sequences = block_sum<kPenaltyThreads>(sequences, warps);
-  const bool above = *number_of(penalty, replica, 0) > 0;
-  const float d = above ? weight * *number_of(dpenalty, replica, 0) : 0;
+  const bool above = *place_of(penalty, replica, 0) > 0;
+  const float d = above ? weight * *place_of(dpenalty, replica, 0) : 0;
   const float token = d / fmaxf(sequences * static_cast<float>(length), 1);
   for (Index b = threadIdx.x; b < examples; b += kPenaltyThreads)
     to[b] = to[b] != 0 ? token : 0;
@@ -112,7 +112,7 @@ __global__ void __launch_bounds__(kThreads)
   after_previous();
   const Index row = blockIdx.x * Index{kThreads} + threadIdx.x, replica = blockIdx.y;
   if (row >= ds.view.rows) return;
-  put(ds, number_of(ds.view, replica, row), each[replica * (ds.view.rows / length) + row / length]);
+  write_gradient(ds, replica, row, 0, each[replica * (ds.view.rows / length) + row / length]);
 }
 
 }  // namespace

@@ -4,10 +4,11 @@
 #include <cmath>
 
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/numbers.cuh"
 #include "kernels/cuda/partial_sums.h"
 #include "kernels/cuda/reduce.cuh"
+#include "mixers/selective_attention/blocks.cuh"
 #include "mixers/selective_attention/selection_cuda.h"
-#include "mixers/selective_attention/shares.cuh"
 
 namespace recallbench {
 namespace {
@@ -49,13 +50,13 @@ __global__ void __launch_bounds__(kThreads)
   float before = -INFINITY;
   for (Index start = 0; start < length; start += 32) {
     const Index t = start + lane;
-    const float own = t < length ? *number_of(z, replica, first + t) : -INFINITY;
+    const float own = t < length ? *place_of(z, replica, first + t) : -INFINITY;
     const float sum = log_sum_so_far(own, before);
-    if (causal && t < length) *number_of(s, replica, first + t) = expf(own - sum);
+    if (causal && t < length) *place_of(s, replica, first + t) = expf(own - sum);
     before = __shfl_sync(0xffffffffu, sum, static_cast<int>(min(length - start, Index{32})) - 1);
   }
   for (Index t = lane; !causal && t < length; t += 32)
-    *number_of(s, replica, first + t) = expf(*number_of(z, replica, first + t) - before);
+    *place_of(s, replica, first + t) = expf(*place_of(z, replica, first + t) - before);
 }
 
 /// Σ_{j>=t} ds_j s_j e^{l_t - l_j} (selection_cpu.cpp) is a recurrence from the last token to the
@@ -70,9 +71,9 @@ __global__ void __launch_bounds__(kThreads)
   float behind = 0;  // x of the first token of the piece before
   for (Index start = (length - 1) / 32 * 32; start >= 0; start -= 32) {
     const Index t = start + lane;
-    const float share = t < length ? *number_of(s, replica, first + t) : 0;
-    const float slope = t < length ? *number_of(ds, replica, first + t) : 0;
-    float factor = t + 1 < length ? 1 - *number_of(s, replica, first + t + 1) : 0;
+    const float share = t < length ? *place_of(s, replica, first + t) : 0;
+    const float slope = t < length ? *place_of(ds, replica, first + t) : 0;
+    float factor = t + 1 < length ? 1 - *place_of(s, replica, first + t + 1) : 0;
     float sum = slope * share;
 #pragma unroll
     for (int offset = 1; offset < 32; offset *= 2) {
@@ -85,7 +86,7 @@ __global__ void __launch_bounds__(kThreads)
     }
     sum += factor * behind;
     behind = __shfl_sync(0xffffffffu, sum, 0);
-    if (t < length) put(dz, number_of(dz.view, replica, first + t), share * (slope - sum));
+    if (t < length) write_gradient(dz, replica, first + t, 0, share * (slope - sum));
   }
 }
 
@@ -98,11 +99,11 @@ __global__ void __launch_bounds__(kThreads)
   if (!first_token(s.rows, length, first)) return;
   float sum = 0;
   for (Index t = lane; t < length; t += 32)
-    sum += *number_of(ds, replica, first + t) * *number_of(s, replica, first + t);
+    sum += *place_of(ds, replica, first + t) * *place_of(s, replica, first + t);
   sum = warp_sum(sum);
   for (Index t = lane; t < length; t += 32)
-    put(dz, number_of(dz.view, replica, first + t),
-        *number_of(s, replica, first + t) * (*number_of(ds, replica, first + t) - sum));
+    write_gradient(dz, replica, first + t, 0,
+                   *place_of(s, replica, first + t) * (*place_of(ds, replica, first + t) - sum));
 }
 
 __global__ void __launch_bounds__(kThreads)
@@ -110,9 +111,9 @@ __global__ void __launch_bounds__(kThreads)
   after_previous();
   const Index row = blockIdx.x * Index{kThreads} + threadIdx.x, replica = blockIdx.y;
   if (row >= z.rows) return;
-  const float* pair = number_of(z, replica, row);
-  *number_of(s, replica, row) =
-      1 / (1 + expf((pair[0] - pair[1]) / *number_of(temperature, replica, 0)));
+  const float* pair = place_of(z, replica, row);
+  *place_of(s, replica, row) =
+      1 / (1 + expf((pair[0] - pair[1]) / *place_of(temperature, replica, 0)));
 }
 
 /// parts[replica, block] = the block's part of dtemperature.
@@ -122,17 +123,15 @@ __global__ void __launch_bounds__(kThreads)
   after_previous();
   __shared__ float warps[kWarps];
   const Index first = blockIdx.x * kSliceRows, replica = blockIdx.y;
-  const float coldness = 1 / *number_of(temperature, replica, 0);
+  const float coldness = 1 / *place_of(temperature, replica, 0);
   float sum = 0;
   for (Index row = first + threadIdx.x; row < min(first + kSliceRows, z.rows); row += kThreads) {
-    const float share = *number_of(s, replica, row);
-    const float slope = *number_of(ds, replica, row) * share * (1 - share) * coldness;
-    const float* pair = number_of(z, replica, row);
+    const float share = *place_of(s, replica, row);
+    const float slope = *place_of(ds, replica, row) * share * (1 - share) * coldness;
+    const float* pair = place_of(z, replica, row);
     sum -= slope * (pair[1] - pair[0]) * coldness;
-    if (!dz.wanted) continue;
-    float* to = number_of(dz.view, replica, row);
-    put(dz, to, -slope);
-    put(dz, to + 1, slope);
+    write_gradient(dz, replica, row, 0, -slope);
+    write_gradient(dz, replica, row, 1, slope);
   }
   sum = block_sum<kThreads>(sum, warps);
   if (threadIdx.x == 0) parts[replica * gridDim.x + blockIdx.x] = sum;

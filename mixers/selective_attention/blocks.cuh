@@ -1,20 +1,10 @@
 #pragma once
 
-// How the kernels of selection.h address numbers of a row each.
-
 #include "kernels/base/error.h"
 #include "kernels/cuda/call.h"
 #include "kernels/tensor/matrix.h"
 
 namespace recallbench {
-
-__device__ inline float* number_of(const Batched<float>& m, Index replica, Index row) {
-  return m.data + replica * m.replica_stride + row * m.stride;
-}
-
-__device__ inline void put(const Gradient<float>& to, float* place, float value) {
-  *place = to.accumulate ? *place + value : value;
-}
 
 /// Blocks for `count` items of each replica, `per_block` of them a block; blockIdx.y is the
 /// replica.
