@@ -14,7 +14,7 @@ namespace recallbench {
 struct CommonOptions {
   bool json = false;
   bool quiet = false;
-  std::string color = "auto";        ///< auto, always, never; NO_COLOR is respected under auto
+  std::string color = "auto";        ///< auto, always, never: see use_color
   std::string device = "cpu";        ///< cpu, cuda, cuda:1: see choose_device
   std::vector<std::string> plugins;  ///< files given with --plugin
 };

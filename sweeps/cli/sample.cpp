@@ -2,7 +2,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <limits>
 #include <memory>
 #include <string>
@@ -11,6 +10,7 @@
 #include "kernels/base/error.h"
 #include "kernels/base/io/atomic_file.h"
 #include "kernels/base/io/npy.h"
+#include "kernels/base/io/terminal.h"
 #include "sweeps/cli/cli.h"
 #include "sweeps/cli/key_value.h"
 #include "sweeps/cli/number_in.h"
@@ -32,16 +32,6 @@ struct SampleArguments {
   std::uint32_t filler_seed = 123;
   std::string out;
 };
-
-bool wants_color(const std::string& choice) {
-  if (choice == "always") return true;
-  if (choice == "never") return false;
-  const char* no_color = std::getenv("NO_COLOR");
-  const char* terminal = std::getenv("TERM");
-  if (no_color != nullptr && *no_color != '\0') return false;
-  if (terminal == nullptr || std::string(terminal) == "dumb") return false;
-  return isatty(STDOUT_FILENO) == 1;
-}
 
 Split split_named(const std::string& name) {
   return name == "train" ? Split::train : (name == "valid" ? Split::valid : Split::test);
@@ -152,7 +142,7 @@ int sample(const SampleArguments& arguments, const CommonOptions& common) {
   } else if (common.json) {
     print_json(arguments, *task, data);
   } else {
-    print_examples(arguments, *task, data, wants_color(common.color));
+    print_examples(arguments, *task, data, use_color(common.color, STDOUT_FILENO));
   }
   return kDone;
 }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <set>
@@ -13,6 +14,7 @@
 #include "analysis/report.h"
 #include "kernels/base/io/atomic_file.h"
 #include "kernels/base/io/json.h"
+#include "kernels/base/io/terminal.h"
 #include "kernels/base/text.h"
 #include "kernels/base/version.h"
 #include "sweeps/config/recipe.h"
@@ -246,7 +248,7 @@ void print_report(const SweepArguments& arguments, const CommonOptions& common,
 
 SweepOutcome execute(const SweepRequest& request, const CommonOptions& common) {
   keep_open(request.driver.gpus);
-  Progress progress(choose_progress(common.quiet), choose_color(common.color));
+  Progress progress(choose_progress(common.quiet), use_color(common.color, STDERR_FILENO));
   return run_sweep(request, progress);
 }
 

@@ -39,6 +39,7 @@
 #include "kernels/base/hash.h"
 #include "kernels/base/io/atomic_file.h"
 #include "kernels/base/io/posix.h"
+#include "kernels/base/io/terminal.h"
 #include "sweeps/run/child.h"
 #include "sweeps/run/exit_code.h"
 #include "sweeps/run/messages.h"
@@ -281,7 +282,7 @@ int sweep(const std::vector<std::string>& arguments) {
     request.driver.gpus.push_back(static_cast<int>(i));
   for (std::uint64_t i = 0; i < number_from_environment("FAKE_THREADS"); ++i)
     std::thread([] { pause(); }).detach();
-  Progress progress(choose_progress(false), choose_color("auto"));
+  Progress progress(choose_progress(false), use_color("auto", STDERR_FILENO));
   const SweepOutcome outcome = run_sweep(request, progress);
   std::cout << fmt::format("done {} already {} failed {}\n", outcome.counts.done, outcome.already,
                            outcome.counts.failed);
