@@ -241,8 +241,9 @@ void print_report(const SweepArguments& arguments, const CommonOptions& common,
     for (const std::string& file : report.files)
       fmt::print("{}\n", printable(file, 4096));
   }
-  for (const std::string& note : report.notes)
-    fmt::print(stderr, "note: {}\n", note);
+  if (!common.quiet)
+    for (const std::string& note : report.notes)
+      fmt::print(stderr, "note: {}\n", note);
   if (!report.figure_problem.empty()) fmt::print(stderr, "no figure: {}\n", report.figure_problem);
 }
 
@@ -252,10 +253,14 @@ SweepOutcome execute(const SweepRequest& request, const CommonOptions& common) {
   return run_sweep(request, progress);
 }
 
-void print_run(const SweepRequest& request, const CommonOptions& common) {
+void print_run(const SweepRequest& request, const SweepOutcome& outcome,
+               const CommonOptions& common) {
   const std::string id = run_id(request.runs[0]);
   const std::optional<RunRecord> record = read_result(request.driver.results, id).record;
-  if (!record) return;
+  if (!record) {
+    if (common.json) fmt::print("{}", outcome_json(request, outcome).indented());
+    return;
+  }
   const RunPaths paths = run_paths(request.driver.results, id);
   if (common.json) {
     fmt::print("{}", read_file(paths.result, std::uint64_t{64} << 20));
@@ -318,7 +323,7 @@ int run_command(const SweepArguments& arguments, const CommonOptions& common) {
   request.add = true;
   const SweepOutcome outcome = execute(request, common);
   const int code = tell_outcome(request, outcome, common.quiet);
-  print_run(request, common);
+  print_run(request, outcome, common);
   return code;
 }
 
