@@ -35,7 +35,7 @@ Recipe parse_recipe(const std::string& toml, const std::string& source,
 Recipe load_recipe(const std::string& path_or_name, const std::vector<std::string>& overrides = {},
                    std::int64_t max_runs = kMaxRuns, const std::vector<std::string>& models = {});
 
-/// Name, path and first comment line of every recipe that load_recipe knows by name.
+/// Name, path and description of every recipe that load_recipe knows by name.
 struct RecipeInfo {
   std::string name, path, description;
 };
