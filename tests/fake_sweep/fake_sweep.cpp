@@ -167,7 +167,7 @@ RunResult train_one(const RunConfig& config, const TrainHooks& hooks, const RunT
     if (pause != 0) usleep(pause);
     state.hash = xxh3_64(fmt::format("{} {}", state.hash, state.step));
     const std::int64_t epoch = state.step++ / steps;
-    hooks.on_step({epoch, config.train.max_epochs, (state.step - 1) % steps + 1, steps, 1.0, 1e5});
+    hooks.on_step({epoch, config.train.max_epochs, (state.step - 1) % steps + 1, steps, 1e5});
     if (state.step % steps == 0) {
       hooks.on_epoch(epoch_of(epoch, steps, state.hash));
       state.epochs.push_back(state.hash);
