@@ -26,17 +26,15 @@ struct PlotOptions {
   bool wants_published = false;
 };
 
-std::vector<std::string> split_formats(const std::string& list) {
+std::vector<std::string> formats_of(const std::string& list) {
   std::vector<std::string> formats;
-  for (std::size_t begin = 0; begin <= list.size();) {
-    const std::size_t end = std::min(list.find(',', begin), list.size());
-    const std::string format = list.substr(begin, end - begin);
+  for (const std::string_view entry : split(list, ',')) {
+    const std::string format(trimmed(entry));
     if (format != "svg" && format != "png" && format != "pdf")
       fail(ErrorKind::usage, "plot", "--format is a list of svg, png and pdf, not {}",
            in_quotes(list));
     if (std::find(formats.begin(), formats.end(), format) == formats.end())
       formats.push_back(format);
-    begin = end + 1;
   }
   return formats;
 }
@@ -71,7 +69,7 @@ int plot(PlotOptions options, const CommonOptions& common) {
     fail(ErrorKind::usage, "plot", "give one or more sweep folders or CSV files: results/demo");
   FigureOptions figure;
   figure.title = options.title;
-  figure.formats = split_formats(options.formats);
+  figure.formats = formats_of(options.formats);
   if (options.wants_published)
     figure.published =
         load_published(options.published.empty() ? default_published_file() : options.published);

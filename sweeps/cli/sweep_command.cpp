@@ -89,22 +89,12 @@ void choose_precision(std::vector<RunConfig>& runs, Device device) {
     std::erase_if(runs, [&](const RunConfig& run) { return !ids.insert(run_id(run)).second; });
 }
 
-std::vector<std::string> model_names(const Recipe& recipe) {
-  std::vector<std::string> names;
-  for (const RunConfig& run : recipe.runs)
-    if (names.empty() || names.back() != run.model_name) names.push_back(run.model_name);
-  return names;
-}
-
 /// The recipe's runs, of the wanted models alone.
 Recipe load_wanted(const SweepArguments& arguments, const CommonOptions& common) {
   std::vector<std::string> wanted;
-  if (const auto& names = arguments.models)
-    for (std::size_t begin = 0; begin <= names->size();) {
-      const std::size_t end = std::min(names->find(',', begin), names->size());
-      wanted.push_back(names->substr(begin, end - begin));
-      begin = end + 1;
-    }
+  if (arguments.models)
+    for (const std::string_view name : split(*arguments.models, ','))
+      wanted.emplace_back(trimmed(name));
   Recipe recipe = load_recipe(arguments.recipe, arguments.overrides, arguments.max_runs, wanted);
   choose_precision(recipe.runs, choose_device(common.device).device);
   return recipe;
@@ -286,7 +276,7 @@ void print_run(const SweepRequest& request, const SweepOutcome& outcome,
 
 void check_one_run(const SweepArguments& arguments, const Recipe& recipe) {
   if (recipe.runs.size() == 1) return;
-  const std::vector<std::string> models = model_names(recipe);
+  const std::vector<std::string> models = model_names(recipe.runs);
   const std::string what = fmt::format("the recipe must come to one run, '{}' comes to {}",
                                        printable(arguments.recipe), recipe.runs.size());
   // The keys that runs of several models differ in are mostly no choice of their own.

@@ -16,6 +16,9 @@ struct Recipe {
   std::vector<RunConfig> runs;
 };
 
+/// The models of a recipe's runs, each once: those of a model stand together.
+std::vector<std::string> model_names(const std::vector<RunConfig>& runs);
+
 /// Most runs that a recipe may mean, unless the caller says otherwise.
 inline constexpr std::int64_t kMaxRuns = 100000;
 

@@ -29,6 +29,13 @@ TEST(Models, AnOverrideNeedFitTheChosenAlone) {
   EXPECT_TRUE(contains(run.out, ": 1 run,")) << run.out;
 }
 
+TEST(Models, SpacesMayStandBesideCommas) {
+  const Ended tight = dry_run("sweep", {kRecipe, "--models", "attention,based"});
+  const Ended wide = dry_run("sweep", {kRecipe, "--models", "attention, based "});
+  EXPECT_EQ(wide.code, 0) << wide.err;
+  EXPECT_EQ(wide.out, tight.out);
+}
+
 TEST(Models, ThoseThatAnOverrideDoesNotFitAreNamed) {
   const Ended ended = dry_run(
       "sweep", {kRecipe, "--models", "attention,mamba,gla,hyena", "model.layers.1.num_heads=2"});
