@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <charconv>
 #include <filesystem>
 
@@ -158,7 +159,8 @@ std::vector<std::string> draw_figure(const Figure& figure, const std::string& di
                                      std::chrono::milliseconds limit) {
   std::vector<std::string> files;
   for (const std::string& format : formats) {
-    check(format == "svg" || format == "png" || format == "pdf", "figure", "format '{}'", format);
+    check(std::count(kFigureFormats.begin(), kFigureFormats.end(), format) == 1, "figure",
+          "format '{}'", format);
     const std::string options = "FORMAT='" + format + "'; STREAM=1; HOVER=1";
     std::string bytes = run_gnuplot(directory, {"-e", options, base + ".gp"}, limit);
     check_whole(bytes, format);

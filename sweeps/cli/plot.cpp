@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -21,7 +22,7 @@ struct PlotOptions {
   std::string x = "measured";
   std::string y = "test";
   std::string title;
-  std::string formats = "svg,png,pdf";
+  std::string formats = fmt::format("{}", fmt::join(kFigureFormats, ","));
   std::string published;
   bool wants_published = false;
 };
@@ -30,9 +31,9 @@ std::vector<std::string> formats_of(const std::string& list) {
   std::vector<std::string> formats;
   for (const std::string_view entry : split(list, ',')) {
     const std::string format(trimmed(entry));
-    if (format != "svg" && format != "png" && format != "pdf")
-      fail(ErrorKind::usage, "plot", "--format is a list of svg, png and pdf, not {}",
-           in_quotes(list));
+    if (std::count(kFigureFormats.begin(), kFigureFormats.end(), format) == 0)
+      fail(ErrorKind::usage, "plot", "--format is a list of {}, not {}",
+           fmt::join(kFigureFormats, ", "), in_quotes(list));
     if (std::find(formats.begin(), formats.end(), format) == formats.end())
       formats.push_back(format);
   }
@@ -123,7 +124,9 @@ void add_plot(CommandLine& line) {
                                ->type_name("[FILE]");
   command->add_option("--title", options->title, "title (default: the sweep's name)")
       ->type_name("TEXT");
-  command->add_option("--format", options->formats, "any of svg,png,pdf (default: all)")
+  command
+      ->add_option("--format", options->formats,
+                   fmt::format("any of {} (default: all)", options->formats))
       ->type_name("LIST");
   command->footer(
       "Examples:\n"

@@ -193,9 +193,7 @@ ReportFiles make_report(const SweepArguments& arguments, const std::string& resu
   for (const std::string& name : figure_names(frontier))
     there.push_back(fmt::format("{}/{}.svg", results, name));
   if (!is_new && std::all_of(there.begin(), there.end(), path_exists)) return {there, "", {}};
-  FigureOptions options;
-  options.formats = {"svg", "png", "pdf"};
-  return write_frontier_and_figure(results, frontier, options);
+  return write_frontier_and_figure(results, frontier, {});
 }
 
 Json outcome_json(const SweepRequest& request, const SweepOutcome& outcome) {
