@@ -155,8 +155,7 @@ class TrainingStep {
     graph_.set_dropout(false);
     out_ = model.record_loss(graph_, batch.examples, batch.length, batch.labels, with_auxiliary);
     graph_.finish(arena_);
-    for (int id = 0; id < parameters_.count(); ++id)
-      if (graph_.uses({id})) updated_.push_back({id});
+    updated_ = graph_.used_parameters();
   }
 
   /// Runs it: the loss at the weights as they are.
