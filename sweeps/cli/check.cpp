@@ -49,7 +49,7 @@ void print_line(Status status, const std::string& text, bool color) {
 }
 
 std::string text_of(const Obligation& o) {
-  const std::string numbers = o.status == Status::not_applicable || o.number == 6 || o.number == 9
+  const std::string numbers = o.status == Status::not_applicable || o.detail_says_all
                                   ? ""
                                   : fmt::format("{:.1e} of {:.1e}  ", o.measured, o.bound);
   return fmt::format("{} {:22}  {}{}", o.number, o.name, numbers, o.detail);

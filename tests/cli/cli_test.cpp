@@ -167,7 +167,8 @@ TEST_F(Cli, ListShowsWhatStandsBehindARequiredKey) {
   const Ended ended = cli({"list", "tasks"});
   EXPECT_EQ(ended.code, 0) << ended.err;
   const std::string npy = ended.out.substr(ended.out.find("\nnpy "));
-  for (const char* row : {"inputs      required", "labels      required", "vocab_size  required"})
+  for (const char* row : {"inputs      required", "labels      required", "vocab_size  required",
+                          "digest      that of the files"})
     EXPECT_TRUE(contains(npy, std::string("    ") + row)) << npy;
 }
 
