@@ -41,6 +41,6 @@ void add_check(CommandLine& line);
 void add_sample(CommandLine& line);
 void add_forward(CommandLine& line);
 void add_doctor(CommandLine& line);
-void add_worker(CommandLine& line);  ///< hidden: one run in a child process of `sweep` and `run`
+void add_worker(CommandLine& line);  ///< hidden: runs of one shape, in a child of `sweep` and `run`
 
 }  // namespace recallbench
