@@ -14,8 +14,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::uint64_t kLargestRecipe = std::uint64_t{1} << 20;
-
 /// Where recipes are looked for, the first that has a name wins: $RECALLBENCH_RECIPES, the source
 /// tree that this was built from, if it is still there, and the installation's share folder.
 std::vector<fs::path> recipe_folders() {

@@ -15,7 +15,6 @@ namespace recallbench {
 namespace {
 
 constexpr std::uint64_t kMaxBytes = std::uint64_t{1} << 30;
-constexpr Index kMaxLength = 8192;
 
 struct TokenBatch {
   Index examples = 0, length = 0, labels = 0;
@@ -43,7 +42,8 @@ TokenBatch read_batch(const ForwardRequest& request, const ModelConfig& model) {
     fail(ErrorKind::usage, "forward", "{}: inputs must have shape [B, L], they have {}",
          request.inputs, shape_text(inputs.shape));
   TokenBatch batch{inputs.shape[0], inputs.shape[1], 1, {}, {}, {}, {}};
-  const Index most = model.max_position_embeddings > 0 ? model.max_position_embeddings : kMaxLength;
+  const Index most =
+      model.max_position_embeddings > 0 ? model.max_position_embeddings : kLongestSequence;
   if (batch.length > most)
     fail(ErrorKind::usage, "forward", "{}: the model takes at most {} tokens, the inputs have {}",
          request.inputs, most, batch.length);

@@ -18,10 +18,6 @@ Ended cli(std::vector<std::string> words, const ProcessOptions& options = {}) {
   return run_program(words, options);
 }
 
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 /// A whole recipe without a sweep: one run of the mixer that does nothing.
 constexpr const char* kRecipe = R"(schema = 1
 name = "tiny"

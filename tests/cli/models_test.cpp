@@ -12,10 +12,6 @@ Ended dry_run(const std::string& command, std::vector<std::string> words) {
   return run_program(words);
 }
 
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 const std::string kRecipe = "recall-memory-tradeoff";
 
 TEST(Models, AnOverrideNeedFitTheChosenAlone) {
