@@ -157,6 +157,8 @@ TEST_F(Cli, HelpOfEverySubcommandHasExamples) {
     EXPECT_EQ(ended.err, "") << name;
   }
   EXPECT_FALSE(contains(all.out, "worker")) << all.out;
+  for (const char* variable : {"RECALLBENCH_PROGRESS", "RECALLBENCH_RECIPES", "NO_COLOR"})
+    EXPECT_TRUE(contains(all.out, variable)) << all.out;
 }
 
 TEST_F(Cli, ListShowsWhatStandsBehindARequiredKey) {
