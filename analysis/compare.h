@@ -36,7 +36,7 @@ std::vector<ComparedPoint> compare_with_published(const std::vector<ModelPoint>&
 std::vector<std::string> differences_from_published(const std::vector<SummaryRow>& rows,
                                                     const std::string& y);
 
-/// model, state, published, here, difference, holds.
+/// model, state_size, published, here, difference, holds.
 Table comparison_table(const std::vector<ComparedPoint>& points);
 
 }  // namespace recallbench

@@ -38,7 +38,6 @@ struct JudgedPoint {
   std::string model;  ///< label of the model point; the family where it is missing
   double measured;    ///< NaN where it is missing
   Verdict verdict;    ///< above: by more than the tolerance
-  bool holds() const { return verdict == Verdict::holds || verdict == Verdict::above; }
 };
 
 /// Each expected point beside the accuracy, on test data, of the model point it names. A point that

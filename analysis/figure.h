@@ -25,6 +25,9 @@ struct FigureSeries {
   std::vector<FigurePoint> published;  ///< hollow markers
 };
 
+/// What a figure can be drawn as.
+inline const std::vector<std::string> kFigureFormats = {"svg", "png", "pdf"};
+
 /// What a title is cut to, by drawn_text().
 inline constexpr std::size_t kTitleColumns = 76;
 
@@ -64,7 +67,7 @@ std::string finish_pdf(std::string pdf);
 std::vector<std::string> write_figure_source(const Figure& figure, const std::string& directory,
                                              const std::string& base, const Glyphs& glyphs);
 
-/// Runs gnuplot on what write_figure_source left, for each of `formats` (svg, png, pdf), and
+/// Runs gnuplot on what write_figure_source left, for each of `formats` (kFigureFormats), and
 /// publishes `<base>.<format>`; returns these names. Throws Error(io), also where gnuplot has not
 /// drawn one of them after `limit`; what was published stays.
 std::vector<std::string> draw_figure(const Figure& figure, const std::string& directory,

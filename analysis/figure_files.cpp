@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <charconv>
 #include <filesystem>
 
@@ -6,6 +7,7 @@
 #include "analysis/gnuplot.h"
 #include "kernels/base/error.h"
 #include "kernels/base/io/atomic_file.h"
+#include "kernels/base/text.h"
 
 namespace recallbench {
 namespace {
@@ -17,9 +19,9 @@ constexpr std::string_view kHandlerEnd =
 /// Text for the inside of an XML element; line ends stay.
 std::string xml_escaped(std::string_view text) {
   std::string escaped;
-  for (std::size_t begin = 0; begin <= text.size();) {
-    const std::size_t end = std::min(text.find('\n', begin), text.size());
-    for (const char c : plain_text(text.substr(begin, end - begin))) {
+  for (const std::string_view line : split(text, '\n')) {
+    if (line.data() != text.data()) escaped += '\n';
+    for (const char c : plain_text(line)) {
       if (c == '&')
         escaped += "&amp;";
       else if (c == '<')
@@ -29,8 +31,6 @@ std::string xml_escaped(std::string_view text) {
       else
         escaped += c;
     }
-    if (end < text.size()) escaped += '\n';
-    begin = end + 1;
   }
   return escaped;
 }
@@ -159,7 +159,8 @@ std::vector<std::string> draw_figure(const Figure& figure, const std::string& di
                                      std::chrono::milliseconds limit) {
   std::vector<std::string> files;
   for (const std::string& format : formats) {
-    check(format == "svg" || format == "png" || format == "pdf", "figure", "format '{}'", format);
+    check(std::count(kFigureFormats.begin(), kFigureFormats.end(), format) == 1, "figure",
+          "format '{}'", format);
     const std::string options = "FORMAT='" + format + "'; STREAM=1; HOVER=1";
     std::string bytes = run_gnuplot(directory, {"-e", options, base + ".gp"}, limit);
     check_whole(bytes, format);

@@ -13,12 +13,6 @@ bool is_comparable(const Candidate& c) {
 
 }  // namespace
 
-bool dominates(const Candidate& a, const Candidate& b) {
-  if (!is_comparable(a) || !is_comparable(b)) return false;
-  const bool no_worse = a.state <= b.state && a.accuracy >= b.accuracy;
-  return no_worse && (a.state < b.state || a.accuracy > b.accuracy);
-}
-
 std::vector<bool> pareto_frontier(std::span<const Candidate> candidates) {
   std::vector<std::size_t> order;
   for (std::size_t i = 0; i < candidates.size(); ++i)
@@ -27,7 +21,7 @@ std::vector<bool> pareto_frontier(std::span<const Candidate> candidates) {
     const Candidate &x = candidates[a], &y = candidates[b];
     return x.state != y.state ? x.state < y.state : x.accuracy > y.accuracy;
   });
-  // In this order only an earlier candidate can dominate, and the last one that was kept has the
+  // In this order only an earlier candidate can be better, and the last one that was kept has the
   // highest accuracy so far.
   std::vector<bool> kept(candidates.size(), false);
   Candidate last{-1, -std::numeric_limits<double>::infinity()};

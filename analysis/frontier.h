@@ -11,14 +11,10 @@ struct Candidate {
   double accuracy;
 };
 
-/// Whether `a` makes `b` needless: no more state, no less accuracy, and better in one of the two.
-/// Equal candidates do not dominate each other; one that is not finite, or whose state is
-/// negative, neither dominates nor is dominated.
-bool dominates(const Candidate& a, const Candidate& b);
-
-/// The Pareto frontier, maximal accuracy for minimal state: for each candidate whether none
-/// dominates it. Equal candidates are on it together or not at all; one that is not finite, or
-/// whose state is negative, is never on it. A pure function, O(n log n).
+/// The Pareto frontier, maximal accuracy for minimal state: for each candidate whether no other has
+/// no more state, no less accuracy, and is better in one of the two. Equal candidates are on it
+/// together or not at all; one that is not finite, or whose state is negative, is never on it. A
+/// pure function, O(n log n).
 std::vector<bool> pareto_frontier(std::span<const Candidate> candidates);
 
 }  // namespace recallbench

@@ -7,6 +7,7 @@
 
 #include "analysis/characters.h"
 #include "kernels/base/error.h"
+#include "kernels/base/text.h"
 
 namespace recallbench {
 namespace {
@@ -26,21 +27,16 @@ std::vector<Range> merged(std::vector<Range> ranges) {
   return result;
 }
 
-std::string_view next_part(std::string_view& text, char separator) {
-  const std::string_view part = text.substr(0, text.find(separator));
-  text.remove_prefix(std::min(text.size(), part.size() + 1));
-  return part;
-}
-
 }  // namespace
 
 std::vector<Range> parse_charset(std::string_view text) {
   std::vector<Range> ranges;
-  while (!text.empty()) {
-    std::string_view part = next_part(text, ' ');
+  for (const std::string_view part : split(text, ' ')) {
+    const std::vector<std::string_view> words = split(part, '-');
     std::uint32_t bounds[2] = {0, 0};
-    const std::string_view first = next_part(part, '-'), last = part.empty() ? first : part;
-    bool reads = !first.empty();
+    const std::string_view first = words.front(),
+                           last = words.back().empty() ? first : words.back();
+    bool reads = words.size() <= 2;
     for (const auto& [word, bound] : {std::pair(first, &bounds[0]), std::pair(last, &bounds[1])}) {
       const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), *bound, 16);
       reads = reads && error == std::errc() && end == word.data() + word.size();
@@ -64,11 +60,10 @@ Glyphs Glyphs::installed(std::chrono::milliseconds limit) {
   }
   if (!listed.problem.empty()) return usual;
   std::vector<Range> ranges;
-  for (std::string_view left = listed.output; !left.empty();) {
-    std::string_view line = next_part(left, '\n');
-    const std::string_view format = next_part(line, ' ');
+  for (const std::string_view line : split(listed.output, '\n')) {
+    const std::string_view format = line.substr(0, line.find(' '));
     if (format != "TrueType" && format != "CFF") continue;  // Pango draws no other
-    const std::vector<Range> more = parse_charset(line);
+    const std::vector<Range> more = parse_charset(line.substr(format.size()));
     ranges.insert(ranges.end(), more.begin(), more.end());
   }
   return Glyphs(std::move(ranges));

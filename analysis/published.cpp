@@ -76,12 +76,10 @@ std::string default_published_file() {
 std::optional<std::size_t> family_of(std::string_view series,
                                      const std::vector<std::string>& families) {
   std::optional<std::size_t> found;
-  for (std::size_t begin = 0; begin <= series.size();) {
-    const std::size_t end = std::min(series.find('/', begin), series.size());
-    const std::string part = bare_name(series.substr(begin, end - begin));
+  for (const std::string_view name : split(series, '/')) {
+    const std::string part = bare_name(name);
     for (std::size_t i = 0; i < families.size() && !part.empty(); ++i)
       if (bare_name(families[i]) == part) found = i;
-    begin = end + 1;
   }
   return found;
 }

@@ -42,8 +42,7 @@ void require_column(const std::vector<SummaryRow>& rows, const std::string& colu
 }
 
 double state_of(const ModelPoint& point, StateAxis axis) {
-  if (axis == StateAxis::published) return point.published_bytes;
-  return point.state_bytes ? static_cast<double>(*point.state_bytes) : SummaryRow::kNone;
+  return axis == StateAxis::published ? point.published_bytes : point.measured_bytes();
 }
 
 void mark_frontier(std::vector<FrontierEntry>& entries) {
@@ -57,12 +56,9 @@ void mark_frontier(std::vector<FrontierEntry>& entries) {
 
 /// By rising state and falling accuracy; what cannot be drawn comes last, as it came.
 void sort_entries(std::vector<FrontierEntry>& entries) {
-  const auto is_drawn = [](const FrontierEntry& e) {
-    return std::isfinite(e.state) && std::isfinite(e.point.result.mean);
-  };
   std::stable_sort(entries.begin(), entries.end(),
-                   [&](const FrontierEntry& a, const FrontierEntry& b) {
-                     if (!is_drawn(a) || !is_drawn(b)) return is_drawn(a) && !is_drawn(b);
+                   [](const FrontierEntry& a, const FrontierEntry& b) {
+                     if (!a.is_drawn() || !b.is_drawn()) return a.is_drawn() && !b.is_drawn();
                      if (a.state != b.state) return a.state < b.state;
                      return a.point.result.mean > b.point.result.mean;
                    });
@@ -86,7 +82,7 @@ void add_model_notes(Frontier& frontier) {
       const std::string name = plain_text(point.model, 80) +
                                (frontier.tasks.size() > 1 ? " on " + task.name : std::string());
       if (point.state_bytes && std::isfinite(point.published_bytes)) {
-        const auto measured = static_cast<double>(*point.state_bytes);
+        const double measured = point.measured_bytes();
         const double larger = std::max(measured, point.published_bytes);
         if (std::abs(measured - point.published_bytes) > kStateTolerance * larger)
           differing.push_back(fmt::format("{} ({} against {:.0f} bytes)", name, *point.state_bytes,
@@ -162,6 +158,10 @@ void name_tasks(std::vector<TaskFrontier>& tasks) {
 }
 
 }  // namespace
+
+bool FrontierEntry::is_drawn() const {
+  return std::isfinite(state) && std::isfinite(point.result.mean);
+}
 
 bool TaskFrontier::chosen() const {
   return std::any_of(entries.begin(), entries.end(),

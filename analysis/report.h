@@ -5,11 +5,11 @@
 #include <string>
 #include <vector>
 
+#include "analysis/figure.h"
 #include "analysis/published.h"
 #include "analysis/selection.h"
 #include "analysis/summary.h"
 #include "analysis/table.h"
-#include "analysis/tool.h"
 
 namespace recallbench {
 
@@ -21,6 +21,9 @@ struct FrontierEntry {
   ModelPoint point;
   double state = SummaryRow::kNone;  ///< bytes on the chosen axis; NaN where unknown
   bool on_frontier = false;
+
+  /// Whether it has a place in the figure.
+  bool is_drawn() const;
 };
 
 /// All models on one task, by rising state, those without state or result last.
@@ -62,7 +65,7 @@ struct FigureOptions {
   std::string title;  ///< empty: the sweeps' names
   std::vector<PublishedPoint> published;
   bool published_differ = false;  ///< they are of another task: the figure says so
-  std::vector<std::string> formats = {"svg", "png"};
+  std::vector<std::string> formats = kFigureFormats;
   std::chrono::milliseconds tool_limit = kToolLimit;  ///< for gnuplot, each file, and for fc-list
 };
 

@@ -19,10 +19,6 @@
 namespace recallbench {
 namespace {
 
-bool is_drawn(const FrontierEntry& entry) {
-  return std::isfinite(entry.state) && std::isfinite(entry.point.result.mean);
-}
-
 std::string hover_of(const FrontierEntry& entry, const std::string& column) {
   const ModelPoint& p = entry.point;
   std::string text = fmt::format("{}: {}\n", p.family, p.model);
@@ -42,7 +38,7 @@ void add_points(Figure& figure, const TaskFrontier& task, const std::string& col
     const ModelPoint& p = entry.point;
     auto series = std::find_if(figure.series.begin(), figure.series.end(),
                                [&](const FigureSeries& s) { return s.name == p.family; });
-    if (!is_drawn(entry)) continue;
+    if (!entry.is_drawn()) continue;
     series->points.push_back({entry.state, p.result.mean, p.result.min, p.result.max, p.result.n,
                               hover_of(entry, column)});
     if (!entry.on_frontier) continue;
@@ -93,7 +89,7 @@ std::string caption_of(const TaskFrontier& task) {
     runs += entry.point.runs;
     diverged += entry.point.diverged;
     failed += entry.point.failed;
-    if (!is_drawn(entry)) continue;
+    if (!entry.is_drawn()) continue;
     fewest = fewest == 0 ? entry.point.result.n : std::min(fewest, entry.point.result.n);
     most = std::max(most, entry.point.result.n);
   }
@@ -180,11 +176,11 @@ std::string hidden_models(const TaskFrontier& task, const FigureLayout& layout) 
   constexpr std::size_t kMostPlaces = 8;
   const double apart = (layout.y_max - layout.y_min) / kPixels;
   std::vector<std::string> places;
-  for (auto first = task.entries.begin(); first != task.entries.end() && is_drawn(*first);) {
+  for (auto first = task.entries.begin(); first != task.entries.end() && first->is_drawn();) {
     std::set<std::string> families;
     std::vector<std::string> names;
     auto next = first;  // the entries are sorted by state and accuracy
-    for (; next != task.entries.end() && is_drawn(*next) && next->state == first->state &&
+    for (; next != task.entries.end() && next->is_drawn() && next->state == first->state &&
            first->point.result.mean - next->point.result.mean < apart;
          ++next) {
       families.insert(next->point.family);
@@ -319,15 +315,15 @@ ReportFiles write_frontier_and_figure(const std::string& directory, const Fronti
   for (const std::string& note : glyph_notes(missing, glyphs))
     report.notes.push_back(note);
   for (const std::string& name : names)
-    for (const char* format : {"svg", "png", "pdf"})
+    for (const std::string& format : kFigureFormats)
       if (const std::string file = fmt::format("{}.{}", name, format);
           std::find(formats.begin(), formats.end(), format) == formats.end() &&
           path_exists(place(file)))
         unasked.push_back(file);
   if (!unasked.empty())
     report.notes.push_back(fmt::format(
-        "left from an earlier plot: {}; --format svg,png,pdf draws all", fmt::join(unasked, ", ")));
-  for (const char* format : {"svg", "png", "pdf"})
+        "left from an earlier plot: {}; without --format all are drawn", fmt::join(unasked, ", ")));
+  for (const std::string& format : kFigureFormats)
     if (const std::string file = fmt::format("{}.{}", base, format);
         names.size() > 1 && path_exists(place(file)))
       report.notes.push_back(fmt::format("left from an earlier plot of one task: {}", file));

@@ -63,15 +63,14 @@ Table readable_table(const TaskFrontier& task, const std::string& column) {
   for (std::size_t i = 0; i < task.entries.size(); ++i) {
     const FrontierEntry& entry = task.entries[i];
     const ModelPoint& p = entry.point;
-    const double measured = p.state_bytes ? static_cast<double>(*p.state_bytes) : SummaryRow::kNone;
     std::string lost;
     if (p.diverged > 0) lost = fmt::format("{} diverged", p.diverged);
     if (p.failed > 0) lost += fmt::format("{}{} failed", lost.empty() ? "" : ", ", p.failed);
     table.rows.push_back(
-        {std::string(entry.on_frontier ? "*" : ""), families[i], models[i], state_cell(measured),
-         state_cell(p.published_bytes), number_cell(p.result.mean), number_cell(p.result.min),
-         number_cell(p.result.max), fmt::format("{}{}", p.result.n, p.incomplete ? "!" : ""),
-         number_cell(p.valid.mean),
+        {std::string(entry.on_frontier ? "*" : ""), families[i], models[i],
+         state_cell(p.measured_bytes()), state_cell(p.published_bytes), number_cell(p.result.mean),
+         number_cell(p.result.min), number_cell(p.result.max),
+         fmt::format("{}{}", p.result.n, p.incomplete ? "!" : ""), number_cell(p.valid.mean),
          p.has_result ? Cell(fmt::format("{:.3g}", p.learning_rate)) : Cell(), lost});
   }
   return table;

@@ -146,6 +146,10 @@ ModelPoint choose(Group& group, const std::string& column) {
 
 }  // namespace
 
+double ModelPoint::measured_bytes() const {
+  return state_bytes ? static_cast<double>(*state_bytes) : SummaryRow::kNone;
+}
+
 bool is_result_column(const std::string& column) {
   return column == "test" || column == "valid" || is_slice_column(column);
 }

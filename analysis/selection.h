@@ -32,6 +32,8 @@ struct ModelPoint {
   std::int64_t runs = 0;  ///< of all settings
   std::int64_t settings = 0;
   std::int64_t diverged = 0, failed = 0;  ///< of `runs`; failed: neither done nor diverged
+
+  double measured_bytes() const;  ///< state_bytes; NaN for none
 };
 
 /// Whether summary.csv can be asked for `column`: "test", "valid" or a slice column.

@@ -16,13 +16,14 @@ namespace {
 
 /// A fixed column: how a row fills its cell, and how a cell fills a row (false: not of its type).
 struct Column {
+  const char* name;
   std::function<std::string(const SummaryRow&)> write;
   std::function<bool(std::string_view, SummaryRow&)> read;
   const char* expected;
 };
 
-Column text_column(std::string SummaryRow::*field) {
-  return {[field](const SummaryRow& row) { return csv_text(row.*field); },
+Column text_column(const char* name, std::string SummaryRow::*field) {
+  return {name, [field](const SummaryRow& row) { return csv_text(row.*field); },
           [field](std::string_view cell, SummaryRow& row) {
             row.*field = cell;
             return true;
@@ -30,8 +31,9 @@ Column text_column(std::string SummaryRow::*field) {
           "text"};
 }
 
-Column number_column(double SummaryRow::*field, double min, double max, const char* expected) {
-  return {[field](const SummaryRow& row) { return csv_number(row.*field); },
+Column number_column(const char* name, double SummaryRow::*field, double min, double max,
+                     const char* expected) {
+  return {name, [field](const SummaryRow& row) { return csv_number(row.*field); },
           [=](std::string_view cell, SummaryRow& row) {
             const auto value = parse_number(cell);
             row.*field = value.value_or(SummaryRow::kNone);
@@ -40,20 +42,20 @@ Column number_column(double SummaryRow::*field, double min, double max, const ch
           expected};
 }
 
-Column accuracy_column(double SummaryRow::*field) {
-  return number_column(field, 0, 1, "an accuracy from 0 to 1, or nothing");
+Column accuracy_column(const char* name, double SummaryRow::*field) {
+  return number_column(name, field, 0, 1, "an accuracy from 0 to 1, or nothing");
 }
 
-Column loss_column(double SummaryRow::*field) {
-  return number_column(field, -1e300, 1e300, "a finite number, or nothing");
+Column loss_column(const char* name, double SummaryRow::*field) {
+  return number_column(name, field, -1e300, 1e300, "a finite number, or nothing");
 }
 
-Column size_column(double SummaryRow::*field) {
-  return number_column(field, 0, 1e300, "a number from 0 on, or nothing");
+Column size_column(const char* name, double SummaryRow::*field) {
+  return number_column(name, field, 0, 1e300, "a number from 0 on, or nothing");
 }
 
-Column count_column(std::int64_t SummaryRow::*field) {
-  return {[field](const SummaryRow& row) { return fmt::format("{}", row.*field); },
+Column count_column(const char* name, std::int64_t SummaryRow::*field) {
+  return {name, [field](const SummaryRow& row) { return fmt::format("{}", row.*field); },
           [field](std::string_view cell, SummaryRow& row) {
             const auto value = parse_integer(cell);
             row.*field = value.value_or(0);
@@ -62,8 +64,9 @@ Column count_column(std::int64_t SummaryRow::*field) {
           "an integer from 0 on"};
 }
 
-Column count_column(std::optional<std::int64_t> SummaryRow::*field) {
-  return {[field](const SummaryRow& row) {
+Column count_column(const char* name, std::optional<std::int64_t> SummaryRow::*field) {
+  return {name,
+          [field](const SummaryRow& row) {
             return row.*field ? fmt::format("{}", *(row.*field)) : std::string();
           },
           [field](std::string_view cell, SummaryRow& row) {
@@ -73,8 +76,8 @@ Column count_column(std::optional<std::int64_t> SummaryRow::*field) {
           "an integer from 0 on, or nothing"};
 }
 
-Column seed_column() {
-  return {[](const SummaryRow& row) { return fmt::format("{}", row.seed); },
+Column seed_column(const char* name) {
+  return {name, [](const SummaryRow& row) { return fmt::format("{}", row.seed); },
           [](std::string_view cell, SummaryRow& row) {
             const auto value = parse_unsigned(cell);
             row.seed = value.value_or(0);
@@ -84,47 +87,46 @@ Column seed_column() {
 }
 
 /// config_hash says again what run_id says; run_id is read before it.
-Column hash_column() {
-  return {[](const SummaryRow& row) { return csv_text(row.run_id); },
+Column hash_column(const char* name) {
+  return {name, [](const SummaryRow& row) { return csv_text(row.run_id); },
           [](std::string_view cell, SummaryRow& row) { return cell == row.run_id; },
           "the same as run_id"};
 }
 
-/// In the order of kSummaryColumns.
+/// In the order of the file; read_row goes by it too.
 const std::vector<Column>& columns() {
   using Row = SummaryRow;
-  static const std::vector<Column> all = {text_column(&Row::run_id),
-                                          text_column(&Row::sweep),
-                                          text_column(&Row::task),
-                                          text_column(&Row::model_name),
-                                          text_column(&Row::model),
-                                          count_column(&Row::d_model),
-                                          count_column(&Row::n_layers),
-                                          text_column(&Row::layers),
-                                          size_column(&Row::learning_rate),
-                                          size_column(&Row::weight_decay),
-                                          text_column(&Row::setting),
-                                          seed_column(),
-                                          text_column(&Row::status),
-                                          text_column(&Row::reason),
-                                          count_column(&Row::epochs),
-                                          count_column(&Row::steps),
-                                          accuracy_column(&Row::valid_accuracy),
-                                          loss_column(&Row::valid_loss),
-                                          accuracy_column(&Row::test_accuracy),
-                                          loss_column(&Row::test_loss),
-                                          accuracy_column(&Row::chance),
-                                          count_column(&Row::state_bytes),
-                                          size_column(&Row::state_size),
-                                          count_column(&Row::state_length),
-                                          count_column(&Row::num_parameters),
-                                          count_column(&Row::vocab_size),
-                                          text_column(&Row::precision),
-                                          text_column(&Row::device),
-                                          text_column(&Row::code_version),
-                                          text_column(&Row::numerics_version),
-                                          hash_column()};
-  static_assert(std::size(kSummaryColumns) == 31, "one Column for each name");
+  static const std::vector<Column> all = {text_column("run_id", &Row::run_id),
+                                          text_column("sweep", &Row::sweep),
+                                          text_column("task", &Row::task),
+                                          text_column("model.name", &Row::model_name),
+                                          text_column("model", &Row::model),
+                                          count_column("model.d_model", &Row::d_model),
+                                          count_column("model.n_layers", &Row::n_layers),
+                                          text_column("layers", &Row::layers),
+                                          size_column("learning_rate", &Row::learning_rate),
+                                          size_column("weight_decay", &Row::weight_decay),
+                                          text_column("setting", &Row::setting),
+                                          seed_column("seed"),
+                                          text_column("status", &Row::status),
+                                          text_column("reason", &Row::reason),
+                                          count_column("epochs", &Row::epochs),
+                                          count_column("steps", &Row::steps),
+                                          accuracy_column("valid/accuracy", &Row::valid_accuracy),
+                                          loss_column("valid/loss", &Row::valid_loss),
+                                          accuracy_column("test/accuracy", &Row::test_accuracy),
+                                          loss_column("test/loss", &Row::test_loss),
+                                          accuracy_column("chance", &Row::chance),
+                                          count_column("state_bytes", &Row::state_bytes),
+                                          size_column("state_size", &Row::state_size),
+                                          count_column("state_length", &Row::state_length),
+                                          count_column("num_parameters", &Row::num_parameters),
+                                          count_column("vocab_size", &Row::vocab_size),
+                                          text_column("precision", &Row::precision),
+                                          text_column("device", &Row::device),
+                                          text_column("code_version", &Row::code_version),
+                                          text_column("numerics_version", &Row::numerics_version),
+                                          hash_column("config_hash")};
   return all;
 }
 
@@ -163,7 +165,7 @@ std::vector<std::string> slice_columns(const std::vector<SummaryRow>& rows) {
 constexpr std::size_t kSlice = static_cast<std::size_t>(-1);
 
 std::vector<std::size_t> read_header(const CsvRecord& header, const std::string& source) {
-  const std::vector<std::string> known(std::begin(kSummaryColumns), std::end(kSummaryColumns));
+  const std::vector<std::string>& known = summary_columns();
   if (std::find(header.cells.begin(), header.cells.end(), known[0]) == header.cells.end())
     fail(ErrorKind::io, "summary",
          "{}:{}: column '{}' is missing, so this is no summary.csv; give one as a sweep writes it",
@@ -221,6 +223,16 @@ SummaryRow read_row(const CsvRecord& header, const std::vector<std::size_t>& pla
 
 }  // namespace
 
+const std::vector<std::string>& summary_columns() {
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> all;
+    for (const Column& column : columns())
+      all.emplace_back(column.name);
+    return all;
+  }();
+  return names;
+}
+
 std::string slice_column(std::string_view split, std::string_view key, std::int64_t value) {
   return fmt::format("{}/{}/accuracy-{}", split, key, value);
 }
@@ -233,19 +245,19 @@ std::string write_summary(const std::vector<SummaryRow>& rows) {
   const std::vector<std::string> slices = slice_columns(rows);
   const auto line = [&](const auto& fixed, const auto& sliced) {
     std::string text;
-    for (std::size_t i = 0; i < std::size(kSummaryColumns); ++i) {
-      if (kSummaryColumns[i] == kAfterSlices)
+    for (const Column& column : columns()) {
+      if (column.name == kAfterSlices)
         for (const std::string& name : slices)
           text += sliced(name) + ',';
-      text += fixed(i) + ',';
+      text += fixed(column) + ',';
     }
     text.back() = '\n';
     return text;
   };
-  std::string text = line([](std::size_t i) { return csv_text(kSummaryColumns[i]); },
+  std::string text = line([](const Column& column) { return csv_text(column.name); },
                           [](const std::string& name) { return csv_text(name); });
   for (const SummaryRow& row : rows)
-    text += line([&](std::size_t i) { return columns()[i].write(row); },
+    text += line([&](const Column& column) { return column.write(row); },
                  [&](const std::string& name) {
                    const auto found = row.slices.find(name);
                    return found == row.slices.end() ? std::string() : csv_number(found->second);

@@ -49,16 +49,8 @@ inline constexpr std::string_view kStatusDone = "done";
 inline constexpr std::string_view kStatusDiverged = "diverged";
 inline constexpr std::string_view kStatusFailed = "failed";
 
-/// The fixed columns of summary.csv, in order; the slice columns follow after test/loss.
-/// config_hash repeats run_id.
-inline constexpr std::string_view kSummaryColumns[] = {
-    "run_id",        "sweep",          "task",       "model.name",    "model",
-    "model.d_model", "model.n_layers", "layers",     "learning_rate", "weight_decay",
-    "setting",       "seed",           "status",     "reason",        "epochs",
-    "steps",         "valid/accuracy", "valid/loss", "test/accuracy", "test/loss",
-    "chance",        "state_bytes",    "state_size", "state_length",  "num_parameters",
-    "vocab_size",    "precision",      "device",     "code_version",  "numerics_version",
-    "config_hash"};
+/// The names of summary.csv's fixed columns, in order; slice columns stand before "chance".
+const std::vector<std::string>& summary_columns();
 
 /// "valid/num_kv_pairs/accuracy-8" for split "valid", key "num_kv_pairs", value 8.
 std::string slice_column(std::string_view split, std::string_view key, std::int64_t value);

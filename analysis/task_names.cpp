@@ -12,6 +12,7 @@
 
 #include "analysis/characters.h"
 #include "analysis/csv.h"
+#include "kernels/base/text.h"
 
 namespace recallbench {
 namespace {
@@ -27,29 +28,6 @@ struct Task {
   std::map<Place, std::set<std::string>> values;
 };
 
-/// The pieces of `text` between separators that stand in no string and no bracket.
-std::vector<std::string_view> split(std::string_view text, std::string_view separator) {
-  std::vector<std::string_view> pieces;
-  std::size_t begin = 0;
-  int depth = 0;
-  bool in_string = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (c == '"')
-      in_string = !in_string;
-    else if (!in_string && depth == 0 && text.substr(i, separator.size()) == separator) {
-      pieces.push_back(text.substr(begin, i - begin));
-      begin = i + separator.size();
-      i = begin - 1;
-    } else if (!in_string && (c == '(' || c == '['))
-      ++depth;
-    else if (!in_string && (c == ')' || c == ']'))
-      --depth;
-  }
-  pieces.push_back(text.substr(begin));
-  return pieces;
-}
-
 /// "300 mqar(vocab_size=512,...)" of the data of `part`.
 void read_segment(std::string_view segment, const std::string& part, Task& task) {
   const std::size_t space = segment.find(' '), open = segment.find('(');
@@ -60,7 +38,7 @@ void read_segment(std::string_view segment, const std::string& part, Task& task)
   task.values[{part, "task"}].insert(kind);
   task.values[{part, "num_examples"}].insert(std::string(segment.substr(0, space)));
   for (const std::string_view option :
-       split(segment.substr(open + 1, segment.size() - open - 2), ",")) {
+       split_outside_brackets(segment.substr(open + 1, segment.size() - open - 2), ",")) {
     const std::size_t equals = option.find('=');
     if (equals == option.npos) continue;
     task.values[{part, std::string(option.substr(0, equals))}].insert(
@@ -70,10 +48,11 @@ void read_segment(std::string_view segment, const std::string& part, Task& task)
 
 Task read_task(std::string_view text) {
   Task task;
-  for (const std::string_view section : split(text, "; ")) {
+  for (const std::string_view section : split_outside_brackets(text, "; ")) {
     const std::string_view word = section.substr(0, section.find(' '));
     if (word.size() == section.size()) continue;
-    for (const std::string_view segment : split(section.substr(word.size() + 1), " + "))
+    for (const std::string_view segment :
+         split_outside_brackets(section.substr(word.size() + 1), " + "))
       if (!segment.empty()) read_segment(segment, word == "test" ? "" : std::string(word), task);
   }
   return task;

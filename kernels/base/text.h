@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace recallbench {
 
@@ -19,6 +20,17 @@ std::string printable(std::string_view text, std::size_t limit = 200);
 
 /// printable(text) between single quotes: how names and paths stand in messages.
 std::string in_quotes(std::string_view text);
+
+/// `text` without the spaces around it.
+std::string_view trimmed(std::string_view text);
+
+/// The parts of `text` between separators, views into it: one more than there are separators.
+std::vector<std::string_view> split(std::string_view text, char separator);
+
+/// The same, where separators in quotes ('...', or "..." with \" for a quote) and in brackets of
+/// any kind do not count.
+std::vector<std::string_view> split_outside_brackets(std::string_view text,
+                                                     std::string_view separator);
 
 /// The shortest decimal that reads back to the same bits, and still as a number with a fraction:
 /// "0.01", "3.0", "1e+300".

@@ -117,6 +117,13 @@ bool Graph::uses(Parameter p) const {
   return false;
 }
 
+std::vector<Parameter> Graph::used_parameters() const {
+  std::vector<Parameter> used;
+  for (int id = 0; id < parameters_.count(); ++id)
+    if (uses({id})) used.push_back({id});
+  return used;
+}
+
 void Graph::resolve_pointers() {
   if (arena_ == nullptr || resolved_for_ == arena_->data()) return;
   resolved_for_ = arena_->data();

@@ -119,10 +119,9 @@ std::vector<MixerRun> run_population(const MadeMixer& made,
   for (Index r = 0; r < replicas; ++r) {
     MixerRun& run = runs[static_cast<std::size_t>(r)];
     run.dx = graph.read_gradient(x, r);
-    for (int id = 0; id < parameters.count(); ++id)
-      if (graph.uses({id}))
-        run.gradients[made.specs[static_cast<std::size_t>(id)].name] =
-            parameters.get_gradient({id}, r);
+    for (const Parameter p : graph.used_parameters())
+      run.gradients[made.specs[static_cast<std::size_t>(p.id)].name] =
+          parameters.get_gradient(p, r);
   }
   return runs;
 }

@@ -14,9 +14,10 @@ struct Obligation {
   int number = 0;
   std::string name;  ///< "forward = decoder"
   Status status = Status::failed;
-  double measured = 0;  ///< the error (or count) seen
-  double bound = 0;     ///< the largest that passes
-  std::string detail;   ///< where, what against what
+  double measured = 0;           ///< the error (or count) seen
+  double bound = 0;              ///< the largest that passes
+  std::string detail;            ///< where, what against what
+  bool detail_says_all = false;  ///< measured and bound tell a reader nothing more
 
   bool failed() const { return status == Status::failed; }
 };

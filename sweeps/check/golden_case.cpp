@@ -56,11 +56,10 @@ class Comparer {
                                  ? "they are those of training, in the reference they are not"
                                  : "they are not those of training, in the reference they are"));
     found.push_back(loss("loss"));
-    if (!both_or_neither("loss.json", "auxiliary_loss", found))
-      found.push_back(loss("auxiliary_loss"));
+    if (both_have("loss.json", "auxiliary_loss", found)) found.push_back(loss("auxiliary_loss"));
     found.push_back(gradients());
     found.push_back(trace("losses", "training trace"));
-    if (!both_or_neither("train_trace.json", "losses_with_auxiliary", found))
+    if (both_have("train_trace.json", "losses_with_auxiliary", found))
       found.push_back(trace("losses_with_auxiliary", "training trace with auxiliary loss"));
     found.push_back(state_size());
     return found;
@@ -78,16 +77,14 @@ class Comparer {
     return {std::move(what), kNoNumber, 0, std::move(detail), false};
   }
 
-  /// True where `key` needs no comparison: neither side has it, or, which is added to `found` as a
-  /// failure, one alone.
-  bool both_or_neither(const char* file, const char* key,
-                       std::vector<GoldenComparison>& found) const {
+  /// Whether both sides have `key`; that one alone has it is added to `found` as a failure.
+  bool both_have(const char* file, const char* key, std::vector<GoldenComparison>& found) const {
     const bool expected = read(expected_, file).find(key) != nullptr;
     const bool got = read(got_, file).find(key) != nullptr;
     if (expected != got)
       found.push_back(misfit(key, expected ? "the reference has it, this model does not"
                                            : "this model has it, the reference does not"));
-    return !(expected && got);
+    return expected && got;
   }
 
   GoldenComparison logits(const char* what, const char* file) const {

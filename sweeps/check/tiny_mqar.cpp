@@ -56,8 +56,9 @@ std::optional<std::int64_t> train(Trainer& trainer) {
 
 Obligation train_and_judge(Trainer& trainer, double chance) {
   if (const auto step = train(trainer))
-    return {9, kName, Obligation::Status::failed,
-            0, 0,     fmt::format("the training loss is not finite at step {}", *step)};
+    return {9,   kName, Obligation::Status::failed,
+            0,   0,     fmt::format("the training loss is not finite at step {}", *step),
+            true};
   const double accuracy = trainer.evaluate(Split::test, 250)[0].accuracy;
   const Traits traits = trainer.model().mixer(1).traits();
   const bool inside = accuracy >= traits.accuracy_low && accuracy <= traits.accuracy_high;
@@ -67,7 +68,8 @@ Obligation train_and_judge(Trainer& trainer, double chance) {
           accuracy,
           traits.accuracy_high,
           fmt::format("accuracy {:.3f} after {} steps; its traits say [{}, {}]; chance {:.3f}",
-                      accuracy, kSteps, traits.accuracy_low, traits.accuracy_high, chance)};
+                      accuracy, kSteps, traits.accuracy_low, traits.accuracy_high, chance),
+          true};
 }
 
 }  // namespace

@@ -2,10 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <cstdlib>
 #include <memory>
 
 #include "kernels/base/io/json.h"
+#include "kernels/base/io/terminal.h"
 #include "kernels/base/text.h"
 #include "sweeps/check/golden_case.h"
 #include "sweeps/check/tiny_mqar.h"
@@ -40,23 +40,16 @@ const char* word(Status status) {
   return "";
 }
 
-bool in_colour(const CommonOptions& common) {
-  if (common.color != "auto") return common.color == "always";
-  const char* terminal = std::getenv("TERM");
-  return isatty(STDOUT_FILENO) != 0 && std::getenv("NO_COLOR") == nullptr &&
-         (terminal == nullptr || std::string(terminal) != "dumb");
-}
-
-void print_line(Status status, const std::string& text, bool colour) {
+void print_line(Status status, const std::string& text, bool color) {
   const char* code = status == Status::failed   ? "\033[31m"
                      : status == Status::passed ? "\033[32m"
                                                 : "\033[2m";
-  fmt::print("{}{:6}{}  {}\n", colour ? code : "", word(status), colour ? "\033[0m" : "", text);
+  fmt::print("{}{:6}{}  {}\n", color ? code : "", word(status), color ? "\033[0m" : "", text);
   std::fflush(stdout);
 }
 
 std::string text_of(const Obligation& o) {
-  const std::string numbers = o.status == Status::not_applicable || o.number == 6 || o.number == 9
+  const std::string numbers = o.status == Status::not_applicable || o.detail_says_all
                                   ? ""
                                   : fmt::format("{:.1e} of {:.1e}  ", o.measured, o.bound);
   return fmt::format("{} {:22}  {}{}", o.number, o.name, numbers, o.detail);
@@ -147,14 +140,14 @@ Json to_json(const GoldenCard& card) {
   return json;
 }
 
-void print_card(const MixerEntry& entry, const GoldenCard& card, bool colour) {
+void print_card(const MixerEntry& entry, const GoldenCard& card, bool color) {
   fmt::print(
       "\ngolden cases{}: the error reached of the largest that passes; gradients as a "
       "share of each tensor's tolerance\n",
       card.folder.empty() ? "" : " in " + printable(card.folder));
   for (const GoldenReport& report : card.reports)
-    print_line(status_of(report), text_of(report), colour);
-  if (!card.nothing.empty()) print_line(Status::not_applicable, card.nothing, colour);
+    print_line(status_of(report), text_of(report), color);
+  if (!card.nothing.empty()) print_line(Status::not_applicable, card.nothing, color);
   fmt::print("\nknown deviations from its paper{}\n", entry.deviations.empty() ? ": none" : "");
   for (const Deviation& deviation : entry.deviations)
     fmt::print("{}\n", deviation_text(deviation));
@@ -170,6 +163,7 @@ int check(const CheckRequest& request, const CommonOptions& common) {
   const MixerContext context{1, 2, request.d_model, request.zoology, entry.block == "transformer"};
   const Device device = use_device(common);
   if (!request.goldens.empty()) golden_cases(request.goldens);  // a wrong folder is told at once
+  const bool color = use_color(common.color, STDOUT_FILENO);
   Json obligations{Json::Array{}};
   bool failed = false;
   const auto done = [&](const Obligation& o) {
@@ -177,7 +171,7 @@ int check(const CheckRequest& request, const CommonOptions& common) {
     if (common.json)
       obligations.push_back(to_json(o));
     else
-      print_line(o.status, text_of(o), in_colour(common));
+      print_line(o.status, text_of(o), color);
   };
   check_obligations(request.mixer, entry, options, context, kCheckedSizes, done);
   done(check_tiny_mqar(request.mixer, entry, options, request.zoology));
@@ -185,7 +179,7 @@ int check(const CheckRequest& request, const CommonOptions& common) {
   for (const GoldenReport& report : card.reports)
     failed = failed || report.failed();
   if (!common.json) {
-    print_card(entry, card, in_colour(common));
+    print_card(entry, card, color);
   } else {
     Json json;
     json["mixer"] = request.mixer;

@@ -14,7 +14,7 @@ namespace recallbench {
 struct CommonOptions {
   bool json = false;
   bool quiet = false;
-  std::string color = "auto";        ///< auto, always, never; NO_COLOR is respected under auto
+  std::string color = "auto";        ///< auto, always, never: see use_color
   std::string device = "cpu";        ///< cpu, cuda, cuda:1: see choose_device
   std::vector<std::string> plugins;  ///< files given with --plugin
 };
@@ -41,6 +41,6 @@ void add_check(CommandLine& line);
 void add_sample(CommandLine& line);
 void add_forward(CommandLine& line);
 void add_doctor(CommandLine& line);
-void add_worker(CommandLine& line);  ///< hidden: one run in a child process of `sweep` and `run`
+void add_worker(CommandLine& line);  ///< hidden: runs of one shape, in a child of `sweep` and `run`
 
 }  // namespace recallbench

@@ -26,7 +26,7 @@ struct Finding {
   std::string found, fix;
 };
 
-constexpr double kWantedMemory = 2e9;  // bytes
+constexpr double kLargestRun = 2.5e9;  // bytes
 
 double available_memory() {
   std::ifstream file("/proc/meminfo");
@@ -37,8 +37,9 @@ double available_memory() {
 
 Finding memory() {
   const double bytes = available_memory();
-  return {"memory", bytes >= kWantedMemory, short_number(bytes) + "B available",
-          "close other programs, or lower --jobs: a run takes up to 2.5 GB"};
+  return {"memory", bytes >= kLargestRun, short_number(bytes) + "B available",
+          fmt::format("close other programs, or lower --jobs: a run takes up to {}B",
+                      short_number(kLargestRun))};
 }
 
 /// What the compiler was allowed to use; this processor has it, or the program would not start.

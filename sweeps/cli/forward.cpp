@@ -2,6 +2,8 @@
 
 #include <memory>
 
+#include "kernels/base/io/json.h"
+#include "kernels/base/text.h"
 #include "sweeps/cli/cli.h"
 #include "sweeps/cli/number_in.h"
 #include "sweeps/forward/forward_model.h"
@@ -31,8 +33,10 @@ void add_forward(CommandLine& line) {
   command->callback([&line, request] {
     line.action = [&line, request] {
       request->device = use_device(line.common);
-      forward_model(*request);
-      if (!line.common.quiet) fmt::print(stderr, "written to {}\n", request->out);
+      Json document;
+      document["files"] = Json::list(forward_model(*request));
+      if (line.common.json) fmt::print("{}", document.indented());
+      if (!line.common.quiet) fmt::print(stderr, "written to {}\n", printable(request->out, 4096));
       return static_cast<int>(kDone);
     };
   });

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "kernels/base/error.h"
+#include "kernels/base/text.h"
 
 namespace recallbench {
 namespace {
@@ -18,19 +19,12 @@ std::optional<Number> whole(std::string_view text) {
   return number;
 }
 
-std::string_view trimmed(std::string_view text) {
-  const std::size_t first = text.find_first_not_of(' ');
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(' ') - first + 1);
-}
-
+/// The entries of a list; nothing need follow the last comma.
 std::vector<std::string> list_entries(std::string_view inside) {
   std::vector<std::string> entries;
-  while (!trimmed(inside).empty()) {
-    const std::size_t comma = inside.find(',');
-    entries.emplace_back(trimmed(inside.substr(0, comma)));
-    inside = comma == std::string_view::npos ? "" : inside.substr(comma + 1);
-  }
+  for (const std::string_view entry : split(inside, ','))
+    entries.emplace_back(trimmed(entry));
+  if (entries.back().empty()) entries.pop_back();
   return entries;
 }
 

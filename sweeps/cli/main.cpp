@@ -40,6 +40,8 @@ void add_common(CommandLine& line) {
       "  recallbench sweep demo          train, then draw recall against state size\n"
       "  recallbench list mixers\n"
       "  recallbench sweep --help\n"
+      "Environment: RECALLBENCH_PROGRESS=auto, bar, plain or none; RECALLBENCH_RECIPES=DIR,\n"
+      "looked through first for recipes; NO_COLOR, where not empty: no colour under --color auto.\n"
       "Exit codes: 0 done, 1 some runs failed, 2 wrong usage, 3 results cannot be read or\n"
       "written, 4 plugin refused, 75 stopped by a signal (the same command resumes).");
 }

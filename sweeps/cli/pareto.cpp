@@ -13,16 +13,15 @@ struct ParetoOptions {
   std::vector<std::string> results;
   std::string x = "measured";
   std::string y = "test";
-  bool json = false, csv = false;
+  bool csv = false;
 };
 
 int pareto(const ParetoOptions& options, const CommonOptions& common) {
-  const bool json = options.json || common.json;
-  if (json && options.csv)
+  if (common.json && options.csv)
     fail(ErrorKind::usage, "pareto", "--json and --csv exclude each other; give one");
   const StateAxis axis = options.x == "published" ? StateAxis::published : StateAxis::measured;
   const Frontier frontier = compute_frontier(load_summaries(options.results), axis, options.y);
-  if (json)
+  if (common.json)
     fmt::print("{}", frontier_json(frontier));
   else if (options.csv)
     fmt::print("{}", to_csv(frontier_table(frontier)));
@@ -48,7 +47,6 @@ void add_pareto(CommandLine& line) {
   command->add_option("--y", options->y, "test, valid, or an accuracy column of summary.csv")
       ->type_name("COLUMN");
   command->add_flag("--csv", options->csv, "print frontier.csv");
-  command->add_flag("--json", options->json, "print one JSON document");
   command->footer(
       "Examples:\n"
       "  recallbench pareto results/demo\n"

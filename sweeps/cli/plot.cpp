@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -21,22 +22,20 @@ struct PlotOptions {
   std::string x = "measured";
   std::string y = "test";
   std::string title;
-  std::string formats = "svg,png,pdf";
+  std::string formats = fmt::format("{}", fmt::join(kFigureFormats, ","));
   std::string published;
   bool wants_published = false;
 };
 
-std::vector<std::string> split_formats(const std::string& list) {
+std::vector<std::string> formats_of(const std::string& list) {
   std::vector<std::string> formats;
-  for (std::size_t begin = 0; begin <= list.size();) {
-    const std::size_t end = std::min(list.find(',', begin), list.size());
-    const std::string format = list.substr(begin, end - begin);
-    if (format != "svg" && format != "png" && format != "pdf")
-      fail(ErrorKind::usage, "plot", "--format is a list of svg, png and pdf, not {}",
-           in_quotes(list));
+  for (const std::string_view entry : split(list, ',')) {
+    const std::string format(trimmed(entry));
+    if (std::count(kFigureFormats.begin(), kFigureFormats.end(), format) == 0)
+      fail(ErrorKind::usage, "plot", "--format is a list of {}, not {}",
+           fmt::join(kFigureFormats, ", "), in_quotes(list));
     if (std::find(formats.begin(), formats.end(), format) == formats.end())
       formats.push_back(format);
-    begin = end + 1;
   }
   return formats;
 }
@@ -71,7 +70,7 @@ int plot(PlotOptions options, const CommonOptions& common) {
     fail(ErrorKind::usage, "plot", "give one or more sweep folders or CSV files: results/demo");
   FigureOptions figure;
   figure.title = options.title;
-  figure.formats = split_formats(options.formats);
+  figure.formats = formats_of(options.formats);
   if (options.wants_published)
     figure.published =
         load_published(options.published.empty() ? default_published_file() : options.published);
@@ -125,7 +124,9 @@ void add_plot(CommandLine& line) {
                                ->type_name("[FILE]");
   command->add_option("--title", options->title, "title (default: the sweep's name)")
       ->type_name("TEXT");
-  command->add_option("--format", options->formats, "any of svg,png,pdf (default: all)")
+  command
+      ->add_option("--format", options->formats,
+                   fmt::format("any of {} (default: all)", options->formats))
       ->type_name("LIST");
   command->footer(
       "Examples:\n"

@@ -2,7 +2,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <limits>
 #include <memory>
 #include <string>
@@ -10,7 +9,9 @@
 
 #include "kernels/base/error.h"
 #include "kernels/base/io/atomic_file.h"
+#include "kernels/base/io/json.h"
 #include "kernels/base/io/npy.h"
+#include "kernels/base/io/terminal.h"
 #include "sweeps/cli/cli.h"
 #include "sweeps/cli/key_value.h"
 #include "sweeps/cli/number_in.h"
@@ -32,16 +33,6 @@ struct SampleArguments {
   std::uint32_t filler_seed = 123;
   std::string out;
 };
-
-bool wants_color(const std::string& choice) {
-  if (choice == "always") return true;
-  if (choice == "never") return false;
-  const char* no_color = std::getenv("NO_COLOR");
-  const char* terminal = std::getenv("TERM");
-  if (no_color != nullptr && *no_color != '\0') return false;
-  if (terminal == nullptr || std::string(terminal) == "dumb") return false;
-  return isatty(STDOUT_FILENO) == 1;
-}
 
 Split split_named(const std::string& name) {
   return name == "train" ? Split::train : (name == "valid" ? Split::valid : Split::test);
@@ -102,29 +93,36 @@ void print_examples(const SampleArguments& arguments, const Task& task, const Se
   fmt::print("{}", out);
 }
 
+/// A list of the examples, each on a line: many would not fit into memory as one document.
 void print_json(const SampleArguments& arguments, const Task& task, const SegmentData& data) {
-  const auto length = static_cast<std::size_t>(task.shape().input_seq_len);
+  const std::int64_t length = task.shape().input_seq_len;
   for (std::int64_t e = 0; e < arguments.count; ++e) {
-    const std::size_t row = static_cast<std::size_t>(e) * length;
-    const auto list = [&](const std::vector<std::int32_t>& numbers) {
-      std::string text;
-      for (std::size_t t = 0; t < length; ++t)
-        text += (t == 0 ? "" : ",") + std::to_string(numbers[row + t]);
-      return text;
+    const auto row = [&](const std::vector<std::int32_t>& numbers) {
+      const auto begin = numbers.begin() + e * length;
+      return Json::list(std::vector<std::int32_t>(begin, begin + length));
     };
-    fmt::print("{{\"index\":{},\"inputs\":[{}],\"labels\":[{}]}}\n", arguments.index + e,
-               list(data.inputs), list(data.labels));
+    Json example;
+    example["index"] = arguments.index + e;
+    example["inputs"] = row(data.inputs);
+    example["labels"] = row(data.labels);
+    fmt::print("{}{}", e == 0 ? "[" : ",\n", example.compact());
   }
+  fmt::print("]\n");
 }
 
-void export_examples(const SampleArguments& arguments, const Task& task, const SegmentData& data) {
+/// The paths of the two files.
+std::vector<std::string> export_examples(const SampleArguments& arguments, const Task& task,
+                                         const SegmentData& data) {
   const std::vector<std::int64_t> shape = {arguments.count, task.shape().input_seq_len};
   make_directories(arguments.out);
+  std::vector<std::string> files;
   for (const auto& [name, numbers] :
        {std::pair{"inputs", &data.inputs}, {"labels", &data.labels}}) {
     const std::vector<std::int64_t> wide(numbers->begin(), numbers->end());
-    write_npy<std::int64_t>(fmt::format("{}/{}.npy", arguments.out, name), shape, wide);
+    files.push_back(fmt::format("{}/{}.npy", arguments.out, name));
+    write_npy<std::int64_t>(files.back(), shape, wide);
   }
+  return files;
 }
 
 int sample(const SampleArguments& arguments, const CommonOptions& common) {
@@ -144,7 +142,9 @@ int sample(const SampleArguments& arguments, const CommonOptions& common) {
   }
   const SegmentData data = make_examples(arguments, entry, *task, options);
   if (!arguments.out.empty()) {
-    export_examples(arguments, *task, data);
+    Json document;
+    document["files"] = Json::list(export_examples(arguments, *task, data));
+    if (common.json) fmt::print("{}", document.indented());
     if (!common.quiet) {
       fmt::print(stderr, "{} examples in {}/inputs.npy and labels.npy, int64 [{}, {}]\n",
                  arguments.count, arguments.out, arguments.count, task->shape().input_seq_len);
@@ -152,7 +152,7 @@ int sample(const SampleArguments& arguments, const CommonOptions& common) {
   } else if (common.json) {
     print_json(arguments, *task, data);
   } else {
-    print_examples(arguments, *task, data, wants_color(common.color));
+    print_examples(arguments, *task, data, use_color(common.color, STDOUT_FILENO));
   }
   return kDone;
 }

@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <memory>
 
 #include "sweeps/cli/number_in.h"
@@ -46,7 +48,7 @@ void add_sweep(CommandLine& line) {
   add_sweep_arguments(command, *arguments);
   command
       ->add_option("--max-runs", arguments->max_runs,
-                   "refuse recipes that come to more runs (default: 100000)")
+                   fmt::format("refuse recipes that come to more runs (default: {})", kMaxRuns))
       ->check(number_in(std::int64_t{1}, std::int64_t{10'000'000}))
       ->type_name("N");
   command->add_flag("--no-plot", arguments->no_plot, "make the tables, but no figure");

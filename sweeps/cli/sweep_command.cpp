@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <set>
@@ -13,6 +14,7 @@
 #include "analysis/report.h"
 #include "kernels/base/io/atomic_file.h"
 #include "kernels/base/io/json.h"
+#include "kernels/base/io/terminal.h"
 #include "kernels/base/text.h"
 #include "kernels/base/version.h"
 #include "sweeps/config/recipe.h"
@@ -87,22 +89,12 @@ void choose_precision(std::vector<RunConfig>& runs, Device device) {
     std::erase_if(runs, [&](const RunConfig& run) { return !ids.insert(run_id(run)).second; });
 }
 
-std::vector<std::string> model_names(const Recipe& recipe) {
-  std::vector<std::string> names;
-  for (const RunConfig& run : recipe.runs)
-    if (names.empty() || names.back() != run.model_name) names.push_back(run.model_name);
-  return names;
-}
-
 /// The recipe's runs, of the wanted models alone.
 Recipe load_wanted(const SweepArguments& arguments, const CommonOptions& common) {
   std::vector<std::string> wanted;
-  if (const auto& names = arguments.models)
-    for (std::size_t begin = 0; begin <= names->size();) {
-      const std::size_t end = std::min(names->find(',', begin), names->size());
-      wanted.push_back(names->substr(begin, end - begin));
-      begin = end + 1;
-    }
+  if (arguments.models)
+    for (const std::string_view name : split(*arguments.models, ','))
+      wanted.emplace_back(trimmed(name));
   Recipe recipe = load_recipe(arguments.recipe, arguments.overrides, arguments.max_runs, wanted);
   choose_precision(recipe.runs, choose_device(common.device).device);
   return recipe;
@@ -201,9 +193,7 @@ ReportFiles make_report(const SweepArguments& arguments, const std::string& resu
   for (const std::string& name : figure_names(frontier))
     there.push_back(fmt::format("{}/{}.svg", results, name));
   if (!is_new && std::all_of(there.begin(), there.end(), path_exists)) return {there, "", {}};
-  FigureOptions options;
-  options.formats = {"svg", "png", "pdf"};
-  return write_frontier_and_figure(results, frontier, options);
+  return write_frontier_and_figure(results, frontier, {});
 }
 
 Json outcome_json(const SweepRequest& request, const SweepOutcome& outcome) {
@@ -239,21 +229,26 @@ void print_report(const SweepArguments& arguments, const CommonOptions& common,
     for (const std::string& file : report.files)
       fmt::print("{}\n", printable(file, 4096));
   }
-  for (const std::string& note : report.notes)
-    fmt::print(stderr, "note: {}\n", note);
+  if (!common.quiet)
+    for (const std::string& note : report.notes)
+      fmt::print(stderr, "note: {}\n", note);
   if (!report.figure_problem.empty()) fmt::print(stderr, "no figure: {}\n", report.figure_problem);
 }
 
 SweepOutcome execute(const SweepRequest& request, const CommonOptions& common) {
   keep_open(request.driver.gpus);
-  Progress progress(choose_progress(common.quiet), choose_color(common.color));
+  Progress progress(choose_progress(common.quiet), use_color(common.color, STDERR_FILENO));
   return run_sweep(request, progress);
 }
 
-void print_run(const SweepRequest& request, const CommonOptions& common) {
+void print_run(const SweepRequest& request, const SweepOutcome& outcome,
+               const CommonOptions& common) {
   const std::string id = run_id(request.runs[0]);
   const std::optional<RunRecord> record = read_result(request.driver.results, id).record;
-  if (!record) return;
+  if (!record) {
+    if (common.json) fmt::print("{}", outcome_json(request, outcome).indented());
+    return;
+  }
   const RunPaths paths = run_paths(request.driver.results, id);
   if (common.json) {
     fmt::print("{}", read_file(paths.result, std::uint64_t{64} << 20));
@@ -279,7 +274,7 @@ void print_run(const SweepRequest& request, const CommonOptions& common) {
 
 void check_one_run(const SweepArguments& arguments, const Recipe& recipe) {
   if (recipe.runs.size() == 1) return;
-  const std::vector<std::string> models = model_names(recipe);
+  const std::vector<std::string> models = model_names(recipe.runs);
   const std::string what = fmt::format("the recipe must come to one run, '{}' comes to {}",
                                        printable(arguments.recipe), recipe.runs.size());
   // The keys that runs of several models differ in are mostly no choice of their own.
@@ -316,7 +311,7 @@ int run_command(const SweepArguments& arguments, const CommonOptions& common) {
   request.add = true;
   const SweepOutcome outcome = execute(request, common);
   const int code = tell_outcome(request, outcome, common.quiet);
-  print_run(request, common);
+  print_run(request, outcome, common);
   return code;
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "sweeps/cli/cli.h"
+#include "sweeps/config/recipe.h"
 
 namespace recallbench {
 
@@ -16,7 +17,7 @@ struct SweepArguments {
   std::string out;                    ///< "": results/<name>
   int jobs = 0;                       ///< 0: all cores
   std::int64_t population = 0;        ///< most runs that train together; 0: as measured to pay
-  std::int64_t max_runs = 100000;
+  std::int64_t max_runs = kMaxRuns;
   double run_timeout_s = 0;  ///< 0: none
   bool dry_run = false;
   bool no_plot = false;

@@ -17,8 +17,7 @@ struct Description {
 };
 
 /// Every registered mixer with its parameters and their defaults, in alphabetical order. Mixers
-/// are made once, as layer 0 of 2 with d_model 64; of one that needs a parameter without a default
-/// those up to that one are known.
+/// are made once, as layer 0 of 2 with d_model 64; what has no default is made up.
 std::vector<Description> describe_mixers();
 /// The same for tasks.
 std::vector<Description> describe_tasks();

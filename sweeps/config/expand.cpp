@@ -346,7 +346,8 @@ class Expansion {
   }
 
   static bool is_of(const ModelPlan& model, const Axis& axis) {
-    return &axis >= model.grid.data() && &axis < model.grid.data() + model.grid.size();
+    return std::any_of(model.grid.begin(), model.grid.end(),
+                       [&](const Axis& own) { return &own == &axis; });
   }
 
   const Plan& plan_;

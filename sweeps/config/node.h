@@ -65,11 +65,14 @@ struct Entry {
   Node value;
 };
 
+/// The bytes that a recipe may have.
+inline constexpr std::size_t kLargestRecipe = std::size_t{1} << 20;
+
 /// The parts that a dotted key may have: none that means anything has more.
 inline constexpr std::size_t kMostKeyParts = 8;
 
 /// Parses TOML. Duplicate keys, keys of many parts, nesting beyond the parser's limit, dates and
-/// files beyond 1 MiB are Error(usage) with their place.
+/// files beyond kLargestRecipe are Error(usage) with their place.
 Node parse_toml(std::string_view toml, const std::string& source);
 
 /// Throws Error(usage): `[recipe] place: text`, fit for a terminal.

@@ -2,6 +2,7 @@
 #include <charconv>
 
 #include "kernels/base/names.h"
+#include "kernels/base/text.h"
 #include "sweeps/config/option_paths.h"
 #include "sweeps/config/plan.h"
 #include "sweeps/config/read_run.h"
@@ -10,29 +11,9 @@
 namespace recallbench {
 namespace {
 
-/// Splits at `separator` where that stands outside quotes and brackets.
-std::vector<std::string> split(const std::string& text, char separator) {
-  std::vector<std::string> parts(1);
-  int depth = 0;
-  char quote = 0;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (quote != 0) {
-      if (c == quote) quote = 0;
-      if (c == '\\' && quote == '"' && i + 1 < text.size()) parts.back() += text[i++];
-    } else if (c == '"' || c == '\'') {
-      quote = c;
-    } else if (c == '[' || c == '{') {
-      ++depth;
-    } else if (c == ']' || c == '}') {
-      --depth;
-    } else if (c == separator && depth == 0) {
-      parts.emplace_back();
-      continue;
-    }
-    parts.back() += text[i];
-  }
-  return parts;
+std::vector<std::string> parts_of(std::string_view text, std::string_view separator) {
+  const std::vector<std::string_view> parts = split_outside_brackets(text, separator);
+  return {parts.begin(), parts.end()};
 }
 
 void set_place(Node& node, const Place& place) {
@@ -172,7 +153,7 @@ void add_override(Plan& plan, const std::string& text) {
   if (equals == std::string::npos)
     fail_at(place, "an override reads key=value, such as train.lr=1e-3");
   const std::string key = text.substr(0, equals);
-  PathOverride change{split(key, '.'), place, {}};
+  PathOverride change{parts_of(key, "."), place, {}};
   if (change.path.size() > kMostKeyParts)
     fail_at(place, "a path has at most {} parts with dots between them", kMostKeyParts);
   for (const std::string& part : change.path)
@@ -180,7 +161,7 @@ void add_override(Plan& plan, const std::string& text) {
       fail_at(place, "'{}' is no dotted path, such as train.lr or model.layers.1.feature_dim", key);
   if (!plan.overridden.insert(key).second)
     fail_at(place, "'{}' is overridden twice; keep one", key);
-  for (const std::string& part : split(text.substr(equals + 1), ','))
+  for (const std::string& part : parts_of(std::string_view(text).substr(equals + 1), ","))
     change.values.push_back(parse_value(part, place));
 
   const std::string& first = change.path[0];

@@ -10,8 +10,6 @@
 namespace recallbench {
 namespace {
 
-constexpr std::int64_t kLongest = 8192;
-
 double read_dropout(const TableReader& model, const std::string& key, double fallback) {
   const double p = model.number(key, fallback);
   if (!(p >= 0 && p < 1)) model.reject(key, "a probability in [0, 1)");
@@ -71,7 +69,7 @@ ModelConfig read_model(const Node& table, bool zoology, std::int64_t default_voc
   config.d_model = model.integer("d_model", config.d_model, 1, std::int64_t{1} << 16);
   config.n_layers = model.integer("n_layers", config.n_layers, 1, 1024);
   config.max_position_embeddings =
-      model.integer("max_position_embeddings", config.max_position_embeddings, 0, kLongest);
+      model.integer("max_position_embeddings", config.max_position_embeddings, 0, kLongestSequence);
   config.block = model.text("block", config.block, {"transformer", "mamba", "mamba2"});
   config.tie_embeddings = model.boolean("tie_embeddings", config.tie_embeddings);
   config.embed_dropout = read_dropout(model, "embed_dropout", config.embed_dropout);

@@ -8,7 +8,6 @@
 namespace recallbench {
 namespace {
 
-constexpr std::int64_t kLongest = 8192;
 constexpr std::int64_t kMostExamples = 1'000'000'000;
 constexpr std::int64_t kMostTokens = std::int64_t{1} << 36;
 
@@ -140,9 +139,9 @@ class RunReader {
         fail_at(segment.entry->place,
                 "this entry has vocab_size {} and the model has {} ({}); make them equal",
                 shape.vocab_size, model.vocab_size, place_in(model_node, "vocab_size"));
-      if (shape.input_seq_len > kLongest)
-        fail_at(segment.entry->place, "sequences have at most {} tokens, these have {}", kLongest,
-                shape.input_seq_len);
+      if (shape.input_seq_len > kLongestSequence)
+        fail_at(segment.entry->place, "sequences have at most {} tokens, these have {}",
+                kLongestSequence, shape.input_seq_len);
       if (model.max_position_embeddings > 0 && shape.input_seq_len > model.max_position_embeddings)
         fail_at(segment.entry->place,
                 "sequences of {} tokens do not fit max_position_embeddings = {} ({}); raise it, or "

@@ -54,16 +54,20 @@ class RunList {
 /// models there are no others.
 void keep_families(Recipe& recipe, const std::vector<std::string>& models) {
   if (models.empty()) return;
-  std::vector<std::string> known;
-  for (const RunConfig& run : recipe.runs)
-    if (known.empty() || known.back() != run.model_name) known.push_back(run.model_name);
-  check_model_names(recipe.name, models, known);
+  check_model_names(recipe.name, models, model_names(recipe.runs));
   std::erase_if(recipe.runs, [&](const RunConfig& run) {
     return std::find(models.begin(), models.end(), run.model_name) == models.end();
   });
 }
 
 }  // namespace
+
+std::vector<std::string> model_names(const std::vector<RunConfig>& runs) {
+  std::vector<std::string> names;
+  for (const RunConfig& run : runs)
+    if (names.empty() || names.back() != run.model_name) names.push_back(run.model_name);
+  return names;
+}
 
 Recipe parse_recipe(const std::string& toml, const std::string& source,
                     const std::vector<std::string>& overrides, std::int64_t max_runs,

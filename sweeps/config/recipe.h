@@ -16,6 +16,9 @@ struct Recipe {
   std::vector<RunConfig> runs;
 };
 
+/// The models of a recipe's runs, each once: those of a model stand together.
+std::vector<std::string> model_names(const std::vector<RunConfig>& runs);
+
 /// Most runs that a recipe may mean, unless the caller says otherwise.
 inline constexpr std::int64_t kMaxRuns = 100000;
 
@@ -35,7 +38,7 @@ Recipe parse_recipe(const std::string& toml, const std::string& source,
 Recipe load_recipe(const std::string& path_or_name, const std::vector<std::string>& overrides = {},
                    std::int64_t max_runs = kMaxRuns, const std::vector<std::string>& models = {});
 
-/// Name, path and first comment line of every recipe that load_recipe knows by name.
+/// Name, path and description of every recipe that load_recipe knows by name.
 struct RecipeInfo {
   std::string name, path, description;
 };

@@ -6,14 +6,13 @@
 #include "kernels/base/io/atomic_file.h"
 #include "kernels/base/names.h"
 #include "kernels/base/text.h"
+#include "sweeps/config/node.h"
 #include "sweeps/config/recipe.h"
 
 namespace recallbench {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::uint64_t kLargestRecipe = std::uint64_t{1} << 20;
 
 /// Where recipes are looked for, the first that has a name wins: $RECALLBENCH_RECIPES, the source
 /// tree that this was built from, if it is still there, and the installation's share folder.
@@ -31,18 +30,16 @@ std::vector<fs::path> recipe_folders() {
   return folders;
 }
 
-/// The first line that is a comment, without its '#'.
-std::string first_comment(const std::string& toml) {
-  std::size_t begin = 0;
-  while (begin < toml.size()) {
-    const std::size_t end = std::min(toml.find('\n', begin), toml.size());
-    if (toml[begin] == '#') {
-      const std::size_t text = toml.find_first_not_of("# ", begin);
-      return text < end ? toml.substr(text, end - text) : std::string();
-    }
-    begin = end + 1;
+/// Its key `description`; empty where it has none or is no TOML, as whoever loads it is told.
+std::string description_of(const std::string& toml) {
+  try {
+    const Node root = parse_toml(toml, "recipe");
+    const Node* node = root.get<Table>()->find("description");
+    const std::string* text = node == nullptr ? nullptr : node->get<std::string>();
+    return text == nullptr ? "" : *text;
+  } catch (const Error&) {
+    return "";
   }
-  return {};
 }
 
 bool looks_like_path(const std::string& name) {
@@ -66,7 +63,7 @@ std::vector<RecipeInfo> known_recipes() {
       if (file.path().extension() != ".toml" || !file.is_regular_file(dangling)) continue;
       if (!names.insert(name).second) continue;
       const std::string path = file.path().lexically_normal().string();
-      recipes.push_back({name, path, first_comment(read_recipe_file(path))});
+      recipes.push_back({name, path, description_of(read_recipe_file(path))});
     }
   }
   std::sort(recipes.begin(), recipes.end(),

@@ -10,6 +10,9 @@
 
 namespace recallbench {
 
+/// Most tokens of a sequence.
+inline constexpr std::int64_t kLongestSequence = 8192;
+
 /// One entry of `train`, `valid` or `test`: a task with its parameters and a number of examples.
 struct SegmentConfig {
   std::string task;

@@ -103,10 +103,10 @@ void check_keys(std::string_view toml, const Source& source) {
 }  // namespace
 
 Node parse_toml(std::string_view toml, const std::string& source) {
-  constexpr std::size_t kLargest = std::size_t{1} << 20;
   const auto name = std::make_shared<const std::string>(source);
-  if (toml.size() > kLargest)
-    fail_at({name, 0, 0}, "a recipe has at most {} bytes, this file has {}", kLargest, toml.size());
+  if (toml.size() > kLargestRecipe)
+    fail_at({name, 0, 0}, "a recipe has at most {} bytes, this file has {}", kLargestRecipe,
+            toml.size());
   check_keys(toml, name);
   try {
     const toml::table root = toml::parse(toml);

@@ -15,7 +15,6 @@ namespace recallbench {
 namespace {
 
 constexpr std::uint64_t kMaxBytes = std::uint64_t{1} << 30;
-constexpr Index kMaxLength = 8192;
 
 struct TokenBatch {
   Index examples = 0, length = 0, labels = 0;
@@ -43,7 +42,8 @@ TokenBatch read_batch(const ForwardRequest& request, const ModelConfig& model) {
     fail(ErrorKind::usage, "forward", "{}: inputs must have shape [B, L], they have {}",
          request.inputs, shape_text(inputs.shape));
   TokenBatch batch{inputs.shape[0], inputs.shape[1], 1, {}, {}, {}, {}};
-  const Index most = model.max_position_embeddings > 0 ? model.max_position_embeddings : kMaxLength;
+  const Index most =
+      model.max_position_embeddings > 0 ? model.max_position_embeddings : kLongestSequence;
   if (batch.length > most)
     fail(ErrorKind::usage, "forward", "{}: the model takes at most {} tokens, the inputs have {}",
          request.inputs, most, batch.length);
@@ -102,13 +102,25 @@ std::vector<float> logits(const Model& model, Parameters& parameters, const Toke
   return {numbers.begin(), numbers.end()};
 }
 
+/// Paths in the folder `out` of the files that are written, in order.
+class Written {
+ public:
+  explicit Written(std::string out) : out_(std::move(out)) {}
+  const std::string& add(const char* file) { return paths_.emplace_back(out_ + "/" + file); }
+  std::vector<std::string> take() { return std::move(paths_); }
+
+ private:
+  std::string out_;
+  std::vector<std::string> paths_;
+};
+
 void write_logits(const Model& model, Parameters& parameters, const TokenBatch& batch,
-                  const std::string& out) {
+                  Written& written) {
   const std::vector<float> training = logits(model, parameters, batch, true);
   const std::vector<float> evaluation = logits(model, parameters, batch, false);
   const std::vector<std::int64_t> shape = {batch.examples, batch.length, model.config().vocab_size};
-  write_npy<float>(out + "/logits.npy", shape, training);
-  if (evaluation != training) write_npy<float>(out + "/logits_eval.npy", shape, evaluation);
+  write_npy<float>(written.add("logits.npy"), shape, training);
+  if (evaluation != training) write_npy<float>(written.add("logits_eval.npy"), shape, evaluation);
 }
 
 /// Gradients of all trainable parameters, zero for those that the forward pass never uses.
@@ -143,8 +155,7 @@ class TrainingStep {
     graph_.set_dropout(false);
     out_ = model.record_loss(graph_, batch.examples, batch.length, batch.labels, with_auxiliary);
     graph_.finish(arena_);
-    for (int id = 0; id < parameters_.count(); ++id)
-      if (graph_.uses({id})) updated_.push_back({id});
+    updated_ = graph_.used_parameters();
   }
 
   /// Runs it: the loss at the weights as they are.
@@ -181,14 +192,14 @@ class TrainingStep {
 };
 
 /// Loss and gradients at the given weights, then `train_steps` AdamW steps.
-void train(Model& model, const TokenBatch& batch, const ForwardRequest& request) {
+void train(Model& model, const TokenBatch& batch, const ForwardRequest& request, Written& written) {
   TrainingStep step(model, batch, false);
   Json loss;
   loss["loss"] = step.loss();
   loss["num_labels"] = batch.num_labels;
   if (step.has_auxiliary()) loss["auxiliary_loss"] = step.auxiliary();
-  publish(request.out + "/loss.json", loss.indented());
-  write_gradients(step.graph(), model.parameters(), request.out + "/grads.safetensors");
+  publish(written.add("loss.json"), loss.indented());
+  write_gradients(step.graph(), model.parameters(), written.add("grads.safetensors"));
   if (request.train_steps == 0) return;
   Json trace;
   trace["losses"] = step.trace(request, false);
@@ -199,12 +210,12 @@ void train(Model& model, const TokenBatch& batch, const ForwardRequest& request)
   }
   trace["lr"] = request.lr;
   trace["weight_decay"] = request.weight_decay;
-  publish(request.out + "/train_trace.json", trace.indented());
+  publish(written.add("train_trace.json"), trace.indented());
 }
 
 }  // namespace
 
-void forward_model(const ForwardRequest& request) {
+std::vector<std::string> forward_model(const ForwardRequest& request) {
   if (request.train_steps > 0 && request.labels.empty())
     fail(ErrorKind::usage, "forward", "--train-steps needs --labels");
   const ModelConfig config = load_model_config(request.model);
@@ -212,14 +223,16 @@ void forward_model(const ForwardRequest& request) {
   load_weights(model, request.weights);
   const TokenBatch batch = read_batch(request, config);
   make_directories(request.out);
-  write_logits(model, model.parameters(), batch, request.out);
+  Written written(request.out);
+  write_logits(model, model.parameters(), batch, written);
   Json state;
   state["measured_bytes"] = model.measured_state_bytes(batch.length);
   const auto published = model.reference_state_bytes(batch.length);
   state["published_bytes"] = published ? Json(*published) : Json();
   state["sequence_length"] = batch.length;
-  publish(request.out + "/state_size.json", state.indented());
-  if (!request.labels.empty()) train(model, batch, request);
+  publish(written.add("state_size.json"), state.indented());
+  if (!request.labels.empty()) train(model, batch, request, written);
+  return written.take();
 }
 
 }  // namespace recallbench

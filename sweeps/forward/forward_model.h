@@ -24,9 +24,9 @@ struct ForwardRequest {
 /// [B, L, V] as in training without dropout, `logits_eval.npy` where a mixer evaluates otherwise,
 /// `state_size.json`; with labels `loss.json` and `grads.safetensors`, both without auxiliary
 /// losses; with train_steps `train_trace.json`, where a mixer has an auxiliary loss also of the
-/// training that adds it. Throws Error(usage) about anything in the files that does not fit:
-/// missing, unknown or misshapen parameters are named.
-void forward_model(const ForwardRequest& request);
+/// training that adds it. Returns their paths. Throws Error(usage) about anything in the files that
+/// does not fit: missing, unknown or misshapen parameters are named.
+std::vector<std::string> forward_model(const ForwardRequest& request);
 
 /// Fills a model's parameters from a safetensors file, strictly: each must be there with its shape,
 /// none may be left over. A tied `lm_head.weight` may stand beside the embedding that it equals.

@@ -16,6 +16,7 @@
 #include <filesystem>
 
 #include "kernels/base/io/atomic_file.h"
+#include "kernels/base/io/process.h"
 #include "kernels/base/text.h"
 #include "kernels/base/version.h"
 #include "mixers/obligations/lone_mixer.h"
@@ -109,7 +110,7 @@ std::string exception_text() {
 }
 
 /// The forked child: what it finds goes to `report`; what the plugin prints goes nowhere.
-[[noreturn]] void child(const std::string& file, int report) {
+[[noreturn]] void trial(const std::string& file, int report) {
   const int nowhere = open("/dev/null", O_RDWR);
   for (const int standard : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
     dup2(nowhere, standard);
@@ -128,7 +129,7 @@ std::string exception_text() {
 }
 
 /// What the child said until it closed the pipe or the time was up.
-std::string listen(int pipe, pid_t pid) {
+std::string listen(const FileDescriptor& pipe, const ChildProcess& child) {
   using std::chrono::steady_clock;
   const steady_clock::time_point end = steady_clock::now() + kTimeLimit;
   std::string answer;
@@ -136,15 +137,14 @@ std::string listen(int pipe, pid_t pid) {
   for (;;) {
     const auto left =
         std::chrono::duration_cast<std::chrono::milliseconds>(end - steady_clock::now());
-    pollfd ready{pipe, POLLIN, 0};
+    pollfd ready{pipe.get(), POLLIN, 0};
     const int events = poll(&ready, 1, static_cast<int>(std::max<long>(left.count(), 0)));
     if (events < 0 && errno == EINTR) continue;
     if (events <= 0) {
-      kill(pid, SIGKILL);
+      child.kill();
       return fmt::format("it does not finish loading within {} s", kTimeLimit.count());
     }
-    const ssize_t got = read(pipe, buffer, sizeof(buffer));
-    if (got < 0 && errno == EINTR) continue;
+    const std::int64_t got = read_some(pipe.get(), buffer, sizeof(buffer));
     if (got <= 0) return answer;
     answer.append(buffer, static_cast<std::size_t>(got));
   }
@@ -152,26 +152,17 @@ std::string listen(int pipe, pid_t pid) {
 
 /// Throws unless a forked child loads the file and lives.
 void probe(const std::string& file) {
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC) != 0)
-    fail(ErrorKind::plugin, "plugin", "{}: no pipe to try it: {}", in_quotes(file),
-         std::strerror(errno));
+  Pipe report = open_pipe(ErrorKind::plugin);
   std::fflush(nullptr);
   const pid_t pid = fork();
-  if (pid < 0) {
-    const int reason = errno;
-    close(ends[0]);
-    close(ends[1]);
+  if (pid < 0)
     fail(ErrorKind::plugin, "plugin", "{}: no process to try it: {}", in_quotes(file),
-         std::strerror(reason));
-  }
-  if (pid == 0) child(file, ends[1]);
-  close(ends[1]);
-  std::string answer = listen(ends[0], pid);
-  close(ends[0]);
-  int status = 0;
-  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-  }
+         std::strerror(errno));
+  if (pid == 0) trial(file, report.writing.get());
+  ChildProcess child(pid);
+  report.writing.close();
+  std::string answer = listen(report.reading, child);
+  const int status = child.wait();
   if (answer == kAccepted && WIFEXITED(status) && WEXITSTATUS(status) == 0) return;
   if (answer.empty() || answer == kAccepted)
     answer = WIFSIGNALED(status)

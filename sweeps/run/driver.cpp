@@ -302,20 +302,14 @@ void Driver::finish(const Running& running, const ChildEnd& end) {
 void Driver::put_back(const Running& running, const ChildEnd& end) {
   if (running.recalled || stopping_) return waiting_.put_back(running.jobs);
   waiting_.put_back_for_free_gpu(running.jobs);
-  progress_.note(
-      fmt::format("{} is started again when its GPU is free: {}", running.label,
-                  failure_reason(running, end, run_paths(options_.results, running.jobs[0]->id).log,
-                                 running.log_offsets[0], options_.run_timeout_s)),
-      monotonic_seconds());
+  progress_.note(fmt::format("{} is started again when its GPU is free: {}", running.label,
+                             failure_reason(running, end, options_.run_timeout_s)),
+                 monotonic_seconds());
 }
 
 /// One of several runs may have brought all down: alone, each shows whether it was that one.
 void Driver::fail_or_retry(const Running& running, const ChildEnd& end, const Group& left) {
-  const auto log_of = [&](std::size_t i) {
-    return run_paths(options_.results, running.jobs[i]->id).log;
-  };
-  const std::string of_child =
-      failure_reason(running, end, log_of(0), running.log_offsets[0], options_.run_timeout_s);
+  const std::string of_child = failure_reason(running, end, options_.run_timeout_s);
   if (end.code == kResults && !outcome_.io_problem) outcome_.io_problem = of_child;
   if (running.jobs.size() > 1 && !outcome_.io_problem) {
     progress_.note(fmt::format("{} runs that trained together are tried one by one: {}",

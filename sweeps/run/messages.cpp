@@ -29,9 +29,9 @@ double fraction_of(const TrainProgress& p) {
 std::string encode_message(const WorkerMessage& message) {
   const TrainProgress& p = message.progress;
   return fmt::format(
-      "{{\"epoch\":{},\"max_epochs\":{},\"step\":{},\"steps_per_epoch\":{},\"loss\":{},"
+      "{{\"epoch\":{},\"max_epochs\":{},\"step\":{},\"steps_per_epoch\":{},"
       "\"tokens_per_s\":{}{}}}\n",
-      p.epoch, p.max_epochs, p.step, p.steps_per_epoch, number(p.loss), number(p.tokens_per_s),
+      p.epoch, p.max_epochs, p.step, p.steps_per_epoch, number(p.tokens_per_s),
       message.accuracy ? ",\"accuracy\":" + number(*message.accuracy) : std::string());
 }
 
@@ -44,7 +44,6 @@ std::optional<WorkerMessage> decode_message(const std::string& line) {
     p.max_epochs = json.at("max_epochs").as_int();
     p.step = json.at("step").as_int();
     p.steps_per_epoch = json.at("steps_per_epoch").as_int();
-    p.loss = json.at("loss").as_double_or_nan();
     p.tokens_per_s = json.at("tokens_per_s").as_double_or_nan();
     if (const Json* accuracy = json.find("accuracy"))
       message.accuracy = accuracy->as_double_or_nan();

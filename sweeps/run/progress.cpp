@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "kernels/base/error.h"
+#include "kernels/base/io/terminal.h"
 #include "kernels/base/names.h"
 
 namespace recallbench {
@@ -24,10 +25,6 @@ constexpr std::size_t kLabelMax = 48;  // columns
 std::string environment(const char* name) {
   const char* value = std::getenv(name);
   return value == nullptr ? "" : value;
-}
-
-bool is_smart_terminal() {
-  return isatty(STDERR_FILENO) == 1 && environment("TERM") != "dumb";
 }
 
 bool locale_is_utf8() {
@@ -67,12 +64,7 @@ ProgressStyle choose_progress(bool quiet) {
   if (quiet || wanted == "none") return ProgressStyle::none;
   if (wanted == "bar") return ProgressStyle::bar;
   if (wanted == "plain") return ProgressStyle::plain;
-  return is_smart_terminal() ? ProgressStyle::bar : ProgressStyle::plain;
-}
-
-bool choose_color(const std::string& color) {
-  if (color != "auto") return color == "always";
-  return is_smart_terminal() && environment("NO_COLOR").empty();
+  return is_smart_terminal(STDERR_FILENO) ? ProgressStyle::bar : ProgressStyle::plain;
 }
 
 Progress::Progress(ProgressStyle style, bool color, int descriptor)

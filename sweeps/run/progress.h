@@ -16,13 +16,9 @@ enum class ProgressStyle {
 };
 
 /// The style for this process: what RECALLBENCH_PROGRESS (auto, bar, plain, none) says; under auto
-/// bars where standard error is a terminal other than TERM=dumb; none under `quiet`. Throws
-/// Error(usage) on another value.
+/// bars where standard error is a smart terminal; none under `quiet`. Throws Error(usage) on
+/// another value.
 ProgressStyle choose_progress(bool quiet);
-
-/// Whether to colour standard error: `color` is auto, always or never; under auto a terminal other
-/// than TERM=dumb with NO_COLOR unset or empty.
-bool choose_color(const std::string& color);
 
 /// The display of one sweep. Times are seconds of one monotonic clock.
 class Progress {

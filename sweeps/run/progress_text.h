@@ -28,10 +28,11 @@ struct RunView {
   std::optional<double> accuracy;
 };
 
-/// "0:07", "12:05", "2:03:10"; "-" for what is not a finite time of at most 1000 hours.
+/// "0:07", "12:05", "2:03:10", from 100 hours on "4.2 days"; "-" for what is not finite or
+/// negative.
 std::string duration_text(double seconds);
 
-/// "873", "52.3k", "1.20M".
+/// "873", "52.3k", "1.2M".
 std::string short_number(double value);
 
 /// `text` without control characters and, where longer, cut to `width` with a closing "..".
@@ -45,7 +46,7 @@ struct TextStyle {
   bool color = false;
 };
 
-/// "based lr=0.01 seed=1 [####----] epoch 3/16  acc 0.873  52.3k tok/s  1:20 left", its label
+/// "based lr=0.01 seed=1  ####----  epoch 3/16  acc 0.873  52.3k tok/s     1:20 left", its label
 /// padded to `label_width`; the bar goes first where the line is too narrow, then the label's end.
 std::string run_line(const RunView& run, double now, std::size_t label_width,
                      const TextStyle& style);

@@ -67,21 +67,20 @@ Running start_child(const Group& jobs, const std::vector<std::string>& worker,
   running.gpu = gpu;
   std::string configs;
   for (const Job* job : jobs) {
-    const RunPaths paths = run_paths(results, job->id);
-    make_directories(paths.folder);
-    struct stat log {};
-    running.log_offsets.push_back(
-        stat(paths.log.c_str(), &log) == 0 ? static_cast<long>(log.st_size) : 0);
+    make_directories(run_paths(results, job->id).folder);
     configs += to_json(*job->config) + '\n';
   }
+  // What a population says stands in the log of its first run.
+  running.log = run_paths(results, jobs.front()->id).log;
+  struct stat log {};
+  if (stat(running.log.c_str(), &log) == 0) running.log_offset = static_cast<long>(log.st_size);
   std::vector<std::string> command = worker;
   for (const std::string& argument :
        {std::string("--device"), gpu < 0 ? "cpu" : fmt::format("cuda:{}", gpu),
         std::string("--results"), results, std::string("--threads"), std::to_string(threads),
         std::string("--parent"), std::to_string(getpid())})
     command.push_back(argument);
-  // What a population says stands in the log of its first run.
-  running.child = spawn_child(command, configs, run_paths(results, jobs.front()->id).log);
+  running.child = spawn_child(command, configs, running.log);
   return running;
 }
 
@@ -137,8 +136,7 @@ double Running::work() const {
   return sum;
 }
 
-std::string failure_reason(const Running& running, const ChildEnd& end, const std::string& log,
-                           long log_offset, double limit_s) {
+std::string failure_reason(const Running& running, const ChildEnd& end, double limit_s) {
   std::string reason;
   if (running.kill_at > 0)
     reason = fmt::format("ran longer than --run-timeout {} s", limit_s);
@@ -150,7 +148,7 @@ std::string failure_reason(const Running& running, const ChildEnd& end, const st
     reason = "killed by " + signal_name(end.signal);
   else
     reason = fmt::format("ended with exit code {}", end.code);
-  const std::string last = last_log_line(log, log_offset);
+  const std::string last = last_log_line(running.log, running.log_offset);
   if (!last.empty()) return reason + ": " + last;
   // With the disk full, run.log takes no last words.
   return end.code == kResults ? reason + ": results cannot be read or written" : reason;

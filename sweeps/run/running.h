@@ -43,9 +43,10 @@ struct Running {
   bool recalled = false;  ///< stopped ahead of its turn, for another GPU has none that waits
   double started = 0;     ///< its turn
   double kill_at = 0;     ///< when SIGTERM for running too long turns into SIGKILL; 0: not sent
-  std::vector<long> log_offsets;  ///< where this child's lines begin in the run.log of each job
-  std::string buffer;             ///< the beginning of a message
-  double fraction = 0;            ///< of its steps, done
+  std::string log;        ///< the run.log of its first run, where it writes
+  long log_offset = 0;    ///< where its lines begin there
+  std::string buffer;     ///< the beginning of a message
+  double fraction = 0;    ///< of its steps, done
 
   double work() const;
 };
@@ -80,8 +81,7 @@ struct ChildEnd {
 };
 ChildEnd child_end(int status);
 
-/// Why its runs have no result: one line, with the last line after `log_offset` of `log`.
-std::string failure_reason(const Running& running, const ChildEnd& end, const std::string& log,
-                           long log_offset, double limit_s);
+/// Why its runs have no result: one line, with the last line that it wrote into its log.
+std::string failure_reason(const Running& running, const ChildEnd& end, double limit_s);
 
 }  // namespace recallbench

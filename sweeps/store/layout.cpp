@@ -2,8 +2,6 @@
 
 #include <unistd.h>
 
-#include <algorithm>
-
 #include "kernels/base/io/atomic_file.h"
 
 namespace recallbench {
@@ -19,12 +17,6 @@ RunPaths run_paths(const std::string& results, const std::string& id) {
   paths.log = paths.folder + "/run.log";
   paths.lock = paths.folder + "/.lock";
   return paths;
-}
-
-bool is_run_id(std::string_view text) {
-  return text.size() == 33 && text[0] == 'r' &&
-         std::all_of(text.begin() + 1, text.end(),
-                     [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
 std::string manifest_path(const std::string& results) {

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <string>
-#include <string_view>
 
 namespace recallbench {
 
@@ -19,9 +18,6 @@ struct RunPaths {
 
 /// Of run `id` in the folder `results`.
 RunPaths run_paths(const std::string& results, const std::string& id);
-
-/// "r" and 32 hexadecimal digits, lower case: nothing else becomes part of a path.
-bool is_run_id(std::string_view text);
 
 /// RESULTS/manifest.json, RESULTS/summary.csv, and RESULTS/cache, which is gone once all is done.
 std::string manifest_path(const std::string& results);

@@ -16,7 +16,7 @@ const char* to_string(RunState state);
 
 struct RunStatus {
   std::string run_id;
-  std::string label;  ///< as run_label gives it
+  std::string label;  ///< as make_labels gives it
   RunState state = RunState::missing;
   std::string reason;  ///< why it ended, failed, cannot be read, or is missing
 };

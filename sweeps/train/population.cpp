@@ -201,12 +201,12 @@ bool Population::take_losses(std::span<const double> losses) {
       examples_ += static_cast<double>(place.count);
       tokens_ += static_cast<double>(place.count * length);
     }
-    show(losses[first]);
+    show();
   }
   return !training().empty();
 }
 
-void Population::show(double loss) {
+void Population::show() {
   const double seconds = since(shown_);
   if (seconds < kProgressEvery_s) return;
   const double each = (tokens_ - shown_tokens_) / seconds / static_cast<double>(members_.size());
@@ -215,7 +215,7 @@ void Population::show(double loss) {
   for (const MemberState* member : training())
     if (member->hooks().on_step)
       member->hooks().on_step({epoch_, member->config().train.max_epochs, batch_,
-                               static_cast<std::int64_t>(batches_.size()), loss, each});
+                               static_cast<std::int64_t>(batches_.size()), each});
 }
 
 bool Population::early_stop(const MemberState& member) const {

@@ -40,7 +40,7 @@ class Population {
   void compact();
   bool train_epoch();
   bool take_losses(std::span<const double> losses);
-  void show(double loss);
+  void show();
   void end_epoch();
   void save(const std::vector<MemberState*>& members);
   void interrupt();

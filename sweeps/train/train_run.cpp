@@ -9,7 +9,7 @@
 namespace recallbench {
 namespace {
 
-/// Members by where their checkpoints stand, in the order of the first of each place.
+/// Members by where their checkpoints stand, in the order of these.
 std::vector<std::vector<MemberState*>> by_place(std::vector<MemberState>& members) {
   std::map<std::pair<std::int64_t, std::int64_t>, std::vector<MemberState*>> places;
   for (MemberState& member : members)

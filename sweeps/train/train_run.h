@@ -34,7 +34,7 @@ struct EpochMetrics {
 /// All that a run came to; a function of config and kind of device alone, except `timing`.
 struct RunResult {
   std::string status;  ///< "done", "diverged" or "interrupted"
-  std::string reason;  ///< "max_epochs", "early_stopping", "loss is nan at step 17"
+  std::string reason;  ///< "max_epochs", "early_stopping", "the training loss was nan at step 17"
   std::int64_t epochs = 0, steps = 0;
   SplitMetrics valid, test;
   double chance = 0;                            ///< of the test data
@@ -54,7 +54,7 @@ struct RunTiming {
 
 struct TrainProgress {
   std::int64_t epoch, max_epochs, step, steps_per_epoch;
-  double loss, tokens_per_s;
+  double tokens_per_s;
 };
 
 /// How a run talks to its surroundings. All are optional.

@@ -49,8 +49,7 @@ Trainer::Recorded& Trainer::recorded(const Key& key) {
     slot->graph.set_precision(compute_.precision);
     slot->out = model_.record_loss(slot->graph, key.examples, key.length, key.labels);
     slot->graph.finish(arena_);
-    for (int id = 0; id < model_.parameters().count(); ++id)
-      if (slot->graph.uses({id})) slot->updated.push_back({id});
+    slot->updated = slot->graph.used_parameters();
   }
   return *slot;
 }

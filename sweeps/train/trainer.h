@@ -36,8 +36,7 @@ class Trainer {
 
   Model& model() { return model_; }
   Index replicas() const { return model_.parameters().replicas(); }
-  /// Optimizer steps done; set when a checkpoint is loaded.
-  std::int64_t steps() const { return steps_; }
+  /// Optimizer steps done, when a checkpoint is loaded.
   void set_steps(std::int64_t steps) { steps_ = steps; }
 
   /// Told the losses before each of some steps, [steps, R]; false asks for no more.

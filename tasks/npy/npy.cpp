@@ -101,6 +101,10 @@ NpyTask::NpyTask(Options& options) {
       "labels", std::nullopt, {}, "file of labels, integers [N, L], -100 where nothing is asked");
   shape_.vocab_size =
       options.integer("vocab_size", std::nullopt, 1, 1 << 24, "V; tokens and labels lie in [0, V)");
+  const auto read_digest = [&](const std::string& fallback) {
+    return options.text("digest", fallback, {}, "of both files; an error if they change");
+  };
+  read_digest("that of the files");  // for `list`, which has none: it is known below
   const Matrix inputs = read_matrix(options, "inputs", inputs_path);
   const Matrix labels = read_matrix(options, "labels", labels_path);
   if (inputs.rows != labels.rows || inputs.columns != labels.columns) {
@@ -111,7 +115,7 @@ NpyTask::NpyTask(Options& options) {
   check_tokens(options, "inputs", inputs, shape_.vocab_size, false);
   check_tokens(options, "labels", labels, shape_.vocab_size, true);
   const std::string digest = digest_of(inputs, labels);
-  if (options.text("digest", digest, {}, "of both files; an error if they change") != digest) {
+  if (read_digest(digest) != digest) {
     options.reject("digest", fmt::format("must be that of the two files, {}; they are not the "
                                          "files that it was taken from",
                                          digest));

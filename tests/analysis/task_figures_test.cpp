@@ -125,7 +125,7 @@ TEST(TaskFigures, EarlierFiguresOfOtherFormatsAreNamed) {
   ASSERT_EQ(report.notes.size(), 1u);
   EXPECT_EQ(
       report.notes[0],
-      "left from an earlier plot: frontier.png, frontier.pdf; --format svg,png,pdf draws all");
+      "left from an earlier plot: frontier.png, frontier.pdf; without --format all are drawn");
 }
 
 TEST(TaskFigures, TheTableNamesTheTasksLikewise) {

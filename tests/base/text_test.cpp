@@ -41,6 +41,27 @@ TEST(Text, NothingThatATerminalObeysGetsThrough) {
   EXPECT_EQ(printable("abc", 3), "abc");
 }
 
+TEST(Text, SplitGivesOnePartMoreThanSeparators) {
+  using Parts = std::vector<std::string_view>;
+  EXPECT_EQ(split("", ','), Parts{""});
+  EXPECT_EQ(split("a", ','), Parts{"a"});
+  EXPECT_EQ(split(",a,,b,", ','), (Parts{"", "a", "", "b", ""}));
+  EXPECT_EQ(trimmed("  a b "), "a b");
+  EXPECT_EQ(trimmed("  "), "");
+}
+
+TEST(Text, SeparatorsInQuotesAndBracketsDoNotSplit) {
+  using Parts = std::vector<std::string_view>;
+  EXPECT_EQ(split_outside_brackets("", ","), Parts{""});
+  EXPECT_EQ(split_outside_brackets("a,[b,{c,d}],(e,f),g", ","),
+            (Parts{"a", "[b,{c,d}]", "(e,f)", "g"}));
+  EXPECT_EQ(split_outside_brackets(R"("a,\",b",'c,\',"d")", ","),
+            (Parts{R"("a,\",b")", R"('c,\')", R"("d")"}));
+  EXPECT_EQ(split_outside_brackets("a], b; c", "; "), (Parts{"a], b", "c"}));
+  EXPECT_EQ(split_outside_brackets("a[b,c", ","), Parts{"a[b,c"});
+  EXPECT_EQ(split_outside_brackets("a; ", "; "), (Parts{"a", ""}));
+}
+
 TEST(Text, NumbersReadBackToTheSameBits) {
   EXPECT_EQ(number_text(3), "3.0");
   EXPECT_EQ(number_text(-0.0), "-0.0");

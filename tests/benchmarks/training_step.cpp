@@ -117,9 +117,7 @@ int run(const Setting& s) {
   Graph graph(model.parameters(), true);
   model.record_loss(graph, s.batch, s.length, s.pairs);
   graph.finish(arena);
-  std::vector<Parameter> updated;
-  for (int id = 0; id < model.parameters().count(); ++id)
-    if (graph.uses({id})) updated.push_back({id});
+  const std::vector<Parameter> updated = graph.used_parameters();
   const std::uint64_t seed = 1;
   const double lr = 1e-3, decay = 0.1;
   double best = 1e9, optimizer = 1e9;

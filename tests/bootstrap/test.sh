@@ -77,7 +77,7 @@ command_line() {
   start tset && exits 2 'a misspelt command' && says "unknown command 'tset'"
   start build now && exits 2 'a build that is not there' && says "unknown build 'now'; known: cuda"
   start build cuda now && exits 2 'an argument too many' && says "unknown command 'build cuda"
-  start test msan && exits 2 'an unknown sanitizer' && says 'known: asan, tsan'
+  start test msan && exits 2 'an unknown sanitizer' && says 'known: asan, tsan, cuda'
   ran_no cmake
 }
 
@@ -116,6 +116,8 @@ with_cuda() {
   machine=(CUDACXX=/opt/nvcc)
   start build cuda && exits 0 'a build with CUDA' && ran 'cmake --build --preset cuda'
   says 'build/cuda/sweeps/recallbench'
+  start test cuda && exits 0 'tests with CUDA' && ran 'cmake --build --preset cuda-test'
+  ran 'ctest --preset cuda-test'
   machine=()
   stand_in nvcc ''
   start build cuda && exits 0 'nvcc on PATH' && ran 'cmake --preset cuda'

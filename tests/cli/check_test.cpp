@@ -22,10 +22,6 @@ Json card_of(const Ended& ended) {
   return parse_json(ended.out, "check", ErrorKind::io);
 }
 
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 TEST(Check, ACardHasObligationsGoldenCasesAndDeviations) {
   const Ended ended = check({"sliding_window", "--json"});
   ASSERT_EQ(ended.code, 0) << ended.err;

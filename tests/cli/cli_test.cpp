@@ -18,10 +18,6 @@ Ended cli(std::vector<std::string> words, const ProcessOptions& options = {}) {
   return run_program(words, options);
 }
 
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 /// A whole recipe without a sweep: one run of the mixer that does nothing.
 constexpr const char* kRecipe = R"(schema = 1
 name = "tiny"
@@ -161,13 +157,16 @@ TEST_F(Cli, HelpOfEverySubcommandHasExamples) {
     EXPECT_EQ(ended.err, "") << name;
   }
   EXPECT_FALSE(contains(all.out, "worker")) << all.out;
+  for (const char* variable : {"RECALLBENCH_PROGRESS", "RECALLBENCH_RECIPES", "NO_COLOR"})
+    EXPECT_TRUE(contains(all.out, variable)) << all.out;
 }
 
 TEST_F(Cli, ListShowsWhatStandsBehindARequiredKey) {
   const Ended ended = cli({"list", "tasks"});
   EXPECT_EQ(ended.code, 0) << ended.err;
   const std::string npy = ended.out.substr(ended.out.find("\nnpy "));
-  for (const char* row : {"inputs      required", "labels      required", "vocab_size  required"})
+  for (const char* row : {"inputs      required", "labels      required", "vocab_size  required",
+                          "digest      that of the files"})
     EXPECT_TRUE(contains(npy, std::string("    ") + row)) << npy;
 }
 

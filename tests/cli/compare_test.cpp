@@ -16,10 +16,6 @@ Ended compare(std::vector<std::string> words) {
   return run_program(words);
 }
 
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 /// The demo's measured results in a folder, each line passed through `change` (which may empty it).
 class DemoResults {
  public:

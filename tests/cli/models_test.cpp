@@ -12,10 +12,6 @@ Ended dry_run(const std::string& command, std::vector<std::string> words) {
   return run_program(words);
 }
 
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 const std::string kRecipe = "recall-memory-tradeoff";
 
 TEST(Models, AnOverrideNeedFitTheChosenAlone) {
@@ -27,6 +23,13 @@ TEST(Models, AnOverrideNeedFitTheChosenAlone) {
                                     "d_model=64", "lr=1e-3"});
   EXPECT_EQ(run.code, 0) << run.err;
   EXPECT_TRUE(contains(run.out, ": 1 run,")) << run.out;
+}
+
+TEST(Models, SpacesMayStandBesideCommas) {
+  const Ended tight = dry_run("sweep", {kRecipe, "--models", "attention,based"});
+  const Ended wide = dry_run("sweep", {kRecipe, "--models", "attention, based "});
+  EXPECT_EQ(wide.code, 0) << wide.err;
+  EXPECT_EQ(wide.out, tight.out);
 }
 
 TEST(Models, ThoseThatAnOverrideDoesNotFitAreNamed) {

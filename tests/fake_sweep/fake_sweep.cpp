@@ -39,6 +39,7 @@
 #include "kernels/base/hash.h"
 #include "kernels/base/io/atomic_file.h"
 #include "kernels/base/io/posix.h"
+#include "kernels/base/io/terminal.h"
 #include "sweeps/run/child.h"
 #include "sweeps/run/exit_code.h"
 #include "sweeps/run/messages.h"
@@ -166,7 +167,7 @@ RunResult train_one(const RunConfig& config, const TrainHooks& hooks, const RunT
     if (pause != 0) usleep(pause);
     state.hash = xxh3_64(fmt::format("{} {}", state.hash, state.step));
     const std::int64_t epoch = state.step++ / steps;
-    hooks.on_step({epoch, config.train.max_epochs, (state.step - 1) % steps + 1, steps, 1.0, 1e5});
+    hooks.on_step({epoch, config.train.max_epochs, (state.step - 1) % steps + 1, steps, 1e5});
     if (state.step % steps == 0) {
       hooks.on_epoch(epoch_of(epoch, steps, state.hash));
       state.epochs.push_back(state.hash);
@@ -281,7 +282,7 @@ int sweep(const std::vector<std::string>& arguments) {
     request.driver.gpus.push_back(static_cast<int>(i));
   for (std::uint64_t i = 0; i < number_from_environment("FAKE_THREADS"); ++i)
     std::thread([] { pause(); }).detach();
-  Progress progress(choose_progress(false), choose_color("auto"));
+  Progress progress(choose_progress(false), use_color("auto", STDERR_FILENO));
   const SweepOutcome outcome = run_sweep(request, progress);
   std::cout << fmt::format("done {} already {} failed {}\n", outcome.counts.done, outcome.already,
                            outcome.counts.failed);

@@ -51,6 +51,8 @@ Ended run_program(const std::vector<std::string>& command, const ProcessOptions&
 /// Looks at `condition` every 2 ms; false if it does not hold within 60 s.
 bool eventually(const std::function<bool()>& condition);
 
+bool contains(const std::string& text, const std::string& part);
+
 /// Whole files.
 std::string file_text(const std::string& path);
 void write_text(const std::string& path, const std::string& text);

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "kernels/base/error.h"
+#include "kernels/base/io/json.h"
 #include "kernels/base/io/npy.h"
 #include "sweeps/cli/cli.h"
 #include "sweeps/cli/key_value.h"
@@ -74,7 +75,7 @@ TEST(Sample, ShowsTheExamplesThatTrainingSees) {
   const auto task = builtin_tasks().find("mqar").make(options);
   std::vector<std::int32_t> inputs(64), labels(64);
   task->generate(segment_seed(7, Split::test, 0), 5, 1, inputs.data(), labels.data());
-  std::string expected = "{\"index\":5,\"inputs\":[" + std::to_string(inputs[0]);
+  std::string expected = "[{\"index\":5,\"inputs\":[" + std::to_string(inputs[0]);
   for (std::size_t t = 1; t < 64; ++t)
     expected += "," + std::to_string(inputs[t]);
   const std::string text = sample({"mqar", "--seed", "7", "--split", "test", "--index", "5"}, true);
@@ -82,12 +83,27 @@ TEST(Sample, ShowsTheExamplesThatTrainingSees) {
   EXPECT_NE(text, sample({"mqar", "--seed", "7", "--split", "valid", "--index", "5"}, true));
 }
 
+TEST(Sample, ManyExamplesAreOneJsonDocument) {
+  const std::string text = sample(small_with({"--count", "3", "--index", "4"}), true);
+  const Json examples = parse_json(text, "sample", ErrorKind::io);
+  ASSERT_EQ(examples.size(), 3u);
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(examples.at(i).at("index").as_uint(), 4 + i);
+    EXPECT_EQ(examples.at(i).at("inputs").size(), 16u);
+    EXPECT_EQ(examples.at(i).at("labels").size(), 16u);
+  }
+}
+
 TEST(Sample, ExportsWhatTheNpyTaskReads) {
   const auto folder =
       std::filesystem::temp_directory_path() / ("recallbench_sample_" + std::to_string(getpid()));
-  EXPECT_EQ(sample(small_with({"--count", "3", "--out", (folder / "deep").string()})), "");
+  const std::vector<std::string> words =
+      small_with({"--count", "3", "--out", (folder / "deep").string()});
+  EXPECT_EQ(sample(words), "");
   const std::string inputs = (folder / "deep/inputs.npy").string();
   const std::string labels = (folder / "deep/labels.npy").string();
+  EXPECT_EQ(parse_json(sample(words, true), "sample", ErrorKind::io).at("files"),
+            Json::list(std::vector<std::string>{inputs, labels}));
   const NpyArray array = read_npy(inputs, 1 << 20);
   EXPECT_EQ(array.type, StoredType::i64);
   EXPECT_EQ(array.shape, (std::vector<std::int64_t>{3, 16}));

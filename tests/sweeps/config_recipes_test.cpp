@@ -56,8 +56,8 @@ TEST(Recipes, EveryShippedRecipeParsesAndIsNamedLikeItsFile) {
     const Recipe recipe = load_recipe(info.name);
     EXPECT_EQ(recipe.name, info.name);
     EXPECT_FALSE(recipe.runs.empty()) << info.name;
-    EXPECT_FALSE(info.description.empty()) << info.name << " begins with no comment";
-    EXPECT_FALSE(recipe.description.empty()) << info.name;
+    EXPECT_FALSE(info.description.empty()) << info.name;
+    EXPECT_EQ(info.description, recipe.description);
   }
 }
 
@@ -229,7 +229,9 @@ class RecipeFolder {
 TEST(Recipes, AFolderOfTheUsersComesFirst) {
   const RecipeFolder folder;
   const std::string path =
-      folder.write("based-figure2.toml", "# Mine\n" + with(kPlainRecipe, "plain", "mine"));
+      folder.write("based-figure2.toml",
+                   "# Whose?\ndescription = \"Mine\"\n" + with(kPlainRecipe, "plain", "mine"));
+  folder.write("broken.toml", "description = \"Mine\" too");
   EXPECT_EQ(load_recipe("based-figure2").name, "mine");
   EXPECT_EQ(load_recipe(path, {"seed=1,2"}).runs.size(), 2u);
   bool found = false;
@@ -238,6 +240,8 @@ TEST(Recipes, AFolderOfTheUsersComesFirst) {
       found = true;
       EXPECT_EQ(info.description, "Mine");
       EXPECT_EQ(info.path, path);
+    } else if (info.name == "broken") {
+      EXPECT_EQ(info.description, "");
     }
   EXPECT_TRUE(found);
 }

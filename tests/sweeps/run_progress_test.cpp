@@ -17,7 +17,7 @@ namespace {
 
 WorkerMessage message_at(std::int64_t step) {
   WorkerMessage message;
-  message.progress = {step / 10, 4, step % 10, 10, 0.5, 52300};
+  message.progress = {step / 10, 4, step % 10, 10, 52300};
   message.accuracy = 0.8731;
   return message;
 }
@@ -38,9 +38,9 @@ TEST(Messages, RoundTrip) {
   EXPECT_EQ(back->progress.step, 7);
   EXPECT_EQ(fraction_of(back->progress), 17.0 / 40);
   EXPECT_EQ(*back->accuracy, 0.8731);
-  WorkerMessage diverged = message_at(3);
-  diverged.progress.loss = std::nan("");
-  EXPECT_TRUE(std::isnan(decode_message(encode_message(diverged))->progress.loss));
+  WorkerMessage unknown = message_at(3);
+  unknown.progress.tokens_per_s = std::nan("");
+  EXPECT_TRUE(std::isnan(decode_message(encode_message(unknown))->progress.tokens_per_s));
 }
 
 TEST(Messages, AnythingElseIsNoMessage) {

@@ -12,10 +12,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 std::string only_run_folder(const std::string& results) {
   return fs::directory_iterator(results + "/runs")->path().string();
 }
@@ -235,11 +231,11 @@ TEST_F(FakeSweep, FileSizeLimitIsExit3AndLosesNothing) {
 
 TEST(FailureReason, SaysWhatAFullDiskKeepsOutOfTheLog) {
   const TemporaryFolder folder;
-  const auto reason = [&] {
-    return failure_reason(Running(), {kResults, 0}, folder / "run.log", 0, 0);
-  };
+  Running running;
+  running.log = folder / "run.log";
+  const auto reason = [&] { return failure_reason(running, {kResults, 0}, 0); };
   EXPECT_EQ(reason(), "ended with exit code 3: results cannot be read or written");
-  write_text(folder / "run.log", "cannot write 'x'\n");
+  write_text(running.log, "cannot write 'x'\n");
   EXPECT_EQ(reason(), "ended with exit code 3: cannot write 'x'");
 }
 

@@ -16,10 +16,6 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 class FakeGpuSweep : public FakeSweep {
  protected:
   /// A sweep of runs on GPUs that take 40 steps, each by itself.

@@ -208,15 +208,6 @@ TEST(Labels, OneNameWithTwoMeaningsIsToldByPlace) {
             "based d_model=64 layers.0.feature_dim=4 layers.1.feature_dim=16");
 }
 
-TEST(Store, OnlyRunIdsBecomePaths) {
-  EXPECT_TRUE(is_run_id("r0123456789abcdef0123456789abcdef"));
-  for (const char* wrong :
-       {"", "r", "../x", "r0123456789abcdef0123456789abcdeF", "x0123456789abcdef0123456789abcdef",
-        "r0123456789abcdef0123456789abcdef0"})
-    EXPECT_FALSE(is_run_id(wrong)) << wrong;
-  EXPECT_TRUE(is_run_id(run_id(config_with(1))));
-}
-
 TEST(Store, StatusAndSummaryOfEveryState) {
   const TemporaryFolder folder;
   const std::string& results = folder.path();
