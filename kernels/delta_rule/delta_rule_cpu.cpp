@@ -39,8 +39,8 @@ DeltaRuleItemGradients<T> make_gradients(const DeltaRulePlan& p, const Batched<T
                                          const DeltaRuleGradients<T>& g, Index r, Index index) {
   const Index b = index / p.options.heads, h = index % p.options.heads;
   const auto part = [&](const Gradient<T>& to, Index cols) {
-    return DeltaRuleItemGradient<T>{
-        head_rows(to.wanted ? to.view : Batched<T>{}, r, b, p.length, h, cols), to.accumulate};
+    return MatrixGradient<T>{head_rows(to.wanted ? to.view : Batched<T>{}, r, b, p.length, h, cols),
+                             to.accumulate};
   };
   return {head_rows(dy, r, b, p.length, h, p.values),
           part(g.q, p.keys),

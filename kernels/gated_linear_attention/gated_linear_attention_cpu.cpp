@@ -79,8 +79,7 @@ void gated_linear_attention_backward_cpu(const GatedLinearAttentionPlan& plan,
                                          const GatedLinearAttentionGradients<T>& out, T* scratch) {
   for_items(plan, dy.replicas, true, scratch, [&](const Place& place, T* own) {
     const auto part = [&](const Gradient<T>& to, Index cols) {
-      return GatedItemGradient<T>{place.of(to.wanted ? to.view : Batched<T>{}, cols),
-                                  to.accumulate};
+      return MatrixGradient<T>{place.of(to.wanted ? to.view : Batched<T>{}, cols), to.accumulate};
     };
     gated_backward(
         plan, make_item(plan, in, place), place.of(dy, plan.group() * plan.values),

@@ -33,7 +33,7 @@ struct Place {
     return x.replica(replica).block(example * length, length).columns(head * cols, cols);
   }
   template <class T>
-  GeneralizedDeltaItemGradient<T> of(const Gradient<T>& to, Index cols) const {
+  MatrixGradient<T> of(const Gradient<T>& to, Index cols) const {
     return {to.wanted ? of(to.view, cols) : Matrix<T>{nullptr, 0, 0, 0}, to.accumulate};
   }
 };

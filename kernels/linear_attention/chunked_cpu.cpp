@@ -146,18 +146,18 @@ class Chunked {
       load_values();
       load_output_gradient(g.dy);
       weight_gradients();
-      if (g.dq.data != nullptr) {
-        const Matrix<T> dq = g.dq.block(first_, count_);
-        gemm<T>(Transpose::no, Transpose::no, scale_, dtile_, k_, g.add_dq, dq);
+      if (g.dq.wanted()) {
+        const Matrix<T> dq = g.dq.to.block(first_, count_);
+        gemm<T>(Transpose::no, Transpose::no, scale_, dtile_, k_, g.dq.accumulate, dq);
         add_through_features(sums_, state(c), phi_q, dq);
       }
-      if (g.dk.data != nullptr) {
-        const Matrix<T> dk = g.dk.block(first_, count_);
+      if (g.dk.wanted()) {
+        const Matrix<T> dk = g.dk.to.block(first_, count_);
         gemm<T>(Transpose::yes, Transpose::no, scale_, dtile_, q_, true, dk);
         add_through_features(values_, b_.dstate, phi_k, dk);
       }
-      if (g.dv.data != nullptr) {
-        const Matrix<T> dv = g.dv.block(first_, count_);
+      if (g.dv.wanted()) {
+        const Matrix<T> dv = g.dv.to.block(first_, count_);
         gemm<T>(Transpose::yes, Transpose::no, T(1), tile_, sums_.columns(0, p_.values), true, dv);
         gemm<T>(Transpose::no, Transpose::no, T(1), phi_k, b_.dstate.columns(0, p_.values), true,
                 dv);

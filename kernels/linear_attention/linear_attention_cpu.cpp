@@ -36,17 +36,16 @@ LinearAttentionItemGradients<T> make_gradients(const LinearAttentionPlan& p,
                                                const LinearAttentionGradients<T>& g, Index replica,
                                                Index index) {
   const Index b = index / p.options.heads, h = index % p.options.heads;
-  const auto part = [&](const Gradient<T>& to, Index rows, Index cols, bool collects) {
-    if (!to.wanted) return Matrix<T>{nullptr, 0, 0, 0};
-    const Matrix<T> m = head_rows(to.view, replica, b, rows, h, cols);
-    if (collects && !to.accumulate)
-      for (Index i = 0; i < rows; ++i)
-        std::fill_n(m.row(i), cols, T(0));
-    return m;
+  const auto part = [&](const Gradient<T>& to, Index rows, Index cols) -> MatrixGradient<T> {
+    if (!to.wanted) return {};
+    return {head_rows(to.view, replica, b, rows, h, cols), to.accumulate};
   };
-  return {head_rows(g.dy, replica, b, p.queries, h, p.values),
-          part(g.dq, p.queries, p.features, false), part(g.dk, p.length, p.features, true),
-          part(g.dv, p.length, p.values, true), g.dq.accumulate};
+  const LinearAttentionItemGradients<T> made{
+      head_rows(g.dy, replica, b, p.queries, h, p.values), part(g.dq, p.queries, p.features),
+      part(g.dk, p.length, p.features), part(g.dv, p.length, p.values)};
+  made.dk.begin_sum();
+  made.dv.begin_sum();
+  return made;
 }
 
 Index lane_scratch(const LinearAttentionPlan& plan, bool backward) {

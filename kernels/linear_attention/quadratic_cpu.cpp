@@ -93,13 +93,13 @@ void quadratic_backward(const LinearAttentionPlan& p, const LinearAttentionItem<
         std::fill(tile.row(i) + seen, tile.row(i) + n, T(0));
         std::fill(dtile.row(i) + seen, dtile.row(i) + n, T(0));
       }
-      if (g.dq.data != nullptr)
-        gemm<T>(Transpose::no, Transpose::no, scale, dtile, k, g.add_dq || key > 0,
-                g.dq.block(first, count));
-      if (g.dk.data != nullptr)
-        gemm<T>(Transpose::yes, Transpose::no, scale, dtile, q, true, g.dk.block(key, n));
-      if (g.dv.data != nullptr)
-        gemm<T>(Transpose::yes, Transpose::no, T(1), tile, n_hat, true, g.dv.block(key, n));
+      if (g.dq.wanted())
+        gemm<T>(Transpose::no, Transpose::no, scale, dtile, k, g.dq.accumulate || key > 0,
+                g.dq.to.block(first, count));
+      if (g.dk.wanted())
+        gemm<T>(Transpose::yes, Transpose::no, scale, dtile, q, true, g.dk.to.block(key, n));
+      if (g.dv.wanted())
+        gemm<T>(Transpose::yes, Transpose::no, T(1), tile, n_hat, true, g.dv.to.block(key, n));
     }
   });
 }

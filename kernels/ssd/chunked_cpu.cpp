@@ -143,8 +143,8 @@ class Chunked {
       const Matrix<T> b = it_.b.block(first_, count_), cs = it_.c.block(first_, count_);
       gemm<T>(Transpose::yes, Transpose::no, T(1), tile(dscores_), cs, true, rows(db_));
       gemm<T>(Transpose::no, Transpose::no, T(1), tile(dscores_), b, true, rows(dc_));
-      store(rows(db_), g.b);
-      store(rows(dc_), g.c);
+      g.b.write(first_, rows(db_));
+      g.c.write(first_, rows(dc_));
     }
   }
 
@@ -235,7 +235,7 @@ class Chunked {
     make_weights();
     gemm<T>(Transpose::no, Transpose::yes, T(1), dy, x, false, tile(dweights_));
     weights_back(dlog, ddelta);
-    if (g.x.to.data != nullptr) x_back(head(g.x.to, h), g.x.add, h, dy, dstate);
+    if (g.x.wanted()) x_back(head(g.x.to, h), g.x.accumulate, h, dy, dstate);
     skip_back(dy, x, h, g.d);
     dlog[count_ - 1] += over_chunk() * dot(dstate.data, state.data, s_.states * s_.head_dim);
     output_back(dy, state, dlog);
@@ -325,18 +325,7 @@ class Chunked {
       const T slope = steps_.before[t] > T(20) ? T(1) : 1 / (1 + std::exp(-steps_.before[t]));
       ddelta[t] = slope * (ddelta[t] - steps_.rate * crossing);
       g.dt_bias[h] += ddelta[t];
-      if (g.dt.to.data == nullptr) continue;
-      T& to = g.dt.to.row(first_ + t)[h];
-      to = g.dt.add ? to + ddelta[t] : ddelta[t];
-    }
-  }
-
-  void store(const Matrix<T>& from, const typename SsdItemGradients<T>::Rows& to) const {
-    if (to.to.data == nullptr) return;
-    for (Index t = 0; t < count_; ++t) {
-      T* at = to.to.row(first_ + t);
-      for (Index n = 0; n < s_.states; ++n)
-        at[n] = to.add ? at[n] + from.row(t)[n] : from.row(t)[n];
+      g.dt.write(first_ + t, h, ddelta[t]);
     }
   }
 

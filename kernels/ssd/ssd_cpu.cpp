@@ -92,8 +92,8 @@ void ssd_backward_cpu(const SsdSize& s, const SsdViews<T>& in, const Batched<T>&
   T* const shares = scratch + lanes(s, true) * lane_scratch(s, true);
   for (Index r = 0; r < dy.replicas; ++r) {
     for_items(s, true, scratch, [&](Index example, Index group, T* own) {
-      const auto rows = [&](const Gradient<T>& d) -> typename SsdItemGradients<T>::Rows {
-        if (!d.wanted) return {{nullptr, 0, 0, 0}, false};
+      const auto rows = [&](const Gradient<T>& d) -> MatrixGradient<T> {
+        if (!d.wanted) return {};
         return {part(s, d.view.replica(r), example, group), d.accumulate};
       };
       T* sums = shares + example * share(s) + group * s.heads_of_group();

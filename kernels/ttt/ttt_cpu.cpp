@@ -100,8 +100,8 @@ void ttt_backward_cpu(const TttSize& s, const TttViews<T>& in, const Batched<T>&
   T* const sums = scratch + lanes(s, true) * lane_scratch(s, true);
   for (Index r = 0; r < d_o.replicas; ++r) {
     for_items(s, true, scratch, [&](Index item, T* own) {
-      const auto rows = [&](int k) -> typename TttItemGradients<T>::Rows {
-        if (!g.all[k].wanted) return {{nullptr, 0, 0, 0}, false};
+      const auto rows = [&](int k) -> MatrixGradient<T> {
+        if (!g.all[k].wanted) return {};
         return {part(s, g.all[k].view.replica(r), item), g.all[k].accumulate};
       };
       ttt_dual_backward(s, make_item(s, in, r, item),
