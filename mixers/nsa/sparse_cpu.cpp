@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/tensor/parallel.h"
+#include "kernels/tensor/head_items.h"
 
 namespace recallbench {
 namespace {
 
-constexpr Index kLanes = 32, kRowBlock = 128;
+constexpr Index kRowBlock = 128;
 constexpr double kNoScore = -1000, kNoShare = 1e-10;  // what no chosen block may be below
 
 template <class T>
@@ -27,25 +27,9 @@ void add_multiple(T factor, const T* from, Index n, T* to) {
     to[j] += factor * from[j];
 }
 
-/// Rows of example b and columns of head h.
-template <class T>
-Matrix<T> part(const Matrix<T>& all, Index b, Index rows, Index h, Index cols) {
-  if (all.data == nullptr) return all;
-  return all.block(b * rows, rows).columns(h * cols, cols);
-}
-
-Index lanes(const SparseSize& s) {
-  return std::min(kLanes, s.examples * s.options.kv_heads);
-}
-
-/// body(example, key head, lane's scratch) for every pair of them.
-template <class T, class Body>
-void for_items(const SparseSize& s, T* scratch, const Body& body) {
-  const Index items = s.examples * s.options.kv_heads, count = lanes(s);
-  parallel_for(count, [&](Index lane) {
-    for (Index item = lane; item < items; item += count)
-      body(item / s.options.kv_heads, item % s.options.kv_heads, scratch + lane * 3 * s.keys);
-  });
+/// An item is an (example, key head), with room for three numbers a key.
+HeadItems items_of(const SparseSize& s) {
+  return {s.examples, s.options.kv_heads, 3 * s.keys};
 }
 
 /// Calls see(first, count) for the runs of keys that a query at t sees. `chosen` are its blocks.
@@ -70,13 +54,11 @@ struct HeadView {
   Matrix<T> chosen;  // columns of its group
 
   HeadView(const SparseSize& s, const Matrix<T>& qs, const Matrix<T>& ks, const Matrix<T>& vs,
-           const Matrix<T>& all_chosen, Index b, Index h)
-      : q(part(qs, b, s.queries, h, s.head_dim)),
-        k(part(ks, b, s.keys, h / group(s), s.head_dim)),
-        v(part(vs, b, s.keys, h / group(s), s.head_dim)),
-        chosen(part(all_chosen, b, s.queries, s.groups == s.options.heads ? h : h / group(s),
-                    s.choices)) {}
-  static Index group(const SparseSize& s) { return s.options.heads / s.options.kv_heads; }
+           const Matrix<T>& all_chosen, const HeadItem& query, const HeadItem& key)
+      : q(query.of(qs)),
+        k(key.of(ks)),
+        v(key.of(vs)),
+        chosen((s.groups == s.options.heads ? query : key).of(all_chosen)) {}
   const T* choices(Index i) const { return chosen.data == nullptr ? nullptr : chosen.row(i); }
 
   /// Probabilities of query i, at t, one after another as for_visible gives its keys.
@@ -175,7 +157,7 @@ void with_memory_backward_cpu(const Matrix<T>& dy, Index rows, const MatrixGradi
 }
 
 Index grouped_attention_scratch(const SparseSize& s) {
-  return lanes(s) * 3 * s.keys;
+  return items_of(s).scratch();
 }
 
 template <class T>
@@ -183,12 +165,13 @@ void grouped_attention_cpu(const SparseSize& s, const Matrix<T>& q, const Matrix
                            const Matrix<T>& v, const Matrix<T>& chosen, const Matrix<T>& o,
                            T* scratch) {
   const Index group = s.options.heads / s.options.kv_heads;
-  for_items(s, scratch, [&](Index b, Index kv, T* p) {
-    for (Index h = kv * group; h < (kv + 1) * group; ++h) {
-      const HeadView<T> head(s, q, k, v, chosen, b, h);
-      const Matrix<T> to = part(o, b, s.queries, h, s.head_dim);
+  items_of(s).run(scratch, [&](const HeadItem& at, T* p) {
+    for (Index h = at.head * group; h < (at.head + 1) * group; ++h) {
+      const HeadItem query{at.example, h, s.examples, s.options.heads};
+      const HeadView<T> head(s, q, k, v, chosen, query, at);
+      const Matrix<T> to = query.of(o);
       for (Index i = 0; i < s.queries; ++i) {
-        const Index t = s.position(b * s.queries + i);
+        const Index t = s.position(at.example * s.queries + i);
         head.probabilities(s, i, t, p);
         std::fill_n(to.row(i), s.head_dim, T(0));
         Index n = 0;
@@ -209,19 +192,19 @@ void grouped_attention_backward_cpu(const SparseSize& s, const Matrix<T>& q, con
                                     T* scratch) {
   const Index group = s.options.heads / s.options.kv_heads, f = s.head_dim;
   const T scale = 1 / std::sqrt(static_cast<T>(f));
-  for_items(s, scratch, [&](Index b, Index kv, T* p) {
+  items_of(s).run(scratch, [&](const HeadItem& at, T* p) {
     T* const dp = p + s.keys;
-    const MatrixGradient<T> to_k{part(dk.to, b, s.keys, kv, f), dk.accumulate},
-        to_v{part(dv.to, b, s.keys, kv, f), dv.accumulate};
+    const MatrixGradient<T> to_k = at.of(dk), to_v = at.of(dv);
     to_k.begin_sum();
     to_v.begin_sum();
-    for (Index h = kv * group; h < (kv + 1) * group; ++h) {
-      const HeadView<T> head(s, q, k, v, chosen, b, h);
-      const Matrix<T> d = part(d_o, b, s.queries, h, f);
-      const MatrixGradient<T> to_q{part(dq.to, b, s.queries, h, f), dq.accumulate};
+    for (Index h = at.head * group; h < (at.head + 1) * group; ++h) {
+      const HeadItem query{at.example, h, s.examples, s.options.heads};
+      const HeadView<T> head(s, q, k, v, chosen, query, at);
+      const Matrix<T> d = query.of(d_o);
+      const MatrixGradient<T> to_q = query.of(dq);
       to_q.begin_sum();
       for (Index i = 0; i < s.queries; ++i) {
-        const Index t = s.position(b * s.queries + i);
+        const Index t = s.position(at.example * s.queries + i);
         head.probabilities(s, i, t, p);
         T along = 0;  // Σ_j p_j dp_j
         Index n = 0;
@@ -251,7 +234,8 @@ void choose_blocks_cpu(const SparseSize& s, const Matrix<T>& q, const Matrix<T>&
   const GroupedAttentionOptions& o = s.options;
   const Index f = s.head_dim, of_kv = s.groups / o.kv_heads, averaged = o.heads / s.groups;
   const T scale = 1 / (std::sqrt(static_cast<T>(f)) * static_cast<T>(averaged));
-  for_items(s, scratch, [&](Index b, Index kv, T* score) {
+  items_of(s).run(scratch, [&](const HeadItem& at, T* score) {
+    const Index b = at.example, kv = at.head;
     for (Index row = b * s.queries; row < (b + 1) * s.queries; ++row)
       for (Index g = kv * of_kv; g < (kv + 1) * of_kv; ++g) {
         const Index blocks = std::min(s.keys - o.memory, s.position(row) / o.block);
