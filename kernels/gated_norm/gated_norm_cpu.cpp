@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "kernels/tensor/parallel.h"
+#include "kernels/tensor/rows.h"
 
 namespace recallbench {
 namespace {
@@ -15,10 +16,6 @@ template <class T>
 using Row = Eigen::Map<Eigen::Array<T, Eigen::Dynamic, 1>>;
 template <class T>
 using ConstRow = Eigen::Map<const Eigen::Array<T, Eigen::Dynamic, 1>>;
-
-Index blocks_of(Index rows) {
-  return (rows + kRowBlock - 1) / kRowBlock;
-}
 
 template <class T>
 void activate_gate(GateActivation f, const ConstRow<T>& z, Row<T> a) {
@@ -100,10 +97,10 @@ void backward_group(const GatedNormOptions& options, const GatedNormViews<T>& in
 }  // namespace
 
 Index gated_norm_forward_scratch(Index rows, Index group) {
-  return blocks_of(rows) * 2 * group;
+  return blocks_of(rows, kRowBlock) * 2 * group;
 }
 Index gated_norm_backward_scratch(Index rows, Index group) {
-  return blocks_of(rows) * kRows * group;
+  return blocks_of(rows, kRowBlock) * kRows * group;
 }
 
 template <class T>
@@ -146,11 +143,7 @@ void gated_norm_backward_cpu(const GatedNormOptions& options, const GatedNormVie
         for (Index group = 0; group < groups; ++group)
           backward_group(options, in, dy, out, r, i, group, rows);
     });
-    if (!out.weight.wanted) continue;
-    Row<T> to(out.weight.view.replica(r).data, n);
-    if (!out.weight.accumulate) to.setZero();
-    for (Index block = 0; block < blocks_of(dy.rows); ++block)
-      to += ConstRow<T>(scratch + block * kRows * n, n);
+    add_shares(scratch, blocks_of(dy.rows, kRowBlock), kRows * n, out.weight, r);
   }
 }
 

@@ -11,10 +11,6 @@ namespace {
 
 constexpr Index kRowBlock = 1024;
 
-Index blocks_of(Index rows) {
-  return (rows + kRowBlock - 1) / kRowBlock;
-}
-
 template <class T>
 void normalise_group(const T* x, const T* weight, const T* bias, Index n, double eps, T* y,
                      T* saved) {
@@ -60,7 +56,7 @@ void group_back(const T* x, const T* weight, const T* saved, const T* dy, Index 
 }  // namespace
 
 Index group_norm_scratch(Index rows, Index cols) {
-  return blocks_of(rows) * 2 * cols;
+  return blocks_of(rows, kRowBlock) * 2 * cols;
 }
 
 template <class T>
@@ -83,7 +79,7 @@ template <class T>
 void group_norm_backward_cpu(Index groups, const Batched<T>& x, const Batched<T>& weight,
                              const Batched<T>& saved, const Batched<T>& dy, const Gradient<T>& dx,
                              const Gradient<T>& dweight, const Gradient<T>& dbias, T* scratch) {
-  const Index n = x.cols / groups, cols = x.cols, blocks = blocks_of(x.rows);
+  const Index n = x.cols / groups, cols = x.cols, blocks = blocks_of(x.rows, kRowBlock);
   for (Index r = 0; r < x.replicas; ++r) {
     const Matrix<T> xs = x.replica(r), ds = dy.replica(r), ss = saved.replica(r);
     const T* w = weight.replica(r).data;
@@ -96,8 +92,8 @@ void group_norm_backward_cpu(Index groups, const Batched<T>& x, const Batched<T>
                      dx.wanted ? dx.view.replica(r).row(i) + g * n : nullptr, dx.accumulate,
                      dw + g * n, db + g * n);
     });
-    add_row_shares(scratch, blocks, 2 * cols, dweight, r);
-    add_row_shares(scratch + cols, blocks, 2 * cols, dbias, r);
+    add_shares(scratch, blocks, 2 * cols, dweight, r);
+    add_shares(scratch + cols, blocks, 2 * cols, dbias, r);
   }
 }
 

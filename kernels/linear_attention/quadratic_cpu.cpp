@@ -2,6 +2,7 @@
 #include "kernels/linear_attention/item_cpu.h"
 #include "kernels/linear_attention/rows_cpu.h"
 #include "kernels/matmul/gemm.h"
+#include "kernels/tensor/rows.h"
 
 namespace recallbench {
 namespace {
@@ -74,7 +75,7 @@ void quadratic_backward(const LinearAttentionPlan& p, const LinearAttentionItem<
     for (Index i = 0; i < count; ++i) {
       const T* dy = g.dy.row(first + i);
       const T inverse = 1 / it.denominator(first + i);
-      d[i] = -dot_rows(dy, it.y.row(first + i), p.values) * inverse;
+      d[i] = -dot_in_lanes(dy, it.y.row(first + i), p.values) * inverse;
       for (Index c = 0; c < p.values; ++c)
         n_hat.row(i)[c] = dy[c] * inverse;
     }

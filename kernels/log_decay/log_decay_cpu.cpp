@@ -1,9 +1,9 @@
 #include "kernels/log_decay/log_decay_cpu.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include "kernels/tensor/parallel.h"
+#include "kernels/tensor/rows.h"
 
 namespace recallbench {
 namespace {
@@ -13,7 +13,7 @@ constexpr Index kRowBlock = 4096;
 }  // namespace
 
 Index log_decay_scratch(Index rows, Index heads) {
-  return (rows + kRowBlock - 1) / kRowBlock * heads;
+  return blocks_of(rows, kRowBlock) * heads;
 }
 
 template <class T>
@@ -52,11 +52,7 @@ void log_decay_backward_cpu(const Batched<T>& a_log, const Batched<T>& g, const 
         sums[h] = sum;
       }
     });
-    if (!da_log.wanted) continue;
-    T* to = da_log.view.replica(r).data;
-    if (!da_log.accumulate) std::fill_n(to, heads, T(0));
-    for (Index i = 0; i < log_decay_scratch(g.rows, heads); ++i)
-      to[i % heads] += scratch[i];
+    add_shares(scratch, blocks_of(g.rows, kRowBlock), heads, da_log, r);
   }
 }
 

@@ -4,15 +4,12 @@
 #include <cmath>
 
 #include "kernels/tensor/parallel.h"
+#include "kernels/tensor/rows.h"
 
 namespace recallbench {
 namespace {
 
 constexpr Index kRowBlock = 1024;
-
-Index blocks_of(Index rows) {
-  return (rows + kRowBlock - 1) / kRowBlock;
-}
 
 template <class T>
 void normalise_row(const T* x, Index n, bool centred, double eps, T* saved) {
@@ -57,21 +54,10 @@ void backward_row(const T* x, const T* w, const T* saved, const T* dy, Index n, 
   }
 }
 
-template <class T>
-void sum_partial(const T* partial, Index blocks, Index stride, const Gradient<T>& d, Index r,
-                 Index n) {
-  if (!d.wanted) return;
-  T* to = d.view.replica(r).data;
-  if (!d.accumulate) std::fill_n(to, n, T(0));
-  for (Index block = 0; block < blocks; ++block)
-    for (Index j = 0; j < n; ++j)
-      to[j] += partial[block * stride + j];
-}
-
 }  // namespace
 
 Index norm_scratch(Index rows, Index cols) {
-  return blocks_of(rows) * 2 * cols;
+  return blocks_of(rows, kRowBlock) * 2 * cols;
 }
 
 template <class T>
@@ -114,8 +100,9 @@ void norm_backward_cpu(const Batched<T>& x, const Batched<T>& weight, const Batc
         backward_row(xs.row(i), w, ss.row(i), dys.row(i), n, centred, dx,
                      dx.wanted ? dx.view.replica(r).row(i) : nullptr, dw, db);
     });
-    sum_partial(scratch, blocks_of(xs.rows), 2 * n, dweight, r, n);
-    sum_partial(scratch + n, blocks_of(xs.rows), 2 * n, dbias, r, n);
+    const Index blocks = blocks_of(xs.rows, kRowBlock);
+    add_shares(scratch, blocks, 2 * n, dweight, r);
+    add_shares(scratch + n, blocks, 2 * n, dbias, r);
   }
 }
 

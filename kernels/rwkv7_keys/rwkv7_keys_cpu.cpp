@@ -12,10 +12,6 @@ namespace {
 constexpr Index kRowBlock = 1024;
 constexpr double kEps = 1e-6;
 
-Index blocks_of(Index rows) {
-  return (rows + kRowBlock - 1) / kRowBlock;
-}
-
 /// 1 / sqrt(Σ (k ⊙ k_k)² + eps) of one head.
 template <class T>
 T inverse_length(const T* k, const T* k_k, Index n) {
@@ -65,7 +61,7 @@ void store(const T* from, const Gradient<T>& to, Index replica, Index row, Index
 }  // namespace
 
 Index rwkv7_keys_scratch(Index rows, Index cols) {
-  return blocks_of(rows) * 4 * cols;
+  return blocks_of(rows, kRowBlock) * 4 * cols;
 }
 
 template <class T>
@@ -114,8 +110,8 @@ void rwkv7_keys_backward_cpu(Index heads, const Rwkv7KeyViews<T>& in, const Rwkv
         store(dlogit, out.logit, r, i, cols);
       }
     });
-    add_row_shares(scratch, blocks_of(in.k.rows), 4 * cols, out.k_k, r);
-    add_row_shares(scratch + cols, blocks_of(in.k.rows), 4 * cols, out.k_a, r);
+    add_shares(scratch, blocks_of(in.k.rows, kRowBlock), 4 * cols, out.k_k, r);
+    add_shares(scratch + cols, blocks_of(in.k.rows, kRowBlock), 4 * cols, out.k_a, r);
   }
 }
 

@@ -3,16 +3,13 @@
 #include <algorithm>
 
 #include "kernels/tensor/parallel.h"
+#include "kernels/tensor/rows.h"
 
 namespace recallbench {
 namespace {
 
 // Rows of a block of work, which has one partial gradient of `skip`.
 constexpr Index kRowBlock = 512;
-
-Index blocks_of(Index rows) {
-  return (rows + kRowBlock - 1) / kRowBlock;
-}
 
 template <class T>
 T* row_of(const Gradient<T>& to, Index replica, Index row) {
@@ -22,7 +19,7 @@ T* row_of(const Gradient<T>& to, Index replica, Index row) {
 }  // namespace
 
 Index skip_gate_scratch(Index rows, Index cols) {
-  return blocks_of(rows) * cols;
+  return blocks_of(rows, kRowBlock) * cols;
 }
 
 template <class T>
@@ -44,8 +41,7 @@ void skip_gate_forward_cpu(const SkipGateViews<T>& in, const Batched<T>& out) {
 template <class T>
 void skip_gate_backward_cpu(const SkipGateViews<T>& in, const Batched<T>& dout,
                             const SkipGateGradients<T>& gradients, T* scratch) {
-  const Gradient<T>&to_y = gradients.y, &to_x = gradients.x, &to_skip = gradients.skip,
-        &to_gate = gradients.gate;
+  const Gradient<T>&to_y = gradients.y, &to_x = gradients.x, &to_gate = gradients.gate;
   const Index cols = dout.cols;
   const auto write = [](const Gradient<T>& to, T* at, T value) {
     if (to.wanted) *at = to.accumulate ? *at + value : value;
@@ -68,12 +64,7 @@ void skip_gate_backward_cpu(const SkipGateViews<T>& in, const Batched<T>& dout,
         }
       }
     });
-    if (!to_skip.wanted) continue;
-    T* to = to_skip.view.replica(r).data;
-    if (!to_skip.accumulate) std::fill_n(to, cols, T(0));
-    for (Index block = 0; block < blocks_of(dout.rows); ++block)
-      for (Index j = 0; j < cols; ++j)
-        to[j] += scratch[block * cols + j];
+    add_shares(scratch, blocks_of(dout.rows, kRowBlock), cols, gradients.skip, r);
   }
 }
 

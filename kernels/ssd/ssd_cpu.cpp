@@ -2,6 +2,7 @@
 
 #include "kernels/ssd/chunked_cpu.h"
 #include "kernels/tensor/head_items.h"
+#include "kernels/tensor/rows.h"
 
 namespace recallbench {
 namespace {
@@ -25,19 +26,6 @@ SsdItem<T> make_item(const SsdSize& s, const SsdViews<T>& in, Index r, const Hea
           in.dt_bias.replica(r).data + heads,
           in.a_log.replica(r).data + heads,
           in.d.replica(r).data + at.head * (s.skips / s.groups)};
-}
-
-/// dp = the examples' shares from number `first` on, in order.
-template <class T>
-void sum_shares(const SsdSize& s, const T* shares, Index first, const Gradient<T>& dp, Index r) {
-  if (!dp.wanted) return;
-  T* to = dp.view.replica(r).data;
-  for (Index i = 0; i < dp.view.cols; ++i) {
-    T sum = dp.accumulate ? to[i] : T(0);
-    for (Index example = 0; example < s.examples; ++example)
-      sum += shares[example * share(s) + first + i];
-    to[i] = sum;
-  }
 }
 
 }  // namespace
@@ -70,9 +58,9 @@ void ssd_backward_cpu(const SsdSize& s, const SsdViews<T>& in, const Batched<T>&
           sums,           share_of + 2 * s.heads + at.head * (s.skips / s.groups)};
       ssd_chunked_backward(s, make_item(s, in, r, at), gradients, own);
     });
-    sum_shares(s, shares, 0, g.a_log, r);
-    sum_shares(s, shares, s.heads, g.dt_bias, r);
-    sum_shares(s, shares, 2 * s.heads, g.d, r);
+    add_shares(shares, s.examples, share(s), g.a_log, r);
+    add_shares(shares + s.heads, s.examples, share(s), g.dt_bias, r);
+    add_shares(shares + 2 * s.heads, s.examples, share(s), g.d, r);
   }
 }
 

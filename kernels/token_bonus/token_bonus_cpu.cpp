@@ -3,15 +3,12 @@
 #include <algorithm>
 
 #include "kernels/tensor/parallel.h"
+#include "kernels/tensor/rows.h"
 
 namespace recallbench {
 namespace {
 
 constexpr Index kRowBlock = 1024;
-
-Index blocks_of(Index rows) {
-  return (rows + kRowBlock - 1) / kRowBlock;
-}
 
 template <class T>
 T agreement(const T* r, const T* k, const T* weight, Index n) {
@@ -61,7 +58,7 @@ void head_back(const TokenBonusViews<T>& in, const Batched<T>& dy,
 }  // namespace
 
 Index token_bonus_scratch(Index rows, Index cols) {
-  return blocks_of(rows) * cols;
+  return blocks_of(rows, kRowBlock) * cols;
 }
 
 template <class T>
@@ -94,12 +91,7 @@ void token_bonus_backward_cpu(const TokenBonusViews<T>& in, const Batched<T>& dy
         for (Index at = 0; at < cols; at += n)
           head_back(in, dy, out, replica, i, at, n, dweight + at);
     });
-    if (!out.weight.wanted) continue;
-    T* to = out.weight.view.replica(replica).data;
-    if (!out.weight.accumulate) std::fill_n(to, cols, T(0));
-    for (Index block = 0; block < blocks_of(dy.rows); ++block)
-      for (Index c = 0; c < cols; ++c)
-        to[c] += scratch[block * cols + c];
+    add_shares(scratch, blocks_of(dy.rows, kRowBlock), cols, out.weight, replica);
   }
 }
 

@@ -4,21 +4,13 @@
 #include <cmath>
 
 #include "kernels/tensor/head_items.h"
+#include "kernels/tensor/rows.h"
 
 namespace recallbench {
 namespace {
 
 constexpr Index kRowBlock = 128;
 constexpr double kNoScore = -1000, kNoShare = 1e-10;  // what no chosen block may be below
-
-template <class T>
-T dot(const T* a, const T* b, Index n) {
-  T sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (Index j = 0; j < n; ++j)
-    sum += a[j] * b[j];
-  return sum;
-}
 
 template <class T>
 void add_multiple(T factor, const T* from, Index n, T* to) {
