@@ -140,7 +140,7 @@ class Chunked {
       for (Index i = 0; i < count_; ++i)
         out.beta.write(first_ + i, 0,
                        static_cast<T>(p_.options.beta_scale) * dot(dupdates, errors_, i));
-      out.v.write(first_, dvalues);
+      out.v.write_rows(first_, dvalues);
       if (c == 0) break;
       if (gated_) scale_state(b_.dstate);
       gemm<T>(Transpose::yes, Transpose::no, T(1), early_q_, dy, true, b_.dstate);
@@ -283,8 +283,8 @@ class Chunked {
     gemm<T>(Transpose::no, Transpose::no, T(1), doverlaps_, k_, true, dk);
     gemm<T>(Transpose::yes, Transpose::no, T(1), doverlaps_, k_, true, dk);
     gemm<T>(Transpose::yes, Transpose::no, T(1), dscores_, q_, true, dk);
-    out.q.write(first_, dq);
-    out.k.write(first_, dk);
+    out.q.write_rows(first_, dq);
+    out.k.write_rows(first_, dk);
   }
 
   /// Token t also decays what goes from the state to an i >= t (dq and dk_early are such rows),

@@ -102,10 +102,10 @@ class Chunks {
         const Matrix<T> q = q_.columns(head * p_.keys, p_.keys);
         const Matrix<T> d = dy.block(first_, count_).columns(head * p_.values, p_.values);
         head_backward(q, d, state(c), out.dv);
-        out.dq.columns(head * p_.keys, p_.keys).write(first_, dq_);
+        out.dq.columns(head * p_.keys, p_.keys).write_rows(first_, dq_);
       }
-      out.dk.write(first_, dk_);
-      if (!p_.constant()) out.dlog_decay.write(first_, dg_);
+      out.dk.write_rows(first_, dk_);
+      if (!p_.constant()) out.dlog_decay.write_rows(first_, dg_);
     }
   }
 

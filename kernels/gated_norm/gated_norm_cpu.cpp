@@ -35,16 +35,6 @@ void activate_gate(GateActivation f, const ConstRow<T>& z, Row<T> a, Row<T> slop
   }
 }
 
-template <class T>
-void write(const Gradient<T>& to, Index r, Index row, Index first, const Row<T>& values) {
-  if (!to.wanted) return;
-  Row<T> at(to.view.replica(r).row(row) + first, values.size());
-  if (to.accumulate)
-    at += values;
-  else
-    at = values;
-}
-
 /// Working rows of one block, each as wide as a group.
 template <class T>
 struct Rows {
@@ -76,7 +66,7 @@ void backward_group(const GatedNormOptions& options, const GatedNormViews<T>& in
     w.normed = x * inverse;
     w.g = d * w.a;
     w.out = d * w.normed * weight * w.slope;
-    write(out.gate, r, row, first, w.out);
+    gradient_of(out.gate, r).columns(first, n).write_row(row, w.out.data());
   } else {
     w.normed = x * w.a * inverse;
     w.g = d;
@@ -85,13 +75,13 @@ void backward_group(const GatedNormOptions& options, const GatedNormViews<T>& in
   w.g *= weight;
   w.g = inverse * (w.g - w.normed * (w.g * w.normed).mean());
   if (after) {
-    write(out.x, r, row, first, w.g);
+    gradient_of(out.x, r).columns(first, n).write_row(row, w.g.data());
     return;
   }
   w.out = w.g * w.a;
-  write(out.x, r, row, first, w.out);
+  gradient_of(out.x, r).columns(first, n).write_row(row, w.out.data());
   w.out = w.g * x * w.slope;
-  write(out.gate, r, row, first, w.out);
+  gradient_of(out.gate, r).columns(first, n).write_row(row, w.out.data());
 }
 
 }  // namespace

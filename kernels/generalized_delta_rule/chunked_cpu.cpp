@@ -307,9 +307,9 @@ class Chunks {
 
   /// α = -κ and b = κ ⊙ a: dκ = db ⊙ a - dα, da = db ⊙ κ.
   void finish(const GeneralizedDeltaItemGradients<T>& out) const {
-    out.dq.write(first_, m_.dq);
-    out.dk.write(first_, m_.dk);
-    out.dlog_decay.write(first_, m_.dg);
+    out.dq.write_rows(first_, m_.dq);
+    out.dk.write_rows(first_, m_.dk);
+    out.dlog_decay.write_rows(first_, m_.dg);
     for (Index i = 0; i < count_; ++i) {
       const T *kappa = it_.removal.row(first_ + i), *rate = it_.rate.row(first_ + i);
       T *removal = m_.dalpha.row(i), *db = m_.db.row(i);
@@ -318,8 +318,8 @@ class Chunks {
         db[c] *= kappa[c];
       }
     }
-    out.dremoval.write(first_, m_.dalpha);
-    out.drate.write(first_, m_.db);
+    out.dremoval.write_rows(first_, m_.dalpha);
+    out.drate.write_rows(first_, m_.db);
   }
 
   const GeneralizedDeltaRulePlan& p_;

@@ -37,6 +37,7 @@ void log_decay_backward_cpu(const Batched<T>& a_log, const Batched<T>& g, const 
   const Index heads = g.cols;
   for (Index r = 0; r < g.replicas; ++r) {
     const T* logs = a_log.replica(r).data;
+    const MatrixGradient<T> to = gradient_of(ddt, r);
     parallel_ranges(g.rows, kRowBlock, [&](Index first, Index count) {
       T* sums = scratch + first / kRowBlock * heads;
       for (Index h = 0; h < heads; ++h) {
@@ -45,9 +46,7 @@ void log_decay_backward_cpu(const Batched<T>& a_log, const Batched<T>& g, const 
         for (Index i = first; i < first + count; ++i) {
           const T gradient = dg.replica(r).row(i)[h];
           sum += gradient * g.replica(r).row(i)[h];
-          if (!ddt.wanted) continue;
-          T& to = ddt.view.replica(r).row(i)[h];
-          to = ddt.accumulate ? to + rate * gradient : rate * gradient;
+          to.write(i, h, rate * gradient);
         }
         sums[h] = sum;
       }

@@ -119,8 +119,8 @@ class Chunked {
       const Matrix<T> b = it_.b.block(first_, count_), cs = it_.c.block(first_, count_);
       gemm<T>(Transpose::yes, Transpose::no, T(1), tile(dscores_), cs, true, rows(db_));
       gemm<T>(Transpose::no, Transpose::no, T(1), tile(dscores_), b, true, rows(dc_));
-      g.b.write(first_, rows(db_));
-      g.c.write(first_, rows(dc_));
+      g.b.write_rows(first_, rows(db_));
+      g.c.write_rows(first_, rows(dc_));
     }
   }
 

@@ -23,14 +23,17 @@ struct MatrixGradient {
     T& at = to.row(row)[col];
     at = accumulate ? at + value : value;
   }
-  /// Rows of `values` go to those from `first` on.
-  void write(Index first, const Matrix<T>& values) const {
-    for (Index i = 0; wanted() && i < values.rows; ++i) {
-      const T* from = values.row(i);
-      T* at = to.row(first + i);
-      for (Index c = 0; c < values.cols; ++c)
-        at[c] = accumulate ? at[c] + from[c] : from[c];
-    }
+  /// A whole row.
+  void write_row(Index row, const T* values) const {
+    if (!wanted()) return;
+    T* at = to.row(row);
+    for (Index c = 0; c < to.cols; ++c)
+      at[c] = accumulate ? at[c] + values[c] : values[c];
+  }
+  /// Whole rows, from `first` on.
+  void write_rows(Index first, const Matrix<T>& values) const {
+    for (Index i = 0; wanted() && i < values.rows; ++i)
+      write_row(first + i, values.row(i));
   }
   /// Zeros, unless it adds to what is there: for what is then only added to.
   void begin_sum() const {

@@ -145,9 +145,9 @@ void Dual<T>::keys_back() const {
 
 template <class T>
 void Dual<T>::store(const TttItemGradients<T>& g) const {
-  g.q.write(first_, now(layers_[0].din_q));
-  g.k.write(first_, now(layers_[0].din_k));
-  g.v.write(first_, now(dv_));
+  g.q.write_rows(first_, now(layers_[0].din_q));
+  g.k.write_rows(first_, now(layers_[0].din_k));
+  g.v.write_rows(first_, now(dv_));
   if (!g.rate.wanted()) return;
   for (Index i = 0; i < count_; ++i)
     g.rate.write(first_ + i, 0, static_cast<T>(s_.scale) * deta_.data[i]);

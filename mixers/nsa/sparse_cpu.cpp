@@ -138,7 +138,7 @@ void with_memory_backward_cpu(const Matrix<T>& dy, Index rows, const MatrixGradi
   if (dx.wanted()) {
     const Index blocks = dx.to.rows / examples;
     for (Index row = 0; row < dx.to.rows; ++row)
-      dx.write(row, dy.block(row / blocks * rows + rows - blocks + row % blocks, 1));
+      dx.write_row(row, dy.row(row / blocks * rows + rows - blocks + row % blocks));
   }
   if (!dmemory.wanted()) return;
   const Index f = dmemory.to.cols, kept = dmemory.to.rows / (dy.cols / f);

@@ -54,7 +54,7 @@ TEST(MatrixGradient, OverwritesOrAdds) {
   for (const bool accumulate : {false, true}) {
     float to[4] = {1, 2, 3, 4};
     const MatrixGradient<float> gradient{{to, 2, 2, 2}, accumulate};
-    gradient.write(1, {values, 1, 2, 2});
+    gradient.write_rows(1, {values, 1, 2, 2});
     gradient.write(0, 1, 5);
     EXPECT_EQ(to[0], 1);
     EXPECT_EQ(to[1], accumulate ? 7 : 5);
@@ -65,7 +65,7 @@ TEST(MatrixGradient, OverwritesOrAdds) {
   }
   const MatrixGradient<float> unwanted;
   unwanted.write(0, 0, 5);
-  unwanted.write(0, {values, 1, 2, 2});
+  unwanted.write_rows(0, {values, 1, 2, 2});
   unwanted.begin_sum();
   EXPECT_FALSE(unwanted.columns(1, 1).wanted());
   const MatrixGradient<float> columns =
