@@ -83,7 +83,6 @@ class Graph {
 
   /// Whether the backward walk writes this parameter's gradient.
   bool uses(Parameter p) const;
-  std::size_t arena_bytes() const { return arena_bytes_; }
   /// A line an operation: name, outputs, whether it joins what runs beside; for people and tests.
   std::string text() const;
   /// Seconds spent in each operation since the last call, forward and backward; counted only
@@ -172,7 +171,6 @@ class Graph {
   std::vector<Tensor> roots_;
   Batch batch_;
   std::uint32_t random_ids_ = 0;
-  std::size_t arena_bytes_ = 0;
   std::vector<PartialSums> late_sums_;
   mutable bool beside_ = false;  // work runs beside, on a GPU; whoever reads its results joins it
   Arena* arena_ = nullptr;
