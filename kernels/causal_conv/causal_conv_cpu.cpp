@@ -11,10 +11,6 @@ namespace {
 // Examples that one partial weight gradient sums over.
 constexpr Index kExampleBlock = 8;
 
-Index blocks_of(Index examples) {
-  return (examples + kExampleBlock - 1) / kExampleBlock;
-}
-
 /// weight [C, K] → by_tap [K, C], so that the loops run over channels.
 template <class T>
 void by_taps(const Matrix<T>& weight, T* by_tap) {
@@ -83,7 +79,7 @@ void backward_example(const Matrix<T>& x, const Matrix<T>& dy, const T* by_tap, 
 Index causal_conv_scratch(Index examples, Index length, Index channels, Index taps,
                           ConvActivation activation) {
   const Index rows = activation == ConvActivation::none ? 0 : length;
-  return channels * taps + blocks_of(examples) * (taps + 1 + rows) * channels;
+  return channels * taps + blocks_of(examples, kExampleBlock) * (taps + 1 + rows) * channels;
 }
 
 template <class T>
@@ -108,7 +104,7 @@ void causal_conv_backward_cpu(const CausalConvViews<T>& in, const Batched<T>& dy
                               const CausalConvGradients<T>& out, T* scratch) {
   const Index channels = dy.cols, taps = in.weight.cols, length = in.length;
   const Index examples = dy.rows / length;
-  const Index blocks = blocks_of(examples), per_block = (taps + 1) * channels;
+  const Index blocks = blocks_of(examples, kExampleBlock), per_block = (taps + 1) * channels;
   T* partial = scratch + channels * taps;
   for (Index r = 0; r < dy.replicas; ++r) {
     by_taps(in.weight.replica(r), scratch);

@@ -12,6 +12,7 @@
 #include "kernels/delta_rule/chunk.h"
 #include "kernels/delta_rule/item_cpu.h"
 #include "kernels/matmul/gemm.h"
+#include "kernels/tensor/rows.h"
 
 namespace recallbench {
 namespace {
@@ -30,9 +31,6 @@ Row<T> array(const Matrix<T>& m, Index i) {
   return {m.row(i), m.cols};
 }
 
-Index padded(Index cols) {
-  return (cols + 15) / 16 * 16;
-}
 Index chunks(const DeltaRulePlan& p) {
   return (p.length + kChunk - 1) / kChunk;
 }
@@ -56,8 +54,9 @@ struct Buffers {
   /// Without scratch the sizes alone.
   Buffers(const DeltaRulePlan& p, bool backward, T* scratch) {
     const auto take = [&](Index rows, Index cols) {
-      const Matrix<T> m{scratch == nullptr ? nullptr : scratch + numbers, rows, cols, padded(cols)};
-      numbers += rows * padded(cols);
+      const Matrix<T> m{scratch == nullptr ? nullptr : scratch + numbers, rows, cols,
+                        padded_cols(cols)};
+      numbers += rows * padded_cols(cols);
       return m;
     };
     const Matrix<T> room = take(1, 2 * kChunk);  // doubles, whatever T is
@@ -80,18 +79,6 @@ struct Buffers {
     dstate = take(p.keys, p.values);
   }
 };
-
-template <class T>
-void clear(const Matrix<T>& m) {
-  for (Index i = 0; i < m.rows; ++i)
-    array(m, i).setZero();
-}
-
-template <class T>
-void copy(const Matrix<T>& from, const Matrix<T>& to) {
-  for (Index i = 0; i < from.rows; ++i)
-    std::copy_n(from.row(i), from.cols, to.row(i));
-}
 
 /// to = scale · factor of the row · from
 template <class T>
@@ -127,7 +114,7 @@ class Chunked {
       if (c + 1 == chunks(p_)) break;
       if (gated_) scale_state(state);
       gemm<T>(Transpose::yes, Transpose::no, T(1), late_k_, updates_, c > 0, state);
-      if (it_.states.data != nullptr) copy(state, kept(c));
+      if (it_.states.data != nullptr) copy_rows(state, kept(c));
     }
   }
 
@@ -153,7 +140,7 @@ class Chunked {
       for (Index i = 0; i < count_; ++i)
         out.beta.write(first_ + i, 0,
                        static_cast<T>(p_.options.beta_scale) * dot(dupdates, errors_, i));
-      out.v.write(first_, dvalues);
+      out.v.write_rows(first_, dvalues);
       if (c == 0) break;
       if (gated_) scale_state(b_.dstate);
       gemm<T>(Transpose::yes, Transpose::no, T(1), early_q_, dy, true, b_.dstate);
@@ -225,7 +212,7 @@ class Chunked {
     gemm<T>(Transpose::no, Transpose::yes, T(1), q_, k_, false, scores_);
     mask(overlaps_, T(-1), 0);
     mask(scores_, scale_, 1);
-    copy(it_.v.block(first_, count_), errors_);
+    copy_rows(it_.v.block(first_, count_), errors_);
     if (chunk_ > 0) gemm<T>(Transpose::no, Transpose::no, T(1), early_k_, state, true, errors_);
     for (Index begin = 0; begin < count_; begin += kSolved) {
       const Index rows = std::min(kSolved, count_ - begin);
@@ -296,8 +283,8 @@ class Chunked {
     gemm<T>(Transpose::no, Transpose::no, T(1), doverlaps_, k_, true, dk);
     gemm<T>(Transpose::yes, Transpose::no, T(1), doverlaps_, k_, true, dk);
     gemm<T>(Transpose::yes, Transpose::no, T(1), dscores_, q_, true, dk);
-    out.q.write(first_, dq);
-    out.k.write(first_, dk);
+    out.q.write_rows(first_, dq);
+    out.k.write_rows(first_, dk);
   }
 
   /// Token t also decays what goes from the state to an i >= t (dq and dk_early are such rows),

@@ -10,8 +10,6 @@ struct DeltaRulePlan {
   DeltaRuleOptions options;
   Index examples, length;
   Index keys, values;  ///< dk and dv, of one head
-
-  Index items() const { return examples * options.heads; }
 };
 
 /// The memory of one call, as in delta_rule.h; beta and log_decay have no data where there are

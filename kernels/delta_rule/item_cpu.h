@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/delta_rule/delta_rule_cpu.h"
+#include "kernels/tensor/matrix_gradient.h"
 
 namespace recallbench {
 
@@ -11,29 +12,11 @@ struct DeltaRuleItem {
   Matrix<T> q, k, v, beta, log_decay, states;
 };
 
-/// Where a gradient of the item goes; a matrix without data is not wanted.
-template <class T>
-struct DeltaRuleItemGradient {
-  Matrix<T> to;
-  bool accumulate;
-
-  void write(Index row, Index col, T value) const {
-    if (to.data == nullptr) return;
-    T& at = to.row(row)[col];
-    at = accumulate ? at + value : value;
-  }
-  /// Rows of `values` go to those from `first`.
-  void write(Index first, const Matrix<T>& values) const {
-    for (Index i = 0; to.data != nullptr && i < values.rows; ++i)
-      for (Index j = 0; j < values.cols; ++j)
-        write(first + i, j, values.row(i)[j]);
-  }
-};
-
+/// Where its gradients go.
 template <class T>
 struct DeltaRuleItemGradients {
   Matrix<T> dy;
-  DeltaRuleItemGradient<T> q, k, v, beta, log_decay;
+  MatrixGradient<T> q, k, v, beta, log_decay;
 };
 
 /// For one item; scratch holds chunked_scratch numbers.

@@ -1,7 +1,7 @@
 #pragma once
 
 // What the forward and the backward kernel of gated_linear_attention share, in the notation of
-// chunk_cpu.cpp, with chunks of 16 tokens. A block has one (replica, example, state head) and
+// chunked_cpu.cpp, with chunks of 16 tokens. A block has one (replica, example, state head) and
 // columns of its values, which do not meet in the state. It goes by steps: a chunk for one of the
 // query heads that read the state; the next step's rows are under way meanwhile, in the other of
 // two stages. In shared memory rows are 4 numbers longer than a multiple of 16; tokens beyond the

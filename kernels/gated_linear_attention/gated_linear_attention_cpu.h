@@ -13,7 +13,6 @@ struct GatedLinearAttentionPlan {
 
   bool constant() const { return !options.constant_decays.empty(); }
   Index group() const { return options.heads / options.state_heads; }
-  Index items() const { return examples * options.state_heads; }
   /// Tokens of a chunk. Between tokens of one chunk, decays that differ by key cost a pass over
   /// the keys for each pair, constant ones only a factor.
   Index chunk() const { return constant() ? 32 : 16; }

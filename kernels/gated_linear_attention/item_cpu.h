@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/gated_linear_attention/gated_linear_attention_cpu.h"
+#include "kernels/tensor/matrix_gradient.h"
 
 namespace recallbench {
 
@@ -12,15 +13,10 @@ struct GatedItem {
   double constant_decay;
 };
 
-/// Where a gradient of an item goes; without data it is not wanted.
-template <class T>
-struct GatedItemGradient {
-  Matrix<T> to;
-  bool accumulate;
-};
+/// Where its gradients go.
 template <class T>
 struct GatedItemGradients {
-  GatedItemGradient<T> dq, dk, dv, dlog_decay;
+  MatrixGradient<T> dq, dk, dv, dlog_decay;
 };
 
 /// The chunked form for one item; scratch holds gated_chunk_scratch(plan, backward) numbers.

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "kernels/tensor/parallel.h"
+#include "kernels/tensor/rows.h"
 
 namespace recallbench {
 namespace {
@@ -15,10 +16,6 @@ template <class T>
 using Row = Eigen::Map<Eigen::Array<T, Eigen::Dynamic, 1>>;
 template <class T>
 using ConstRow = Eigen::Map<const Eigen::Array<T, Eigen::Dynamic, 1>>;
-
-Index blocks_of(Index rows) {
-  return (rows + kRowBlock - 1) / kRowBlock;
-}
 
 template <class T>
 void activate_gate(GateActivation f, const ConstRow<T>& z, Row<T> a) {
@@ -36,16 +33,6 @@ void activate_gate(GateActivation f, const ConstRow<T>& z, Row<T> a, Row<T> slop
   } else {
     slope = a * (T(1) - a);
   }
-}
-
-template <class T>
-void write(const Gradient<T>& to, Index r, Index row, Index first, const Row<T>& values) {
-  if (!to.wanted) return;
-  Row<T> at(to.view.replica(r).row(row) + first, values.size());
-  if (to.accumulate)
-    at += values;
-  else
-    at = values;
 }
 
 /// Working rows of one block, each as wide as a group.
@@ -79,7 +66,7 @@ void backward_group(const GatedNormOptions& options, const GatedNormViews<T>& in
     w.normed = x * inverse;
     w.g = d * w.a;
     w.out = d * w.normed * weight * w.slope;
-    write(out.gate, r, row, first, w.out);
+    gradient_of(out.gate, r).columns(first, n).write_row(row, w.out.data());
   } else {
     w.normed = x * w.a * inverse;
     w.g = d;
@@ -88,22 +75,22 @@ void backward_group(const GatedNormOptions& options, const GatedNormViews<T>& in
   w.g *= weight;
   w.g = inverse * (w.g - w.normed * (w.g * w.normed).mean());
   if (after) {
-    write(out.x, r, row, first, w.g);
+    gradient_of(out.x, r).columns(first, n).write_row(row, w.g.data());
     return;
   }
   w.out = w.g * w.a;
-  write(out.x, r, row, first, w.out);
+  gradient_of(out.x, r).columns(first, n).write_row(row, w.out.data());
   w.out = w.g * x * w.slope;
-  write(out.gate, r, row, first, w.out);
+  gradient_of(out.gate, r).columns(first, n).write_row(row, w.out.data());
 }
 
 }  // namespace
 
 Index gated_norm_forward_scratch(Index rows, Index group) {
-  return blocks_of(rows) * 2 * group;
+  return blocks_of(rows, kRowBlock) * 2 * group;
 }
 Index gated_norm_backward_scratch(Index rows, Index group) {
-  return blocks_of(rows) * kRows * group;
+  return blocks_of(rows, kRowBlock) * kRows * group;
 }
 
 template <class T>
@@ -146,11 +133,7 @@ void gated_norm_backward_cpu(const GatedNormOptions& options, const GatedNormVie
         for (Index group = 0; group < groups; ++group)
           backward_group(options, in, dy, out, r, i, group, rows);
     });
-    if (!out.weight.wanted) continue;
-    Row<T> to(out.weight.view.replica(r).data, n);
-    if (!out.weight.accumulate) to.setZero();
-    for (Index block = 0; block < blocks_of(dy.rows); ++block)
-      to += ConstRow<T>(scratch + block * kRows * n, n);
+    add_shares(scratch, blocks_of(dy.rows, kRowBlock), kRows * n, out.weight, r);
   }
 }
 

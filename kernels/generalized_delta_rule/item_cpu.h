@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/generalized_delta_rule/generalized_delta_rule_cpu.h"
+#include "kernels/tensor/matrix_gradient.h"
 
 namespace recallbench {
 
@@ -10,15 +11,10 @@ struct GeneralizedDeltaItem {
   Matrix<T> q, k, v, log_decay, removal, rate;
 };
 
-/// Where a gradient of an item goes; without data it is not wanted.
-template <class T>
-struct GeneralizedDeltaItemGradient {
-  Matrix<T> to;
-  bool accumulate;
-};
+/// Where its gradients go.
 template <class T>
 struct GeneralizedDeltaItemGradients {
-  GeneralizedDeltaItemGradient<T> dq, dk, dv, dlog_decay, dremoval, drate;
+  MatrixGradient<T> dq, dk, dv, dlog_decay, dremoval, drate;
 };
 
 /// The chunked form for one item; scratch holds generalized_delta_chunk_scratch numbers.

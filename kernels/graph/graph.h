@@ -85,7 +85,6 @@ class Graph {
   bool uses(Parameter p) const;
   /// Those for which it does, in the order in which they were declared.
   std::vector<Parameter> used_parameters() const;
-  std::size_t arena_bytes() const { return arena_bytes_; }
   /// A line an operation: name, outputs, whether it joins what runs beside; for people and tests.
   std::string text() const;
   /// Seconds spent in each operation since the last call, forward and backward; counted only

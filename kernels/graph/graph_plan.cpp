@@ -264,7 +264,6 @@ void Graph::finish(Arena& arena) {
   }
   const MemoryPlan plan = plan_memory(builder.pieces);
   offsets_ = plan.offsets;
-  arena_bytes_ = plan.bytes;
   arena_ = &arena;
   arena.reserve(plan.bytes);
 }

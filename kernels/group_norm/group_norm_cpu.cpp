@@ -1,8 +1,8 @@
 #include "kernels/group_norm/group_norm_cpu.h"
 
 #include <algorithm>
-#include <cmath>
 
+#include "kernels/norm/norm_rows_cpu.h"
 #include "kernels/tensor/parallel.h"
 #include "kernels/tensor/rows.h"
 
@@ -11,56 +11,19 @@ namespace {
 
 constexpr Index kRowBlock = 1024;
 
-Index blocks_of(Index rows) {
-  return (rows + kRowBlock - 1) / kRowBlock;
-}
-
 template <class T>
 void normalise_group(const T* x, const T* weight, const T* bias, Index n, double eps, T* y,
                      T* saved) {
-  T sum = 0, squares = 0;
-#pragma omp simd reduction(+ : sum)
-  for (Index c = 0; c < n; ++c)
-    sum += x[c];
-  const T mean = sum / static_cast<T>(n);
-#pragma omp simd reduction(+ : squares)
-  for (Index c = 0; c < n; ++c)
-    squares += (x[c] - mean) * (x[c] - mean);
-  const T inverse = T(1) / std::sqrt(squares / static_cast<T>(n) + static_cast<T>(eps));
+  norm_row_moments(x, n, true, eps, saved);
+  const T mean = saved[0], inverse = saved[1];
   for (Index c = 0; c < n; ++c)
     y[c] = (x[c] - mean) * inverse * weight[c] + bias[c];
-  saved[0] = mean;
-  saved[1] = inverse;
-}
-
-/// With x̂ the normalised group and g = dy ⊙ weight: dx = (g - mean g - x̂ mean(g ⊙ x̂)) / sqrt(..);
-/// its shares of dweight and dbias are added.
-template <class T>
-void group_back(const T* x, const T* weight, const T* saved, const T* dy, Index n, T* dx,
-                bool accumulate, T* dweight, T* dbias) {
-  const T mean = saved[0], inverse = saved[1];
-  T sum = 0, product = 0;
-#pragma omp simd reduction(+ : sum, product)
-  for (Index c = 0; c < n; ++c) {
-    const T normal = (x[c] - mean) * inverse, g = dy[c] * weight[c];
-    sum += g;
-    product += g * normal;
-    dweight[c] += dy[c] * normal;
-    dbias[c] += dy[c];
-  }
-  if (dx == nullptr) return;
-  const T mean_g = sum / static_cast<T>(n), mean_product = product / static_cast<T>(n);
-  for (Index c = 0; c < n; ++c) {
-    const T normal = (x[c] - mean) * inverse;
-    const T value = inverse * (dy[c] * weight[c] - mean_g - normal * mean_product);
-    dx[c] = accumulate ? dx[c] + value : value;
-  }
 }
 
 }  // namespace
 
 Index group_norm_scratch(Index rows, Index cols) {
-  return blocks_of(rows) * 2 * cols;
+  return blocks_of(rows, kRowBlock) * 2 * cols;
 }
 
 template <class T>
@@ -83,7 +46,7 @@ template <class T>
 void group_norm_backward_cpu(Index groups, const Batched<T>& x, const Batched<T>& weight,
                              const Batched<T>& saved, const Batched<T>& dy, const Gradient<T>& dx,
                              const Gradient<T>& dweight, const Gradient<T>& dbias, T* scratch) {
-  const Index n = x.cols / groups, cols = x.cols, blocks = blocks_of(x.rows);
+  const Index n = x.cols / groups, cols = x.cols, blocks = blocks_of(x.rows, kRowBlock);
   for (Index r = 0; r < x.replicas; ++r) {
     const Matrix<T> xs = x.replica(r), ds = dy.replica(r), ss = saved.replica(r);
     const T* w = weight.replica(r).data;
@@ -91,13 +54,19 @@ void group_norm_backward_cpu(Index groups, const Batched<T>& x, const Batched<T>
       T *dw = scratch + first / kRowBlock * 2 * cols, *db = dw + cols;
       std::fill_n(dw, 2 * cols, T(0));
       for (Index i = first; i < first + count; ++i)
-        for (Index g = 0; g < groups; ++g)
-          group_back(xs.row(i) + g * n, w + g * n, ss.row(i) + 2 * g, ds.row(i) + g * n, n,
-                     dx.wanted ? dx.view.replica(r).row(i) + g * n : nullptr, dx.accumulate,
-                     dw + g * n, db + g * n);
+        for (Index at = 0; at < cols; at += n) {
+          const NormRowBack<T> back(xs.row(i) + at, w + at, ss.row(i) + 2 * (at / n),
+                                    ds.row(i) + at, n, true, dw + at, db + at);
+          if (!dx.wanted) continue;
+          T* to = dx.view.replica(r).row(i) + at;
+          for (Index c = 0; c < n; ++c) {
+            const T value = back.dx(c);
+            to[c] = dx.accumulate ? to[c] + value : value;
+          }
+        }
     });
-    add_row_shares(scratch, blocks, 2 * cols, dweight, r);
-    add_row_shares(scratch + cols, blocks, 2 * cols, dbias, r);
+    add_shares(scratch, blocks, 2 * cols, dweight, r);
+    add_shares(scratch + cols, blocks, 2 * cols, dbias, r);
   }
 }
 

@@ -6,6 +6,7 @@
 #include "kernels/linear_attention/item_cpu.h"
 #include "kernels/linear_attention/rows_cpu.h"
 #include "kernels/matmul/gemm.h"
+#include "kernels/tensor/rows.h"
 
 namespace recallbench {
 namespace {
@@ -14,7 +15,7 @@ constexpr Index kChunk = 64;
 
 /// Rows of S and the like: v and the one, padded so that every row begins at 64 bytes.
 Index state_stride(const LinearAttentionPlan& p) {
-  return (p.values + 1 + 15) / 16 * 16;
+  return padded_cols(p.values + 1);
 }
 
 /// F: features in full, products of `taylor` once.
@@ -36,7 +37,7 @@ struct Buffers {
     const Index stride = state_stride(p), width = p.values + 1, rows = state_rows(p);
     const auto take = [&](Index r, Index c, Index s) {
       const Matrix<T> m{scratch, r, c, s};
-      scratch += (r * s + 15) / 16 * 16;
+      scratch += padded_cols(r * s);
       return m;
     };
     tile = take(kChunk, kChunk, kChunk);
@@ -55,12 +56,6 @@ Index buffer_numbers(const LinearAttentionPlan& p, Index states) {
   const Index stride = state_stride(p), rows = state_rows(p);
   return 2 * kChunk * kChunk + 2 * kChunk * stride + 3 * kChunk * rows +
          (1 + states) * rows * stride;
-}
-
-template <class T>
-void clear(const Matrix<T>& m) {
-  for (Index i = 0; i < m.rows; ++i)
-    std::fill_n(m.row(i), m.cols, T(0));
 }
 
 /// x' = √scale x; φ = [1; x'; and for each i: x'_i x'_j for j < i, x'_i²/√2].
@@ -146,18 +141,18 @@ class Chunked {
       load_values();
       load_output_gradient(g.dy);
       weight_gradients();
-      if (g.dq.data != nullptr) {
-        const Matrix<T> dq = g.dq.block(first_, count_);
-        gemm<T>(Transpose::no, Transpose::no, scale_, dtile_, k_, g.add_dq, dq);
+      if (g.dq.wanted()) {
+        const Matrix<T> dq = g.dq.to.block(first_, count_);
+        gemm<T>(Transpose::no, Transpose::no, scale_, dtile_, k_, g.dq.accumulate, dq);
         add_through_features(sums_, state(c), phi_q, dq);
       }
-      if (g.dk.data != nullptr) {
-        const Matrix<T> dk = g.dk.block(first_, count_);
+      if (g.dk.wanted()) {
+        const Matrix<T> dk = g.dk.to.block(first_, count_);
         gemm<T>(Transpose::yes, Transpose::no, scale_, dtile_, q_, true, dk);
         add_through_features(values_, b_.dstate, phi_k, dk);
       }
-      if (g.dv.data != nullptr) {
-        const Matrix<T> dv = g.dv.block(first_, count_);
+      if (g.dv.wanted()) {
+        const Matrix<T> dv = g.dv.to.block(first_, count_);
         gemm<T>(Transpose::yes, Transpose::no, T(1), tile_, sums_.columns(0, p_.values), true, dv);
         gemm<T>(Transpose::no, Transpose::no, T(1), phi_k, b_.dstate.columns(0, p_.values), true,
                 dv);
@@ -204,7 +199,7 @@ class Chunked {
       const T inverse = 1 / it_.denominator(first_ + i);
       for (Index c = 0; c < p_.values; ++c)
         sums_.row(i)[c] = from[c] * inverse;
-      sums_.row(i)[p_.values] = -dot_rows(from, it_.y.row(first_ + i), p_.values) * inverse;
+      sums_.row(i)[p_.values] = -dot_in_lanes(from, it_.y.row(first_ + i), p_.values) * inverse;
     }
   }
 

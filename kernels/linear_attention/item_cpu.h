@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/linear_attention/linear_attention_cpu.h"
+#include "kernels/tensor/matrix_gradient.h"
 
 namespace recallbench {
 
@@ -16,11 +17,11 @@ struct LinearAttentionItem {
   T& denominator(Index query) const { return *denominators.row(query); }
 };
 
-/// Its gradients; a matrix without data is not wanted. dk and dv are to be added to.
+/// Its gradients. dk and dv have begun, and are to be added to.
 template <class T>
 struct LinearAttentionItemGradients {
-  Matrix<T> dy, dq, dk, dv;
-  bool add_dq;
+  Matrix<T> dy;
+  MatrixGradient<T> dq, dk, dv;
 };
 
 /// The two forms, for one item; scratch holds as many numbers as the functions below say.

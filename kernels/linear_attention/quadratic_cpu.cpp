@@ -2,6 +2,7 @@
 #include "kernels/linear_attention/item_cpu.h"
 #include "kernels/linear_attention/rows_cpu.h"
 #include "kernels/matmul/gemm.h"
+#include "kernels/tensor/rows.h"
 
 namespace recallbench {
 namespace {
@@ -74,7 +75,7 @@ void quadratic_backward(const LinearAttentionPlan& p, const LinearAttentionItem<
     for (Index i = 0; i < count; ++i) {
       const T* dy = g.dy.row(first + i);
       const T inverse = 1 / it.denominator(first + i);
-      d[i] = -dot_rows(dy, it.y.row(first + i), p.values) * inverse;
+      d[i] = -dot_in_lanes(dy, it.y.row(first + i), p.values) * inverse;
       for (Index c = 0; c < p.values; ++c)
         n_hat.row(i)[c] = dy[c] * inverse;
     }
@@ -93,13 +94,13 @@ void quadratic_backward(const LinearAttentionPlan& p, const LinearAttentionItem<
         std::fill(tile.row(i) + seen, tile.row(i) + n, T(0));
         std::fill(dtile.row(i) + seen, dtile.row(i) + n, T(0));
       }
-      if (g.dq.data != nullptr)
-        gemm<T>(Transpose::no, Transpose::no, scale, dtile, k, g.add_dq || key > 0,
-                g.dq.block(first, count));
-      if (g.dk.data != nullptr)
-        gemm<T>(Transpose::yes, Transpose::no, scale, dtile, q, true, g.dk.block(key, n));
-      if (g.dv.data != nullptr)
-        gemm<T>(Transpose::yes, Transpose::no, T(1), tile, n_hat, true, g.dv.block(key, n));
+      if (g.dq.wanted())
+        gemm<T>(Transpose::no, Transpose::no, scale, dtile, k, g.dq.accumulate || key > 0,
+                g.dq.to.block(first, count));
+      if (g.dk.wanted())
+        gemm<T>(Transpose::yes, Transpose::no, scale, dtile, q, true, g.dk.to.block(key, n));
+      if (g.dv.wanted())
+        gemm<T>(Transpose::yes, Transpose::no, T(1), tile, n_hat, true, g.dv.to.block(key, n));
     }
   });
 }

@@ -4,34 +4,7 @@
 
 namespace recallbench {
 
-// Loops over one row that the compiler can vectorise. Sums run in kSumLanes fixed partial sums,
-// added in order at the end: their bits depend on n alone.
-inline constexpr Index kSumLanes = 16;
-
-template <class T, class Term>
-T sum_terms(Index n, const Term& term) {
-  T lanes[kSumLanes] = {};
-  Index j = 0;
-  for (; j + kSumLanes <= n; j += kSumLanes)
-    for (Index l = 0; l < kSumLanes; ++l)
-      lanes[l] += term(j + l);
-  for (; j < n; ++j)
-    lanes[j % kSumLanes] += term(j);
-  T sum = 0;
-  for (const T lane : lanes)
-    sum += lane;
-  return sum;
-}
-
-template <class T>
-T sum_row(const T* x, Index n) {
-  return sum_terms<T>(n, [x](Index j) { return x[j]; });
-}
-
-template <class T>
-T dot_rows(const T* x, const T* y, Index n) {
-  return sum_terms<T>(n, [x, y](Index j) { return x[j] * y[j]; });
-}
+// Loops over one row that the compiler can vectorise.
 
 template <class T>
 void scale_row(T* x, Index n, T factor) {

@@ -1,9 +1,9 @@
 #include "kernels/log_decay/log_decay_cpu.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include "kernels/tensor/parallel.h"
+#include "kernels/tensor/rows.h"
 
 namespace recallbench {
 namespace {
@@ -13,7 +13,7 @@ constexpr Index kRowBlock = 4096;
 }  // namespace
 
 Index log_decay_scratch(Index rows, Index heads) {
-  return (rows + kRowBlock - 1) / kRowBlock * heads;
+  return blocks_of(rows, kRowBlock) * heads;
 }
 
 template <class T>
@@ -37,6 +37,7 @@ void log_decay_backward_cpu(const Batched<T>& a_log, const Batched<T>& g, const 
   const Index heads = g.cols;
   for (Index r = 0; r < g.replicas; ++r) {
     const T* logs = a_log.replica(r).data;
+    const MatrixGradient<T> to = gradient_of(ddt, r);
     parallel_ranges(g.rows, kRowBlock, [&](Index first, Index count) {
       T* sums = scratch + first / kRowBlock * heads;
       for (Index h = 0; h < heads; ++h) {
@@ -45,18 +46,12 @@ void log_decay_backward_cpu(const Batched<T>& a_log, const Batched<T>& g, const 
         for (Index i = first; i < first + count; ++i) {
           const T gradient = dg.replica(r).row(i)[h];
           sum += gradient * g.replica(r).row(i)[h];
-          if (!ddt.wanted) continue;
-          T& to = ddt.view.replica(r).row(i)[h];
-          to = ddt.accumulate ? to + rate * gradient : rate * gradient;
+          to.write(i, h, rate * gradient);
         }
         sums[h] = sum;
       }
     });
-    if (!da_log.wanted) continue;
-    T* to = da_log.view.replica(r).data;
-    if (!da_log.accumulate) std::fill_n(to, heads, T(0));
-    for (Index i = 0; i < log_decay_scratch(g.rows, heads); ++i)
-      to[i % heads] += scratch[i];
+    add_shares(scratch, blocks_of(g.rows, kRowBlock), heads, da_log, r);
   }
 }
 

@@ -12,10 +12,6 @@ constexpr Index kChannels = 32;
 // Examples that one partial filter gradient sums over.
 constexpr Index kExampleBlock = 16;
 
-Index blocks_of(Index examples) {
-  return (examples + kExampleBlock - 1) / kExampleBlock;
-}
-
 /// The tap that takes position s to position t: t - s, or beyond L where it wraps around.
 Index tap(Index t, Index s, Index length) {
   return s <= t ? t - s : t - s + 2 * length;
@@ -98,7 +94,7 @@ void long_conv_direct_backward(const LongConvArguments<T>& a, const Matrix<T>& d
     });
   }
   if (!dfilter.wanted) return;
-  const Index blocks = blocks_of(examples), per_block = 2 * length * channels;
+  const Index blocks = blocks_of(examples, kExampleBlock), per_block = 2 * length * channels;
   parallel_for(blocks, [&](Index block) {
     T* sums = scratch + block * per_block;
     std::fill_n(sums, a.taps * channels, T(0));
@@ -132,7 +128,7 @@ Index long_conv_scratch(Index examples, Index length, Index channels, bool backw
   const Index spectra = 2 * channels * (length + 1) * 2;  // filter's and its gradient's, complex
   const Index columns = 8 * (length + 1) * channels;      // one set of work columns a channel
   if (length > kDirectLongConv) return spectra + columns;
-  return backward ? blocks_of(examples) * 2 * length * channels : 0;
+  return backward ? blocks_of(examples, kExampleBlock) * 2 * length * channels : 0;
 }
 
 template <class T>

@@ -12,10 +12,6 @@ namespace {
 constexpr Index kRowBlock = 1024;
 constexpr double kEps = 1e-6;
 
-Index blocks_of(Index rows) {
-  return (rows + kRowBlock - 1) / kRowBlock;
-}
-
 /// 1 / sqrt(Σ (k ⊙ k_k)² + eps) of one head.
 template <class T>
 T inverse_length(const T* k, const T* k_k, Index n) {
@@ -54,18 +50,10 @@ struct HeadBack {
   }
 };
 
-template <class T>
-void store(const T* from, const Gradient<T>& to, Index replica, Index row, Index cols) {
-  if (!to.wanted) return;
-  T* at = to.view.replica(replica).row(row);
-  for (Index c = 0; c < cols; ++c)
-    at[c] = to.accumulate ? at[c] + from[c] : from[c];
-}
-
 }  // namespace
 
 Index rwkv7_keys_scratch(Index rows, Index cols) {
-  return blocks_of(rows) * 4 * cols;
+  return blocks_of(rows, kRowBlock) * 4 * cols;
 }
 
 template <class T>
@@ -110,12 +98,12 @@ void rwkv7_keys_backward_cpu(Index heads, const Rwkv7KeyViews<T>& in, const Rwkv
           HeadBack<T>{k + at,        logit + at,        k_k + at,   k_a + at,
                       dremoval + at, dreplacement + at, drate + at, n}
               .run(dk + at, dlogit + at, own + at, own + cols + at);
-        store(dk, out.k, r, i, cols);
-        store(dlogit, out.logit, r, i, cols);
+        gradient_of(out.k, r).write_row(i, dk);
+        gradient_of(out.logit, r).write_row(i, dlogit);
       }
     });
-    add_row_shares(scratch, blocks_of(in.k.rows), 4 * cols, out.k_k, r);
-    add_row_shares(scratch + cols, blocks_of(in.k.rows), 4 * cols, out.k_a, r);
+    add_shares(scratch, blocks_of(in.k.rows, kRowBlock), 4 * cols, out.k_k, r);
+    add_shares(scratch + cols, blocks_of(in.k.rows, kRowBlock), 4 * cols, out.k_a, r);
   }
 }
 

@@ -7,6 +7,7 @@
 
 #include "kernels/selective_scan/exp2.h"
 #include "kernels/selective_scan/softplus.h"
+#include "kernels/tensor/matrix_gradient.h"
 #include "kernels/tensor/parallel.h"
 
 namespace recallbench {
@@ -188,17 +189,6 @@ void scan_group_back(const Chunk<T>& chunk, const History<T>& past, const T* a2,
     }
 }
 
-template <class T>
-void store(Gradient<T> to, Index r, Index row, Index first, Index count, const T* values) {
-  if (!to.wanted) return;
-  T* at = to.view.replica(r).row(row) + first;
-  if (to.accumulate)
-    for (Index i = 0; i < count; ++i)
-      at[i] += values[i];
-  else
-    std::copy_n(values, count, at);
-}
-
 /// dx = Δ r + d dy and ddt = softplus'(dt) (x r + ln 2 q) of a chunk; dd grows by Σ_t dy x.
 template <class T>
 void finish_chunk(const Chunk<T>& chunk, ChunkGradients<T>& grads, const T* d, const Block& block,
@@ -213,8 +203,8 @@ void finish_chunk(const Chunk<T>& chunk, ChunkGradients<T>& grads, const T* d, c
     Eigen::Map<Array>(dd, kLanes) += dy * x;
     qs = slope * (x * rs + std::numbers::ln2_v<T> * qs);
     rs = delta * rs + skip * dy;
-    store(out.dt, r, row + t, block.first, block.width, grads.q[t]);
-    store(out.x, r, row + t, block.first, block.width, grads.r[t]);
+    gradient_of(out.dt, r).columns(block.first, block.width).write_row(row + t, grads.q[t]);
+    gradient_of(out.x, r).columns(block.first, block.width).write_row(row + t, grads.r[t]);
   }
 }
 
@@ -267,8 +257,8 @@ void sum_token_gradients(const ScanSize& s, const T* blocks, Index r, const Scan
         sum[i] += share[i];
     }
     for (Index t = 0; t < s.length; ++t) {
-      store(out.b, r, example * s.length + t, 0, s.states, sum + 2 * t * padded);
-      store(out.c, r, example * s.length + t, 0, s.states, sum + (2 * t + 1) * padded);
+      gradient_of(out.b, r).write_row(example * s.length + t, sum + 2 * t * padded);
+      gradient_of(out.c, r).write_row(example * s.length + t, sum + (2 * t + 1) * padded);
     }
   });
 }
@@ -286,7 +276,7 @@ void sum_channel_gradients(const ScanSize& s, T* blocks, const T* a2, Index r,
         sum[i] += share[i];
     }
     const Block block(s, k);
-    store(out.d, r, 0, block.first, block.width, sum + block_state(s));
+    gradient_of(out.d, r).columns(block.first, block.width).write_row(0, sum + block_state(s));
     const T* a = a2 + k * block_state(s);
     for (Index i = 0; out.a_log.wanted && i < block.width; ++i) {
       T* to = out.a_log.view.replica(r).row(block.first + i);

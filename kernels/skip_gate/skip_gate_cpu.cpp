@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/tensor/parallel.h"
+#include "kernels/tensor/rows.h"
 
 namespace recallbench {
 namespace {
@@ -10,19 +11,10 @@ namespace {
 // Rows of a block of work, which has one partial gradient of `skip`.
 constexpr Index kRowBlock = 512;
 
-Index blocks_of(Index rows) {
-  return (rows + kRowBlock - 1) / kRowBlock;
-}
-
-template <class T>
-T* row_of(const Gradient<T>& to, Index replica, Index row) {
-  return to.wanted ? to.view.replica(replica).row(row) : nullptr;
-}
-
 }  // namespace
 
 Index skip_gate_scratch(Index rows, Index cols) {
-  return blocks_of(rows) * cols;
+  return blocks_of(rows, kRowBlock) * cols;
 }
 
 template <class T>
@@ -44,36 +36,27 @@ void skip_gate_forward_cpu(const SkipGateViews<T>& in, const Batched<T>& out) {
 template <class T>
 void skip_gate_backward_cpu(const SkipGateViews<T>& in, const Batched<T>& dout,
                             const SkipGateGradients<T>& gradients, T* scratch) {
-  const Gradient<T>&to_y = gradients.y, &to_x = gradients.x, &to_skip = gradients.skip,
-        &to_gate = gradients.gate;
   const Index cols = dout.cols;
-  const auto write = [](const Gradient<T>& to, T* at, T value) {
-    if (to.wanted) *at = to.accumulate ? *at + value : value;
-  };
   for (Index r = 0; r < dout.replicas; ++r) {
     const T* skip = in.skip.replica(r).data;
+    const MatrixGradient<T> dy = gradient_of(gradients.y, r), dx = gradient_of(gradients.x, r),
+                            dgate = gradient_of(gradients.gate, r);
     parallel_ranges(dout.rows, kRowBlock, [&](Index first, Index count) {
       T* sums = scratch + first / kRowBlock * cols;
       std::fill_n(sums, cols, T(0));
       for (Index i = first; i < first + count; ++i) {
         const T *y = in.y.replica(r).row(i), *x = in.x.replica(r).row(i);
         const T *gate = in.gate.replica(r).row(i), *d = dout.replica(r).row(i);
-        T *dy = row_of(to_y, r, i), *dx = row_of(to_x, r, i), *dgate = row_of(to_gate, r, i);
         for (Index j = 0; j < cols; ++j) {
           const T inner = d[j] * gate[j];
           sums[j] += inner * x[j];
-          write(to_y, dy + j, inner);
-          write(to_x, dx + j, inner * skip[j]);
-          write(to_gate, dgate + j, d[j] * (y[j] + skip[j] * x[j]));
+          dy.write(i, j, inner);
+          dx.write(i, j, inner * skip[j]);
+          dgate.write(i, j, d[j] * (y[j] + skip[j] * x[j]));
         }
       }
     });
-    if (!to_skip.wanted) continue;
-    T* to = to_skip.view.replica(r).data;
-    if (!to_skip.accumulate) std::fill_n(to, cols, T(0));
-    for (Index block = 0; block < blocks_of(dout.rows); ++block)
-      for (Index j = 0; j < cols; ++j)
-        to[j] += scratch[block * cols + j];
+    add_shares(scratch, blocks_of(dout.rows, kRowBlock), cols, gradients.skip, r);
   }
 }
 

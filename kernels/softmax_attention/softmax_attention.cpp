@@ -45,10 +45,7 @@ class SoftmaxAttention : public TypedOperation<SoftmaxAttention> {
   }
   template <class T>
   void backward_as(Execution& e) {
-    const auto gradient = [&](int k, Index r) {
-      const Gradient<T> g = e.input_gradient<T>(k);
-      return AttentionGradient<T>{g.view.replica(r), g.wanted, g.accumulate};
-    };
+    const auto gradient = [&](int k, Index r) { return gradient_of(e.input_gradient<T>(k), r); };
     for (Index r = 0; r < e.replicas(); ++r)
       softmax_attention_backward_cpu(sizes_, replica<T>(e, r), e.output_gradient<T>(0).replica(r),
                                      gradient(0, r), gradient(1, r), gradient(2, r),

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "kernels/matmul/panels.h"
-#include "kernels/tensor/parallel.h"
+#include "kernels/tensor/head_items.h"
 
 namespace recallbench {
 namespace {
@@ -87,21 +87,14 @@ struct Head {
 };
 
 template <class T>
-Matrix<T> part(const Matrix<T>& all, Index example, Index rows, Index head, Index heads) {
-  const Index width = all.cols / heads;
-  return all.block(example * rows, rows).columns(head * width, width);
-}
-
-template <class T>
-Head<T> head_of(const AttentionSizes& s, const AttentionReplica<T>& a, Index item) {
-  const Index b = item / s.heads, h = item % s.heads;
-  return {part(a.q, b, s.queries, h, s.heads),
-          part(a.k, b, s.keys, h, s.heads),
-          part(a.v, b, s.keys, h, s.heads),
-          part(a.o, b, s.queries, h, s.heads),
-          a.log_sum.row(item),
-          a.positions == nullptr ? nullptr : a.positions + b * s.queries,
-          item * s.keys * s.keys};
+Head<T> head_of(const AttentionSizes& s, const AttentionReplica<T>& a, const HeadItem& at) {
+  return {at.of(a.q),
+          at.of(a.k),
+          at.of(a.v),
+          at.of(a.o),
+          a.log_sum.row(at.index()),
+          a.positions == nullptr ? nullptr : a.positions + at.example * s.queries,
+          at.index() * s.keys * s.keys};
 }
 
 /// Calls body(item, scratch) for each (example, head), `per_slot` numbers of scratch for each.
@@ -110,7 +103,8 @@ void for_each_head(const AttentionSizes& s, Index per_slot, T* scratch, const Bo
   const Index items = s.examples * s.heads, n = slots(s);
   parallel_for(n, [&](Index slot) {
     for (Index item = slot * items / n; item < (slot + 1) * items / n; ++item)
-      body(item, scratch + slot * per_slot);
+      body(HeadItem{item / s.heads, item % s.heads, s.examples, s.heads},
+           scratch + slot * per_slot);
   });
 }
 
@@ -280,7 +274,7 @@ struct PackedHead {
 
 template <class T>
 struct HeadGradients {
-  AttentionGradient<T> q, k, v;
+  MatrixGradient<T> q, k, v;
 };
 
 template <class T>
@@ -296,18 +290,11 @@ void backward_block(const AttentionSizes& s, const AttentionReplica<T>& a, const
   multiply_visible(block, scale, q, packed.keys_transposed, p);
   multiply_visible(block, T(1), d_o, packed.values_transposed, d_p);
   backward_rows(s, a, head, block, d_o, p, d_p, scales);
-  if (g.v.wanted) sum_over_queries(block, T(1), p, scratch.packed(d_o), g.v.view);
-  if (g.k.wanted) sum_over_queries(block, scale, d_p, scratch.packed(q), g.k.view);
-  if (g.q.wanted)
+  if (g.v.wanted()) sum_over_queries(block, T(1), p, scratch.packed(d_o), g.v.to);
+  if (g.k.wanted()) sum_over_queries(block, scale, d_p, scratch.packed(q), g.k.to);
+  if (g.q.wanted())
     sum_over_keys(block, scale, d_p, packed.keys, g.q.accumulate,
-                  g.q.view.block(block.first, block.count));
-}
-
-template <class T>
-void zero_unless_accumulating(const AttentionGradient<T>& g) {
-  if (!g.wanted || g.accumulate) return;
-  for (Index i = 0; i < g.view.rows; ++i)
-    std::fill_n(g.view.row(i), g.view.cols, T(0));
+                  g.q.to.block(block.first, block.count));
 }
 
 }  // namespace
@@ -342,8 +329,8 @@ Index AttentionSizes::scratch_backward() const {
 template <class T>
 void softmax_attention_forward_cpu(const AttentionSizes& s, const AttentionReplica<T>& a,
                                    T* scratch) {
-  for_each_head(s, s.slot_forward(), scratch, [&](Index item, T* slot) {
-    const Head<T> head = head_of(s, a, item);
+  for_each_head(s, s.slot_forward(), scratch, [&](const HeadItem& at, T* slot) {
+    const Head<T> head = head_of(s, a, at);
     Scratch<T> mine{slot};
     const Panels<T> keys = mine.packed_transpose(head.k), values = mine.packed(head.v);
     for (Index first = 0; first < s.queries; first += s.query_block())
@@ -353,21 +340,15 @@ void softmax_attention_forward_cpu(const AttentionSizes& s, const AttentionRepli
 
 template <class T>
 void softmax_attention_backward_cpu(const AttentionSizes& s, const AttentionReplica<T>& a,
-                                    const Matrix<T>& d_o, const AttentionGradient<T>& dq,
-                                    const AttentionGradient<T>& dk, const AttentionGradient<T>& dv,
+                                    const Matrix<T>& d_o, const MatrixGradient<T>& dq,
+                                    const MatrixGradient<T>& dk, const MatrixGradient<T>& dv,
                                     T* scratch) {
-  for_each_head(s, s.slot_backward(), scratch, [&](Index item, T* slot) {
-    const Head<T> head = head_of(s, a, item);
-    const Index b = item / s.heads, h = item % s.heads;
-    const Matrix<T> d_o_head = part(d_o, b, s.queries, h, s.heads);
-    const auto gradient = [&](const AttentionGradient<T>& g, Index rows) {
-      return g.wanted ? AttentionGradient<T>{part(g.view, b, rows, h, s.heads), true, g.accumulate}
-                      : g;
-    };
-    const HeadGradients<T> gradients{gradient(dq, s.queries), gradient(dk, s.keys),
-                                     gradient(dv, s.keys)};
-    zero_unless_accumulating(gradients.k);
-    zero_unless_accumulating(gradients.v);
+  for_each_head(s, s.slot_backward(), scratch, [&](const HeadItem& at, T* slot) {
+    const Head<T> head = head_of(s, a, at);
+    const Matrix<T> d_o_head = at.of(d_o);
+    const HeadGradients<T> gradients{at.of(dq), at.of(dk), at.of(dv)};
+    gradients.k.begin_sum();
+    gradients.v.begin_sum();
     Scratch<T> mine{slot};
     const Panels<T> keys_transposed = mine.packed_transpose(head.k);
     const Panels<T> values_transposed = mine.packed_transpose(head.v);
@@ -385,13 +366,12 @@ template void softmax_attention_forward_cpu(const AttentionSizes&, const Attenti
 template void softmax_attention_forward_cpu(const AttentionSizes&, const AttentionReplica<double>&,
                                             double*);
 template void softmax_attention_backward_cpu(const AttentionSizes&, const AttentionReplica<float>&,
-                                             const Matrix<float>&, const AttentionGradient<float>&,
-                                             const AttentionGradient<float>&,
-                                             const AttentionGradient<float>&, float*);
+                                             const Matrix<float>&, const MatrixGradient<float>&,
+                                             const MatrixGradient<float>&,
+                                             const MatrixGradient<float>&, float*);
 template void softmax_attention_backward_cpu(const AttentionSizes&, const AttentionReplica<double>&,
-                                             const Matrix<double>&,
-                                             const AttentionGradient<double>&,
-                                             const AttentionGradient<double>&,
-                                             const AttentionGradient<double>&, double*);
+                                             const Matrix<double>&, const MatrixGradient<double>&,
+                                             const MatrixGradient<double>&,
+                                             const MatrixGradient<double>&, double*);
 
 }  // namespace recallbench

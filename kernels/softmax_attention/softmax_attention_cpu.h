@@ -4,7 +4,7 @@
 #include <optional>
 
 #include "kernels/dropout/dropout_mask.h"
-#include "kernels/tensor/matrix.h"
+#include "kernels/tensor/matrix_gradient.h"
 
 namespace recallbench {
 
@@ -42,18 +42,11 @@ template <class T>
 void softmax_attention_forward_cpu(const AttentionSizes& sizes, const AttentionReplica<T>& a,
                                    T* scratch);
 
-/// A replica's gradient: see Gradient.
-template <class T>
-struct AttentionGradient {
-  Matrix<T> view;
-  bool wanted, accumulate;
-};
-
 /// From o, log_sum and d_o to those of dq, dk and dv that are wanted.
 template <class T>
 void softmax_attention_backward_cpu(const AttentionSizes& sizes, const AttentionReplica<T>& a,
-                                    const Matrix<T>& d_o, const AttentionGradient<T>& dq,
-                                    const AttentionGradient<T>& dk, const AttentionGradient<T>& dv,
+                                    const Matrix<T>& d_o, const MatrixGradient<T>& dq,
+                                    const MatrixGradient<T>& dk, const MatrixGradient<T>& dv,
                                     T* scratch);
 
 }  // namespace recallbench

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "kernels/matmul/gemm.h"
+#include "kernels/tensor/rows.h"
 
 namespace recallbench {
 namespace {
@@ -20,10 +21,7 @@ Index chunks(const SsdSize& s) {
 }
 /// Numbers of all states of a group, each matrix beginning at 64 bytes.
 Index state_numbers(const SsdSize& s) {
-  return (s.states * s.head_dim + 15) / 16 * 16 * s.heads_of_group();
-}
-Index row_stride(const SsdSize& s) {
-  return (s.states + 15) / 16 * 16;
+  return padded_cols(s.states * s.head_dim) * s.heads_of_group();
 }
 
 template <class T>
@@ -57,12 +55,6 @@ struct Steps {
   }
 };
 
-template <class T>
-void clear(const Matrix<T>& m) {
-  for (Index i = 0; i < m.rows; ++i)
-    std::fill_n(m.row(i), m.cols, T(0));
-}
-
 /// to[t] = factor(t) from[t], rows of `from`.
 template <class T, class Factor>
 void scale_rows(const Matrix<T>& from, const Factor& factor, const Matrix<T>& to) {
@@ -73,22 +65,6 @@ void scale_rows(const Matrix<T>& from, const Factor& factor, const Matrix<T>& to
     for (Index n = 0; n < from.cols; ++n)
       target[n] = f * source[n];
   }
-}
-
-/// Its fixed partial sums make the bits depend on n alone.
-template <class T>
-T dot(const T* a, const T* b, Index n) {
-  T lanes[16] = {};
-  Index i = 0;
-  for (; i + 16 <= n; i += 16)
-    for (Index l = 0; l < 16; ++l)
-      lanes[l] += a[i + l] * b[i + l];
-  for (; i < n; ++i)
-    lanes[i % 16] += a[i] * b[i];
-  T sum = 0;
-  for (const T lane : lanes)
-    sum += lane;
-  return sum;
 }
 
 template <class T>
@@ -103,7 +79,7 @@ class Chunked {
     for (Matrix<T>* m : {&scores_, &dscores_, &decays_, &dlogs_, &weights_, &dweights_})
       *m = take(kChunk, kChunk, kChunk);
     for (Matrix<T>* m : {&rows_, &db_, &dc_})
-      *m = take(kChunk, s.states, row_stride(s));
+      *m = take(kChunk, s.states, padded_cols(s.states));
     dstates_ = take(1, state_numbers(s), state_numbers(s));
     states_ = scratch;  // backward: those before every chunk
   }
@@ -143,8 +119,8 @@ class Chunked {
       const Matrix<T> b = it_.b.block(first_, count_), cs = it_.c.block(first_, count_);
       gemm<T>(Transpose::yes, Transpose::no, T(1), tile(dscores_), cs, true, rows(db_));
       gemm<T>(Transpose::no, Transpose::no, T(1), tile(dscores_), b, true, rows(dc_));
-      store(rows(db_), g.b);
-      store(rows(dc_), g.c);
+      g.b.write_rows(first_, rows(db_));
+      g.c.write_rows(first_, rows(dc_));
     }
   }
 
@@ -235,9 +211,10 @@ class Chunked {
     make_weights();
     gemm<T>(Transpose::no, Transpose::yes, T(1), dy, x, false, tile(dweights_));
     weights_back(dlog, ddelta);
-    if (g.x.to.data != nullptr) x_back(head(g.x.to, h), g.x.add, h, dy, dstate);
+    if (g.x.wanted()) x_back(head(g.x.to, h), g.x.accumulate, h, dy, dstate);
     skip_back(dy, x, h, g.d);
-    dlog[count_ - 1] += over_chunk() * dot(dstate.data, state.data, s_.states * s_.head_dim);
+    dlog[count_ - 1] +=
+        over_chunk() * dot_in_lanes(dstate.data, state.data, s_.states * s_.head_dim);
     output_back(dy, state, dlog);
     state_back(x, dstate, dlog, ddelta);
     for (Index i = 0; i < s_.states * s_.head_dim; ++i)
@@ -281,7 +258,7 @@ class Chunked {
   void skip_back(const Matrix<T>& dy, const Matrix<T>& x, Index h, T* dd) const {
     for (Index t = 0; t < count_; ++t) {
       if (s_.skips == s_.heads)
-        dd[h] += dot(dy.row(t), x.row(t), s_.head_dim);
+        dd[h] += dot_in_lanes(dy.row(t), x.row(t), s_.head_dim);
       else
         for (Index p = 0; p < s_.head_dim; ++p)
           dd[h * s_.head_dim + p] += dy.row(t)[p] * x.row(t)[p];
@@ -294,7 +271,7 @@ class Chunked {
     gemm<T>(Transpose::no, Transpose::yes, T(1), dy, state, false, products);
     for (Index t = 0; t < count_; ++t) {
       const T decay = steps_.since_start[t];
-      dlog[t] += decay * dot(it_.c.row(first_ + t), products.row(t), s_.states);
+      dlog[t] += decay * dot_in_lanes(it_.c.row(first_ + t), products.row(t), s_.states);
       for (Index n = 0; n < s_.states; ++n)
         dc_.row(t)[n] += decay * products.row(t)[n];
     }
@@ -305,7 +282,7 @@ class Chunked {
     const Matrix<T> products = rows(rows_);
     gemm<T>(Transpose::no, Transpose::yes, T(1), x, dstate, false, products);
     for (Index s = 0; s < count_; ++s) {
-      const T product = dot(it_.b.row(first_ + s), products.row(s), s_.states);
+      const T product = dot_in_lanes(it_.b.row(first_ + s), products.row(s), s_.states);
       ddelta[s] += steps_.to_end[s] * product;
       dlog[s] -= entering(s) * product;
       dlog[count_ - 1] += entering(s) * product;
@@ -325,18 +302,7 @@ class Chunked {
       const T slope = steps_.before[t] > T(20) ? T(1) : 1 / (1 + std::exp(-steps_.before[t]));
       ddelta[t] = slope * (ddelta[t] - steps_.rate * crossing);
       g.dt_bias[h] += ddelta[t];
-      if (g.dt.to.data == nullptr) continue;
-      T& to = g.dt.to.row(first_ + t)[h];
-      to = g.dt.add ? to + ddelta[t] : ddelta[t];
-    }
-  }
-
-  void store(const Matrix<T>& from, const typename SsdItemGradients<T>::Rows& to) const {
-    if (to.to.data == nullptr) return;
-    for (Index t = 0; t < count_; ++t) {
-      T* at = to.to.row(first_ + t);
-      for (Index n = 0; n < s_.states; ++n)
-        at[n] = to.add ? at[n] + from.row(t)[n] : from.row(t)[n];
+      g.dt.write(first_ + t, h, ddelta[t]);
     }
   }
 
@@ -352,7 +318,7 @@ class Chunked {
 }  // namespace
 
 Index ssd_chunked_scratch(const SsdSize& s, bool backward) {
-  return kTiles * kChunk * kChunk + kRows * kChunk * row_stride(s) +
+  return kTiles * kChunk * kChunk + kRows * kChunk * padded_cols(s.states) +
          (1 + (backward ? chunks(s) : 1)) * state_numbers(s);
 }
 

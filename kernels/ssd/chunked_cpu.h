@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/ssd/ssd_cpu.h"
+#include "kernels/tensor/matrix_gradient.h"
 
 namespace recallbench {
 
@@ -11,16 +12,12 @@ struct SsdItem {
   const T *dt_bias, *a_log, *d;
 };
 
-/// Its gradients. A matrix without data is not wanted, `add` says whether to add to it; the sums
-/// over the tokens (one a head; d: one a head or a channel) are always written.
+/// Its gradients. The sums over the tokens (one a head; d: one a head or a channel) are always
+/// written.
 template <class T>
 struct SsdItemGradients {
-  struct Rows {
-    Matrix<T> to;
-    bool add;
-  };
   Matrix<T> dy;
-  Rows x, dt, b, c;
+  MatrixGradient<T> x, dt, b, c;
   T *dt_bias, *a_log, *d;
 };
 

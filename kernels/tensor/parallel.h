@@ -26,10 +26,15 @@ void parallel_for(Index blocks, const Body& body) {
       blocks, [](const void* b, Index block) { (*static_cast<const Body*>(b))(block); }, &body);
 }
 
+/// Blocks of `grain` that [0, n) takes, the last one perhaps smaller.
+inline Index blocks_of(Index n, Index grain) {
+  return (n + grain - 1) / grain;
+}
+
 /// The same over [0, n) in blocks of `grain`: body(first, count).
 template <class Body>
 void parallel_ranges(Index n, Index grain, const Body& body) {
-  parallel_for((n + grain - 1) / grain, [&](Index block) {
+  parallel_for(blocks_of(n, grain), [&](Index block) {
     const Index first = block * grain;
     body(first, first + grain < n ? grain : n - first);
   });

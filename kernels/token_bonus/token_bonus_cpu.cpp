@@ -3,15 +3,12 @@
 #include <algorithm>
 
 #include "kernels/tensor/parallel.h"
+#include "kernels/tensor/rows.h"
 
 namespace recallbench {
 namespace {
 
 constexpr Index kRowBlock = 1024;
-
-Index blocks_of(Index rows) {
-  return (rows + kRowBlock - 1) / kRowBlock;
-}
 
 template <class T>
 T agreement(const T* r, const T* k, const T* weight, Index n) {
@@ -20,17 +17,6 @@ T agreement(const T* r, const T* k, const T* weight, Index n) {
   for (Index c = 0; c < n; ++c)
     sum += r[c] * k[c] * weight[c];
   return sum;
-}
-
-template <class T>
-void put(T value, bool accumulate, T* to) {
-  *to = accumulate ? *to + value : value;
-}
-
-/// The columns of one head of row i, or null where no gradient is wanted.
-template <class T>
-T* part(const Gradient<T>& to, Index replica, Index i, Index column) {
-  return to.wanted ? to.view.replica(replica).row(i) + column : nullptr;
 }
 
 /// One head of one row: with s the agreement and ds = <dy, v>,
@@ -47,13 +33,13 @@ void head_back(const TokenBonusViews<T>& in, const Batched<T>& dy,
   for (Index c = 0; c < n; ++c)
     ds += d[c] * v[c];
   const T s = agreement(r, k, weight, n);
-  T *to_o = part(out.o, replica, i, column), *to_r = part(out.r, replica, i, column),
-    *to_k = part(out.k, replica, i, column), *to_v = part(out.v, replica, i, column);
+  const MatrixGradient<T> to_o = gradient_of(out.o, replica), to_r = gradient_of(out.r, replica),
+                          to_k = gradient_of(out.k, replica), to_v = gradient_of(out.v, replica);
   for (Index c = 0; c < n; ++c) {
-    if (to_o != nullptr) put(d[c], out.o.accumulate, to_o + c);
-    if (to_r != nullptr) put(ds * k[c] * weight[c], out.r.accumulate, to_r + c);
-    if (to_k != nullptr) put(ds * r[c] * weight[c], out.k.accumulate, to_k + c);
-    if (to_v != nullptr) put(s * d[c], out.v.accumulate, to_v + c);
+    to_o.write(i, column + c, d[c]);
+    to_r.write(i, column + c, ds * k[c] * weight[c]);
+    to_k.write(i, column + c, ds * r[c] * weight[c]);
+    to_v.write(i, column + c, s * d[c]);
     dweight[c] += ds * r[c] * k[c];
   }
 }
@@ -61,7 +47,7 @@ void head_back(const TokenBonusViews<T>& in, const Batched<T>& dy,
 }  // namespace
 
 Index token_bonus_scratch(Index rows, Index cols) {
-  return blocks_of(rows) * cols;
+  return blocks_of(rows, kRowBlock) * cols;
 }
 
 template <class T>
@@ -94,12 +80,7 @@ void token_bonus_backward_cpu(const TokenBonusViews<T>& in, const Batched<T>& dy
         for (Index at = 0; at < cols; at += n)
           head_back(in, dy, out, replica, i, at, n, dweight + at);
     });
-    if (!out.weight.wanted) continue;
-    T* to = out.weight.view.replica(replica).data;
-    if (!out.weight.accumulate) std::fill_n(to, cols, T(0));
-    for (Index block = 0; block < blocks_of(dy.rows); ++block)
-      for (Index c = 0; c < cols; ++c)
-        to[c] += scratch[block * cols + c];
+    add_shares(scratch, blocks_of(dy.rows, kRowBlock), cols, out.weight, replica);
   }
 }
 

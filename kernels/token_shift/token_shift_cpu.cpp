@@ -84,12 +84,7 @@ void token_shift_backward_cpu(ShiftWeight meaning, Index length, const Batched<T
                           scratch + example * shares + k * n);
       }
     });
-    for (Index k = 0; dweights.wanted && k < w.rows; ++k) {
-      Gradient<T> row = dweights;
-      row.view.data += k * row.view.stride;
-      row.view.rows = 1;
-      add_row_shares(scratch + k * n, examples, shares, row, r);
-    }
+    add_shares(scratch, examples, shares, dweights, r);
   }
 }
 

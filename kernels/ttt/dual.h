@@ -5,6 +5,7 @@
 
 #include "kernels/elementwise/tanh_gelu.h"
 #include "kernels/matmul/gemm.h"
+#include "kernels/tensor/rows.h"
 #include "kernels/ttt/dual_cpu.h"
 #include "kernels/ttt/rows_cpu.h"
 
@@ -17,23 +18,11 @@ struct Workspace {
   Index used = 0;
 
   Matrix<T> take(Index rows, Index cols) {
-    const Index stride = (cols + 15) / 16 * 16, begin = used;  // rows begin at 64 bytes
+    const Index stride = padded_cols(cols), begin = used;
     used += rows * stride;
     return {data == nullptr ? nullptr : data + begin, rows, cols, stride};
   }
 };
-
-template <class T>
-void clear(const Matrix<T>& m) {
-  for (Index i = 0; i < m.rows; ++i)
-    std::fill_n(m.row(i), m.cols, T(0));
-}
-
-template <class T>
-void copy(const Matrix<T>& from, const Matrix<T>& to) {
-  for (Index i = 0; i < from.rows; ++i)
-    std::copy_n(from.row(i), from.cols, to.row(i));
-}
 
 /// to = f(from, row, column), number by number.
 template <class T, class F>
@@ -153,7 +142,7 @@ class Dual {
   void load_model() const {
     for (Index l = 0; l < s_.layers(); ++l) {
       const Layer<T> to = layer(models_.data, l);
-      copy(item_->weight[l], to.w);
+      copy_rows(item_->weight[l], to.w);
       std::copy_n(item_->bias[l], s_.out(l), to.b);
     }
   }

@@ -145,15 +145,12 @@ void Dual<T>::keys_back() const {
 
 template <class T>
 void Dual<T>::store(const TttItemGradients<T>& g) const {
-  const auto put = [&](const typename TttItemGradients<T>::Rows& rows, const auto& value) {
-    if (rows.to.data == nullptr) return;
-    const Matrix<T> to = token_rows(rows.to);
-    fill(to, [&](Index i, Index j) { return rows.add ? to.row(i)[j] + value(i, j) : value(i, j); });
-  };
-  put(g.q, [&](Index i, Index j) { return layers_[0].din_q.row(i)[j]; });
-  put(g.k, [&](Index i, Index j) { return layers_[0].din_k.row(i)[j]; });
-  put(g.v, [&](Index i, Index j) { return dv_.row(i)[j]; });
-  put(g.rate, [&](Index i, Index) { return static_cast<T>(s_.scale) * deta_.data[i]; });
+  g.q.write_rows(first_, now(layers_[0].din_q));
+  g.k.write_rows(first_, now(layers_[0].din_k));
+  g.v.write_rows(first_, now(dv_));
+  if (!g.rate.wanted()) return;
+  for (Index i = 0; i < count_; ++i)
+    g.rate.write(first_ + i, 0, static_cast<T>(s_.scale) * deta_.data[i]);
 }
 
 }  // namespace ttt_dual

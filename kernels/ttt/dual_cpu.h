@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "kernels/tensor/matrix_gradient.h"
 #include "kernels/ttt/ttt_cpu.h"
 
 namespace recallbench {
@@ -15,16 +16,12 @@ struct TttItem {
   const T* bias[2];
 };
 
-/// Its gradients. A matrix without data is not wanted, `add` says whether to add to it; the sums
-/// over the tokens are always written: [step b, norm f, norm_bias f, W1, b1, W2, b2].
+/// Its gradients. The sums over the tokens are always written:
+/// [step b, norm f, norm_bias f, W1, b1, W2, b2].
 template <class T>
 struct TttItemGradients {
-  struct Rows {
-    Matrix<T> to;
-    bool add;
-  };
   Matrix<T> d_o;
-  Rows q, k, v, rate;
+  MatrixGradient<T> q, k, v, rate;
   T* sums;
 };
 

@@ -2,54 +2,23 @@
 
 #include <algorithm>
 
-#include "kernels/tensor/arena.h"
-#include "kernels/tensor/parallel.h"
+#include "kernels/tensor/head_items.h"
 #include "kernels/ttt/dual_cpu.h"
 
 namespace recallbench {
 namespace {
 
-// Items are dealt to at most this many lanes, each with scratch of its own; fewer where the
-// scratch of all would be more than kScratch numbers.
-constexpr Index kLanes = 32;
-constexpr Index kScratch = Index{1} << 24;
-
-Index items(const TttSize& s) {
-  return s.examples * s.heads;
-}
-Index lane_scratch(const TttSize& s, bool backward) {
-  return static_cast<Index>(align_up(static_cast<std::size_t>(ttt_dual_scratch(s, backward))));
-}
-Index lanes(const TttSize& s, bool backward) {
-  const Index fit = std::max<Index>(1, kScratch / lane_scratch(s, backward));
-  return std::min({kLanes, fit, items(s)});
-}
-
-/// body(item, lane's scratch) for every (example, head).
-template <class T, class Body>
-void for_items(const TttSize& s, bool backward, T* scratch, const Body& body) {
-  const Index stride = lane_scratch(s, backward), count = lanes(s, backward);
-  parallel_for(count, [&](Index lane) {
-    for (Index item = lane; item < items(s); item += count)
-      body(item, scratch + lane * stride);
-  });
-}
-
-/// The rows of an item's example and the columns of its head.
-template <class T>
-Matrix<T> part(const TttSize& s, const Matrix<T>& all, Index item) {
-  const Index cols = all.cols / s.heads;
-  return all.block(item / s.heads * s.length, s.length).columns(item % s.heads * cols, cols);
+HeadItems items_of(const TttSize& s, bool backward) {
+  return {s.examples, s.heads, ttt_dual_scratch(s, backward)};
 }
 
 template <class T>
-TttItem<T> make_item(const TttSize& s, const TttViews<T>& in, Index r, Index item) {
-  const Index head = item % s.heads;
-  const auto tokens = [&](int k) { return part(s, in.all[k].replica(r), item); };
-  TttItem<T> made{tokens(0),
-                  tokens(1),
-                  tokens(2),
-                  tokens(3),
+TttItem<T> make_item(const TttSize& s, const TttViews<T>& in, Index r, const HeadItem& at) {
+  const Index head = at.head;
+  TttItem<T> made{at.of(in.all[0], r),
+                  at.of(in.all[1], r),
+                  at.of(in.all[2], r),
+                  at.of(in.all[3], r),
                   in.all[4].replica(r).data,
                   in.all[5].replica(r).row(head),
                   in.all[6].replica(r).row(head),
@@ -72,7 +41,7 @@ void sum_items(const TttSize& s, const T* sums, Index first, Index rows, bool of
   const Index step = of_heads ? s.heads : 1;
   parallel_for(to.rows, [&](Index row) {
     if (!dp.accumulate) std::fill_n(to.row(row), to.cols, T(0));
-    for (Index item = of_heads ? row / rows : 0; item < items(s); item += step) {
+    for (Index item = of_heads ? row / rows : 0; item < s.examples * s.heads; item += step) {
       const T* from = sums + item * ttt_sums(s) + first + row % rows * to.cols;
       for (Index j = 0; j < to.cols; ++j)
         to.row(row)[j] += from[j];
@@ -83,31 +52,29 @@ void sum_items(const TttSize& s, const T* sums, Index first, Index rows, bool of
 }  // namespace
 
 Index ttt_scratch(const TttSize& s, bool backward) {
-  return lanes(s, backward) * lane_scratch(s, backward) + (backward ? items(s) * ttt_sums(s) : 0);
+  const HeadItems items = items_of(s, backward);
+  return items.scratch() + (backward ? items.count() * ttt_sums(s) : 0);
 }
 
 template <class T>
 void ttt_forward_cpu(const TttSize& s, const TttViews<T>& in, const Batched<T>& o, T* scratch) {
   for (Index r = 0; r < o.replicas; ++r)
-    for_items(s, false, scratch, [&](Index item, T* own) {
-      ttt_dual_forward(s, make_item(s, in, r, item), part(s, o.replica(r), item), own);
+    items_of(s, false).run(scratch, [&](const HeadItem& at, T* own) {
+      ttt_dual_forward(s, make_item(s, in, r, at), at.of(o, r), own);
     });
 }
 
 template <class T>
 void ttt_backward_cpu(const TttSize& s, const TttViews<T>& in, const Batched<T>& d_o,
                       const TttGradients<T>& g, T* scratch) {
-  T* const sums = scratch + lanes(s, true) * lane_scratch(s, true);
+  const HeadItems items = items_of(s, true);
+  T* const sums = scratch + items.scratch();
   for (Index r = 0; r < d_o.replicas; ++r) {
-    for_items(s, true, scratch, [&](Index item, T* own) {
-      const auto rows = [&](int k) -> typename TttItemGradients<T>::Rows {
-        if (!g.all[k].wanted) return {{nullptr, 0, 0, 0}, false};
-        return {part(s, g.all[k].view.replica(r), item), g.all[k].accumulate};
-      };
-      ttt_dual_backward(s, make_item(s, in, r, item),
-                        TttItemGradients<T>{part(s, d_o.replica(r), item), rows(0), rows(1),
-                                            rows(2), rows(3), sums + item * ttt_sums(s)},
-                        own);
+    items.run(scratch, [&](const HeadItem& at, T* own) {
+      const TttItemGradients<T> gradients{at.of(d_o, r),      at.of(g.all[0], r),
+                                          at.of(g.all[1], r), at.of(g.all[2], r),
+                                          at.of(g.all[3], r), sums + at.index() * ttt_sums(s)};
+      ttt_dual_backward(s, make_item(s, in, r, at), gradients, own);
     });
     Index first = 0;
     const auto take = [&](int k, Index rows, Index cols, bool of_heads) {

@@ -10,9 +10,8 @@ namespace recallbench {
 namespace {
 
 template <class T>
-SparseGradient<T> gradient(const Execution& e, int input, Index r) {
-  const Gradient<T> g = e.input_gradient<T>(input);
-  return {g.wanted ? g.view.replica(r) : Matrix<T>{nullptr, 0, 0, 0}, g.accumulate};
+MatrixGradient<T> gradient(const Execution& e, int input, Index r) {
+  return gradient_of(e.input_gradient<T>(input), r);
 }
 
 class BlockRows : public TypedOperation<BlockRows> {
@@ -210,7 +209,7 @@ class CombineBranches : public TypedOperation<CombineBranches> {
     for (Index r = 0; r < e.replicas(); ++r) {
       const Matrix<T> branches[] = {e.input<T>(1).replica(r), e.input<T>(2).replica(r),
                                     e.input<T>(3).replica(r)};
-      const SparseGradient<T> dbranches[] = {gradient<T>(e, 1, r), gradient<T>(e, 2, r),
+      const MatrixGradient<T> dbranches[] = {gradient<T>(e, 1, r), gradient<T>(e, 2, r),
                                              gradient<T>(e, 3, r)};
       combine_branches_backward_cpu(e.input<T>(0).replica(r), branches,
                                     e.output_gradient<T>(0).replica(r), gradient<T>(e, 0, r),

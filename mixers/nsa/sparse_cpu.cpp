@@ -3,27 +3,14 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/tensor/parallel.h"
+#include "kernels/tensor/head_items.h"
+#include "kernels/tensor/rows.h"
 
 namespace recallbench {
 namespace {
 
-constexpr Index kLanes = 32, kRowBlock = 128;
+constexpr Index kRowBlock = 128;
 constexpr double kNoScore = -1000, kNoShare = 1e-10;  // what no chosen block may be below
-
-template <class T>
-void put(bool add, T& to, T value) {
-  to = add ? to + value : value;
-}
-
-template <class T>
-T dot(const T* a, const T* b, Index n) {
-  T sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (Index j = 0; j < n; ++j)
-    sum += a[j] * b[j];
-  return sum;
-}
 
 template <class T>
 void add_multiple(T factor, const T* from, Index n, T* to) {
@@ -32,32 +19,9 @@ void add_multiple(T factor, const T* from, Index n, T* to) {
     to[j] += factor * from[j];
 }
 
-/// Rows of example b and columns of head h.
-template <class T>
-Matrix<T> part(const Matrix<T>& all, Index b, Index rows, Index h, Index cols) {
-  if (all.data == nullptr) return all;
-  return all.block(b * rows, rows).columns(h * cols, cols);
-}
-
-template <class T>
-void clear_unless(bool add, const Matrix<T>& m) {
-  if (add || m.data == nullptr) return;
-  for (Index i = 0; i < m.rows; ++i)
-    std::fill_n(m.row(i), m.cols, T(0));
-}
-
-Index lanes(const SparseSize& s) {
-  return std::min(kLanes, s.examples * s.options.kv_heads);
-}
-
-/// body(example, key head, lane's scratch) for every pair of them.
-template <class T, class Body>
-void for_items(const SparseSize& s, T* scratch, const Body& body) {
-  const Index items = s.examples * s.options.kv_heads, count = lanes(s);
-  parallel_for(count, [&](Index lane) {
-    for (Index item = lane; item < items; item += count)
-      body(item / s.options.kv_heads, item % s.options.kv_heads, scratch + lane * 3 * s.keys);
-  });
+/// An item is an (example, key head), with room for three numbers a key.
+HeadItems items_of(const SparseSize& s) {
+  return {s.examples, s.options.kv_heads, 3 * s.keys};
 }
 
 /// Calls see(first, count) for the runs of keys that a query at t sees. `chosen` are its blocks.
@@ -82,13 +46,11 @@ struct HeadView {
   Matrix<T> chosen;  // columns of its group
 
   HeadView(const SparseSize& s, const Matrix<T>& qs, const Matrix<T>& ks, const Matrix<T>& vs,
-           const Matrix<T>& all_chosen, Index b, Index h)
-      : q(part(qs, b, s.queries, h, s.head_dim)),
-        k(part(ks, b, s.keys, h / group(s), s.head_dim)),
-        v(part(vs, b, s.keys, h / group(s), s.head_dim)),
-        chosen(part(all_chosen, b, s.queries, s.groups == s.options.heads ? h : h / group(s),
-                    s.choices)) {}
-  static Index group(const SparseSize& s) { return s.options.heads / s.options.kv_heads; }
+           const Matrix<T>& all_chosen, const HeadItem& query, const HeadItem& key)
+      : q(query.of(qs)),
+        k(key.of(ks)),
+        v(key.of(vs)),
+        chosen((s.groups == s.options.heads ? query : key).of(all_chosen)) {}
   const T* choices(Index i) const { return chosen.data == nullptr ? nullptr : chosen.row(i); }
 
   /// Probabilities of query i, at t, one after another as for_visible gives its keys.
@@ -130,24 +92,25 @@ void block_rows_cpu(const Matrix<T>& x, Index length, const Matrix<T>& places, I
 
 template <class T>
 void block_rows_backward_cpu(const Matrix<T>& dy, Index length, Index block,
-                             const SparseGradient<T>& dx, const SparseGradient<T>& dplaces) {
+                             const MatrixGradient<T>& dx, const MatrixGradient<T>& dplaces) {
   const Index f = dy.cols / block, blocks = std::max<Index>(1, length / block);
-  if (dx.to.data != nullptr) {
+  if (dx.wanted()) {
     const Index heads = dx.to.cols / f;
     parallel_ranges(dx.to.rows, kRowBlock, [&](Index first, Index count) {
       for (Index row = first; row < first + count; ++row) {
         const Index b = row / length, t = row % length, w = t / block;
         for (Index c = 0; c < heads * f; ++c)
-          put(dx.add, dx.to.row(row)[c],
+          dx.write(
+              row, c,
               w < blocks ? dy.row((b * blocks + w) * heads + c / f)[t % block * f + c % f] : T(0));
       }
     });
   }
-  if (dplaces.to.data == nullptr) return;
+  if (!dplaces.wanted()) return;
   const Index heads = dplaces.to.rows / block;
+  dplaces.begin_sum();
   parallel_for(dplaces.to.rows, [&](Index place) {
     T* to = dplaces.to.row(place);
-    if (!dplaces.add) std::fill_n(to, f, T(0));
     for (Index row = place / block; row < dy.rows; row += heads)
       add_multiple(T(1), dy.row(row) + place % block * f, f, to);
   });
@@ -169,27 +132,24 @@ void with_memory_cpu(const Matrix<T>& x, const Matrix<T>& memory, Index rows, co
 }
 
 template <class T>
-void with_memory_backward_cpu(const Matrix<T>& dy, Index rows, const SparseGradient<T>& dx,
-                              const SparseGradient<T>& dmemory) {
+void with_memory_backward_cpu(const Matrix<T>& dy, Index rows, const MatrixGradient<T>& dx,
+                              const MatrixGradient<T>& dmemory) {
   const Index examples = dy.rows / rows;
-  if (dx.to.data != nullptr) {
+  if (dx.wanted()) {
     const Index blocks = dx.to.rows / examples;
     for (Index row = 0; row < dx.to.rows; ++row)
-      for (Index j = 0; j < dy.cols; ++j)
-        put(dx.add, dx.to.row(row)[j],
-            dy.row(row / blocks * rows + rows - blocks + row % blocks)[j]);
+      dx.write_row(row, dy.row(row / blocks * rows + rows - blocks + row % blocks));
   }
-  if (dmemory.to.data == nullptr) return;
+  if (!dmemory.wanted()) return;
   const Index f = dmemory.to.cols, kept = dmemory.to.rows / (dy.cols / f);
-  for (Index row = 0; row < dmemory.to.rows; ++row) {
-    if (!dmemory.add) std::fill_n(dmemory.to.row(row), f, T(0));
+  dmemory.begin_sum();
+  for (Index row = 0; row < dmemory.to.rows; ++row)
     for (Index b = 0; b < examples; ++b)
       add_multiple(T(1), dy.row(b * rows + row % kept) + row / kept * f, f, dmemory.to.row(row));
-  }
 }
 
 Index grouped_attention_scratch(const SparseSize& s) {
-  return lanes(s) * 3 * s.keys;
+  return items_of(s).scratch();
 }
 
 template <class T>
@@ -197,12 +157,13 @@ void grouped_attention_cpu(const SparseSize& s, const Matrix<T>& q, const Matrix
                            const Matrix<T>& v, const Matrix<T>& chosen, const Matrix<T>& o,
                            T* scratch) {
   const Index group = s.options.heads / s.options.kv_heads;
-  for_items(s, scratch, [&](Index b, Index kv, T* p) {
-    for (Index h = kv * group; h < (kv + 1) * group; ++h) {
-      const HeadView<T> head(s, q, k, v, chosen, b, h);
-      const Matrix<T> to = part(o, b, s.queries, h, s.head_dim);
+  items_of(s).run(scratch, [&](const HeadItem& at, T* p) {
+    for (Index h = at.head * group; h < (at.head + 1) * group; ++h) {
+      const HeadItem query{at.example, h, s.examples, s.options.heads};
+      const HeadView<T> head(s, q, k, v, chosen, query, at);
+      const Matrix<T> to = query.of(o);
       for (Index i = 0; i < s.queries; ++i) {
-        const Index t = s.position(b * s.queries + i);
+        const Index t = s.position(at.example * s.queries + i);
         head.probabilities(s, i, t, p);
         std::fill_n(to.row(i), s.head_dim, T(0));
         Index n = 0;
@@ -218,22 +179,24 @@ void grouped_attention_cpu(const SparseSize& s, const Matrix<T>& q, const Matrix
 template <class T>
 void grouped_attention_backward_cpu(const SparseSize& s, const Matrix<T>& q, const Matrix<T>& k,
                                     const Matrix<T>& v, const Matrix<T>& chosen,
-                                    const Matrix<T>& d_o, const SparseGradient<T>& dq,
-                                    const SparseGradient<T>& dk, const SparseGradient<T>& dv,
+                                    const Matrix<T>& d_o, const MatrixGradient<T>& dq,
+                                    const MatrixGradient<T>& dk, const MatrixGradient<T>& dv,
                                     T* scratch) {
   const Index group = s.options.heads / s.options.kv_heads, f = s.head_dim;
   const T scale = 1 / std::sqrt(static_cast<T>(f));
-  for_items(s, scratch, [&](Index b, Index kv, T* p) {
+  items_of(s).run(scratch, [&](const HeadItem& at, T* p) {
     T* const dp = p + s.keys;
-    const Matrix<T> to_k = part(dk.to, b, s.keys, kv, f), to_v = part(dv.to, b, s.keys, kv, f);
-    clear_unless(dk.add, to_k);
-    clear_unless(dv.add, to_v);
-    for (Index h = kv * group; h < (kv + 1) * group; ++h) {
-      const HeadView<T> head(s, q, k, v, chosen, b, h);
-      const Matrix<T> d = part(d_o, b, s.queries, h, f), to_q = part(dq.to, b, s.queries, h, f);
-      clear_unless(dq.add, to_q);
+    const MatrixGradient<T> to_k = at.of(dk), to_v = at.of(dv);
+    to_k.begin_sum();
+    to_v.begin_sum();
+    for (Index h = at.head * group; h < (at.head + 1) * group; ++h) {
+      const HeadItem query{at.example, h, s.examples, s.options.heads};
+      const HeadView<T> head(s, q, k, v, chosen, query, at);
+      const Matrix<T> d = query.of(d_o);
+      const MatrixGradient<T> to_q = query.of(dq);
+      to_q.begin_sum();
       for (Index i = 0; i < s.queries; ++i) {
-        const Index t = s.position(b * s.queries + i);
+        const Index t = s.position(at.example * s.queries + i);
         head.probabilities(s, i, t, p);
         T along = 0;  // Σ_j p_j dp_j
         Index n = 0;
@@ -247,9 +210,9 @@ void grouped_attention_backward_cpu(const SparseSize& s, const Matrix<T>& q, con
         for_visible(s, t, head.choices(i), [&](Index first, Index count) {
           for (Index key = first; key < first + count; ++key, ++n) {
             const T ds = scale * p[n] * (dp[n] - along);
-            if (to_q.data != nullptr) add_multiple(ds, head.k.row(key), f, to_q.row(i));
-            if (to_k.data != nullptr) add_multiple(ds, head.q.row(i), f, to_k.row(key));
-            if (to_v.data != nullptr) add_multiple(p[n], d.row(i), f, to_v.row(key));
+            if (to_q.wanted()) add_multiple(ds, head.k.row(key), f, to_q.to.row(i));
+            if (to_k.wanted()) add_multiple(ds, head.q.row(i), f, to_k.to.row(key));
+            if (to_v.wanted()) add_multiple(p[n], d.row(i), f, to_v.to.row(key));
           }
         });
       }
@@ -263,7 +226,8 @@ void choose_blocks_cpu(const SparseSize& s, const Matrix<T>& q, const Matrix<T>&
   const GroupedAttentionOptions& o = s.options;
   const Index f = s.head_dim, of_kv = s.groups / o.kv_heads, averaged = o.heads / s.groups;
   const T scale = 1 / (std::sqrt(static_cast<T>(f)) * static_cast<T>(averaged));
-  for_items(s, scratch, [&](Index b, Index kv, T* score) {
+  items_of(s).run(scratch, [&](const HeadItem& at, T* score) {
+    const Index b = at.example, kv = at.head;
     for (Index row = b * s.queries; row < (b + 1) * s.queries; ++row)
       for (Index g = kv * of_kv; g < (kv + 1) * of_kv; ++g) {
         const Index blocks = std::min(s.keys - o.memory, s.position(row) / o.block);
@@ -307,20 +271,18 @@ void combine_branches_cpu(const Matrix<T>& gates, const Matrix<T>* branches, con
 
 template <class T>
 void combine_branches_backward_cpu(const Matrix<T>& gates, const Matrix<T>* branches,
-                                   const Matrix<T>& dy, const SparseGradient<T>& dgates,
-                                   const SparseGradient<T>* dbranches) {
+                                   const Matrix<T>& dy, const MatrixGradient<T>& dgates,
+                                   const MatrixGradient<T>* dbranches) {
   const Index f = dy.cols / (gates.cols / 3);
   parallel_ranges(dy.rows, kRowBlock, [&](Index first, Index count) {
     for (Index row = first; row < first + count; ++row)
       for (Index s = 0; s < 3; ++s) {
-        if (dgates.to.data != nullptr)
+        if (dgates.wanted())
           for (Index h = 0; h < gates.cols / 3; ++h)
-            put(dgates.add, dgates.to.row(row)[3 * h + s],
-                dot(dy.row(row) + h * f, branches[s].row(row) + h * f, f));
-        if (dbranches[s].to.data != nullptr)
+            dgates.write(row, 3 * h + s, dot(dy.row(row) + h * f, branches[s].row(row) + h * f, f));
+        if (dbranches[s].wanted())
           for (Index c = 0; c < dy.cols; ++c)
-            put(dbranches[s].add, dbranches[s].to.row(row)[c],
-                gates.row(row)[c / f * 3 + s] * dy.row(row)[c]);
+            dbranches[s].write(row, c, gates.row(row)[c / f * 3 + s] * dy.row(row)[c]);
       }
   });
 }
@@ -328,23 +290,23 @@ void combine_branches_backward_cpu(const Matrix<T>& gates, const Matrix<T>* bran
 #define INSTANTIATE(T)                                                                            \
   template void block_rows_cpu(const Matrix<T>&, Index, const Matrix<T>&, Index,                  \
                                const Matrix<T>&);                                                 \
-  template void block_rows_backward_cpu(const Matrix<T>&, Index, Index, const SparseGradient<T>&, \
-                                        const SparseGradient<T>&);                                \
+  template void block_rows_backward_cpu(const Matrix<T>&, Index, Index, const MatrixGradient<T>&, \
+                                        const MatrixGradient<T>&);                                \
   template void with_memory_cpu(const Matrix<T>&, const Matrix<T>&, Index, const Matrix<T>&);     \
-  template void with_memory_backward_cpu(const Matrix<T>&, Index, const SparseGradient<T>&,       \
-                                         const SparseGradient<T>&);                               \
+  template void with_memory_backward_cpu(const Matrix<T>&, Index, const MatrixGradient<T>&,       \
+                                         const MatrixGradient<T>&);                               \
   template void grouped_attention_cpu(const SparseSize&, const Matrix<T>&, const Matrix<T>&,      \
                                       const Matrix<T>&, const Matrix<T>&, const Matrix<T>&, T*);  \
   template void grouped_attention_backward_cpu(                                                   \
       const SparseSize&, const Matrix<T>&, const Matrix<T>&, const Matrix<T>&, const Matrix<T>&,  \
-      const Matrix<T>&, const SparseGradient<T>&, const SparseGradient<T>&,                       \
-      const SparseGradient<T>&, T*);                                                              \
+      const Matrix<T>&, const MatrixGradient<T>&, const MatrixGradient<T>&,                       \
+      const MatrixGradient<T>&, T*);                                                              \
   template void choose_blocks_cpu(const SparseSize&, const Matrix<T>&, const Matrix<T>&,          \
                                   const Matrix<T>&, T*);                                          \
   template void combine_branches_cpu(const Matrix<T>&, const Matrix<T>*, const Matrix<T>&);       \
   template void combine_branches_backward_cpu(const Matrix<T>&, const Matrix<T>*,                 \
-                                              const Matrix<T>&, const SparseGradient<T>&,         \
-                                              const SparseGradient<T>*);
+                                              const Matrix<T>&, const MatrixGradient<T>&,         \
+                                              const MatrixGradient<T>*);
 INSTANTIATE(float)
 INSTANTIATE(double)
 #undef INSTANTIATE

@@ -78,17 +78,6 @@ struct KeyStep {
   }
 };
 
-template <class T>
-void store(const Matrix<T>& from, const GeneralizedDeltaItemGradient<T>& gradient, Index first) {
-  if (gradient.to.data == nullptr) return;
-  for (Index i = 0; i < from.rows; ++i) {
-    const T* source = from.row(i);
-    T* to = gradient.to.row(first + i);
-    for (Index c = 0; c < from.cols; ++c)
-      to[c] = gradient.accumulate ? to[c] + source[c] : source[c];
-  }
-}
-
 constexpr Transpose kNo = Transpose::no, kYes = Transpose::yes;
 
 template <class T>
@@ -126,7 +115,7 @@ class Chunks {
       make_weights(true);
       const Matrix<T> d = dy.block(first_, count_), before = state(c);
       solve_back(d);
-      if (out.dv.to.data != nullptr) value_gradient(d, out.dv);
+      if (out.dv.wanted()) value_gradient(d, out.dv);
       through_state(d, before);
       gemm<T>(kNo, kYes, T(1), d, v_, false, m_.dqk);
       gemm<T>(kNo, kYes, T(1), d, m_.u, false, m_.dqb);
@@ -266,7 +255,7 @@ class Chunks {
         add_row(m_.ab.row(i)[j], m_.du.row(i), m_.du.row(j));
   }
 
-  void value_gradient(const Matrix<T>& d, const GeneralizedDeltaItemGradient<T>& out) const {
+  void value_gradient(const Matrix<T>& d, const MatrixGradient<T>& out) const {
     const Matrix<T> dv = out.to.block(first_, count_);
     gemm<T>(kYes, kNo, T(1), m_.qk, d, out.accumulate, dv);
     gemm<T>(kYes, kNo, T(1), m_.ak, m_.du, true, dv);
@@ -318,9 +307,9 @@ class Chunks {
 
   /// α = -κ and b = κ ⊙ a: dκ = db ⊙ a - dα, da = db ⊙ κ.
   void finish(const GeneralizedDeltaItemGradients<T>& out) const {
-    store(m_.dq, out.dq, first_);
-    store(m_.dk, out.dk, first_);
-    store(m_.dg, out.dlog_decay, first_);
+    out.dq.write_rows(first_, m_.dq);
+    out.dk.write_rows(first_, m_.dk);
+    out.dlog_decay.write_rows(first_, m_.dg);
     for (Index i = 0; i < count_; ++i) {
       const T *kappa = it_.removal.row(first_ + i), *rate = it_.rate.row(first_ + i);
       T *removal = m_.dalpha.row(i), *db = m_.db.row(i);
@@ -329,8 +318,8 @@ class Chunks {
         db[c] *= kappa[c];
       }
     }
-    store(m_.dalpha, out.dremoval, first_);
-    store(m_.db, out.drate, first_);
+    out.dremoval.write_rows(first_, m_.dalpha);
+    out.drate.write_rows(first_, m_.db);
   }
 
   const GeneralizedDeltaRulePlan& p_;

@@ -65,20 +65,6 @@ void step_over_key(const T* __restrict a, const T* __restrict k, const T* __rest
 }
 
 template <class T>
-void store(const Matrix<T>& from, const GatedItemGradient<T>& gradient, Index first) {
-  if (gradient.to.data == nullptr) return;
-  for (Index i = 0; i < from.rows; ++i) {
-    const T* source = from.row(i);
-    T* to = gradient.to.row(first + i);
-    if (gradient.accumulate)
-      for (Index c = 0; c < from.cols; ++c)
-        to[c] += source[c];
-    else
-      std::copy_n(source, from.cols, to);
-  }
-}
-
-template <class T>
 class Chunks {
  public:
   Chunks(const GatedLinearAttentionPlan& p, const GatedItem<T>& item, T* scratch)
@@ -116,12 +102,10 @@ class Chunks {
         const Matrix<T> q = q_.columns(head * p_.keys, p_.keys);
         const Matrix<T> d = dy.block(first_, count_).columns(head * p_.values, p_.values);
         head_backward(q, d, state(c), out.dv);
-        const Index column = head * p_.keys;
-        if (out.dq.to.data != nullptr)
-          store(dq_, {out.dq.to.columns(column, p_.keys), out.dq.accumulate}, first_);
+        out.dq.columns(head * p_.keys, p_.keys).write_rows(first_, dq_);
       }
-      store(dk_, out.dk, first_);
-      if (!p_.constant()) store(dg_, out.dlog_decay, first_);
+      out.dk.write_rows(first_, dk_);
+      if (!p_.constant()) out.dlog_decay.write_rows(first_, dg_);
     }
   }
 
@@ -240,10 +224,10 @@ class Chunks {
 
   /// What all heads share: dk, dv and dg by way of the state after the chunk, then G faded to
   /// before the chunk, to which the heads add.
-  void begin_backward(const Matrix<T>& before, const GatedItemGradient<T>& dv) const {
+  void begin_backward(const Matrix<T>& before, const MatrixGradient<T>& dv) const {
     gemm<T>(Transpose::no, Transpose::yes, T(1), v_, b_.dstate, false, dk_);
     multiply_rows(dk_, suffix_, T(1), dk_);
-    if (dv.to.data != nullptr)
+    if (dv.wanted())
       gemm<T>(Transpose::no, Transpose::no, T(1), faded_k_, b_.dstate, dv.accumulate,
               dv.to.block(first_, count_));
     fade_state(b_.dstate, b_.dstate);
@@ -259,12 +243,12 @@ class Chunks {
   }
 
   void head_backward(const Matrix<T>& q, const Matrix<T>& d, const Matrix<T>& before,
-                     const GatedItemGradient<T>& dv) const {
+                     const MatrixGradient<T>& dv) const {
     gemm<T>(Transpose::no, Transpose::yes, scale_, d, before, false, dq_);
     multiply_rows(dq_, prefix_, T(1), dq_);
     gemm<T>(Transpose::no, Transpose::yes, T(1), d, v_, false, dweights_);
     p_.constant() ? add_through_constant_weights(q) : add_through_weights(q);
-    if (dv.to.data != nullptr)
+    if (dv.wanted())
       gemm<T>(Transpose::yes, Transpose::no, T(1), weights_, d, true, dv.to.block(first_, count_));
     multiply_rows(q, prefix_, scale_, faded_q_);
     gemm<T>(Transpose::yes, Transpose::no, T(1), faded_q_, d, true, b_.dstate);
