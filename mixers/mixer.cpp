@@ -4,6 +4,7 @@
 
 #include "kernels/dropout/dropout.h"
 #include "kernels/gather_rows/gather_rows.h"
+#include "mixers/initialise.h"
 #include "mixers/registry.h"
 
 namespace recallbench {
@@ -23,8 +24,17 @@ HostParameters HostParameters::below(const std::string& prefix) const {
   return HostParameters(std::move(inner));
 }
 
-Initialise MixerContext::residual_weight() const {
-  return normal(0.02 / std::sqrt(2.0 * n_layers));
+Initialise MixerContext::linear_weight(Index fan_in) const {
+  return transformer_block ? normal(0.02) : torch_default(fan_in);
+}
+
+Initialise MixerContext::residual_weight(Index fan_in) const {
+  return transformer_block ? normal(0.02 / std::sqrt(2.0 * n_layers))
+                           : uniform(1 / std::sqrt(static_cast<double>(fan_in) * n_layers));
+}
+
+Initialise MixerContext::unrecognised_residual_weight(Index fan_in) const {
+  return zoology ? linear_weight(fan_in) : residual_weight(fan_in);
 }
 
 Tensor Forward::dropout(const Tensor& x, double probability) {

@@ -45,25 +45,22 @@ class HostParameters {
   std::map<std::string, std::vector<double>> values_;
 };
 
-/// Where a mixer stands.
+/// Where a mixer stands, and so how its Linear weights start.
 struct MixerContext {
   int layer = 0;
   int n_layers = 1;
   Index d_model = 64;
-  bool zoology = false;  ///< compat = "zoology": the reference's quirks
-  /// Blocks that bring their own initialisation (Mamba's) leave Linear weights at PyTorch's
-  /// default; in a transformer block they are N(0, 0.02^2).
-  bool transformer_block = true;
+  bool zoology = false;           ///< compat = "zoology": the reference's quirks
+  bool transformer_block = true;  ///< otherwise one of Mamba's
 
-  /// N(0, 0.02^2): Linear and Embedding weights of a transformer block.
-  Initialise linear_weight() const { return normal(0.02); }
-  /// N(0, (0.02 / sqrt(2 n_layers))^2): projections back into the residual stream.
-  Initialise residual_weight() const;
-  /// A projection into the residual stream whose name the reference does not recognise (quirk Q5):
-  /// not rescaled under compat.
-  Initialise unrecognised_residual_weight() const {
-    return zoology ? linear_weight() : residual_weight();
-  }
+  /// A Linear of `fan_in` inputs: N(0, 0.02²) in a transformer block, PyTorch's default
+  /// U(±1/√fan_in) in Mamba's.
+  Initialise linear_weight(Index fan_in) const;
+  /// One that projects back into the residual stream: that over the root of the branches that do
+  /// so, 2 n_layers in transformer blocks, n_layers in Mamba's.
+  Initialise residual_weight(Index fan_in) const;
+  /// The same where the reference does not recognise its name (quirk Q5): not scaled under compat.
+  Initialise unrecognised_residual_weight(Index fan_in) const;
 };
 
 /// Takes declarations; names are relative to the mixer ("Wqkv.weight").

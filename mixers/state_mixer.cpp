@@ -37,8 +37,8 @@ struct NamedLinear {
 class Mlp : public StateMixer {
  public:
   Mlp(Index width, const MixerContext& c, ParameterDeclarer& d)
-      : fc1_("fc1", width, c.d_model, c.linear_weight(), d),
-        fc2_("fc2", c.d_model, width, c.residual_weight(), d) {}
+      : fc1_("fc1", width, c.d_model, c.linear_weight(c.d_model), d),
+        fc2_("fc2", c.d_model, width, c.residual_weight(width), d) {}
 
   Tensor forward(Forward& f, const Tensor& x) const override {
     return fc2_.forward(f, activate(f.graph(), Activation::gelu, fc1_.forward(f, x)));
@@ -57,10 +57,12 @@ class Mlp : public StateMixer {
 class Glu : public StateMixer {
  public:
   Glu(Index width, const MixerContext& c, ParameterDeclarer& d)
-      : fc1_("fc1", width, c.d_model, c.linear_weight(), d),
+      : fc1_("fc1", width, c.d_model, c.linear_weight(c.d_model), d),
         // Q6: the reference rescales the gate, not the output.
-        fc2_("fc2", width, c.d_model, c.zoology ? c.residual_weight() : c.linear_weight(), d),
-        fc3_("fc3", c.d_model, width, c.zoology ? c.linear_weight() : c.residual_weight(), d) {}
+        fc2_("fc2", width, c.d_model,
+             c.zoology ? c.residual_weight(c.d_model) : c.linear_weight(c.d_model), d),
+        fc3_("fc3", c.d_model, width, c.zoology ? c.linear_weight(width) : c.residual_weight(width),
+             d) {}
 
   Tensor forward(Forward& f, const Tensor& x) const override {
     const Tensor z = fc2_.forward(f, x);

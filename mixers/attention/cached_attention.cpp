@@ -12,9 +12,9 @@ CachedAttention::CachedAttention(const CachedAttentionConfig& config, const Mixe
                                  ParameterDeclarer& declarer)
     : config_(config) {
   const Index d = config.d_model;
-  wqkv_ = declarer.weight("Wqkv.weight", {3 * d, d}, context.linear_weight());
+  wqkv_ = declarer.weight("Wqkv.weight", {3 * d, d}, context.linear_weight(d));
   if (config.bias) wqkv_bias_ = declarer.undecayed("Wqkv.bias", {3 * d}, constant(0));
-  out_ = declarer.weight("out_proj.weight", {d, d}, context.residual_weight());
+  out_ = declarer.weight("out_proj.weight", {d, d}, context.residual_weight(d));
   if (config.output_bias) out_bias_ = declarer.undecayed("out_proj.bias", {d}, constant(0));
 }
 

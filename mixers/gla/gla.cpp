@@ -11,6 +11,7 @@
 #include "kernels/norm/norm.h"
 #include "kernels/rotary/rotary.h"
 #include "kernels/sigmoid_decay/sigmoid_decay.h"
+#include "mixers/initialise.h"
 #include "mixers/registry.h"
 
 namespace recallbench {
@@ -73,29 +74,24 @@ class Gla : public SequenceMixer {
   Gla(const MixerContext& context, Options& options, ParameterDeclarer& d, HeadDecay decay)
       : zoology_(context.zoology), size_(read_sizes(context, options, decay)) {
     const Index width = context.d_model;
-    const auto start = [&](Index in) {
-      return context.transformer_block ? context.linear_weight()
-                                       : uniform(1 / std::sqrt(static_cast<double>(in)));
-    };
+    const Initialise start = context.linear_weight(width);
     const Index state_keys = size_.state_heads * size_.keys;
     const Index state_values = size_.state_heads * size_.values;
     const Index keys = size_.heads * size_.keys, values = size_.heads * size_.values;
-    q_.weight = d.weight("q_proj.weight", {keys, width}, start(width));
-    k_.weight = d.weight("k_proj.weight", {state_keys, width}, start(width));
-    v_.weight = d.weight("v_proj.weight", {state_values, width}, start(width));
-    if (size_.gate != "none") g_ = d.weight("g_proj.weight", {values, width}, start(width));
+    q_.weight = d.weight("q_proj.weight", {keys, width}, start);
+    k_.weight = d.weight("k_proj.weight", {state_keys, width}, start);
+    v_.weight = d.weight("v_proj.weight", {state_values, width}, start);
+    if (size_.gate != "none") g_ = d.weight("g_proj.weight", {values, width}, start);
     if (size_.conv > 0) {
-      const Initialise taps = uniform(1 / std::sqrt(static_cast<double>(size_.conv)));
+      const Initialise taps = torch_default(size_.conv);
       q_.conv = d.weight("q_conv1d.weight", {keys, 1, size_.conv}, taps);
       k_.conv = d.weight("k_conv1d.weight", {state_keys, 1, size_.conv}, taps);
       v_.conv = d.weight("v_conv1d.weight", {state_values, 1, size_.conv}, taps);
     }
-    if (decay == HeadDecay::gate) declare_gate(options, d, start, width, state_keys);
+    if (decay == HeadDecay::gate) declare_gate(context, options, d, state_keys);
     norm_ = d.undecayed(size_.norm_name, {size_.values}, constant(1));
     // Quirk Q5: the reference does not rescale a projection of this name.
-    o_ = d.weight(
-        "o_proj.weight", {width, values},
-        context.transformer_block ? context.unrecognised_residual_weight() : start(values));
+    o_ = d.weight("o_proj.weight", {width, values}, context.unrecognised_residual_weight(values));
   }
 
   Tensor forward(Forward& f, const Tensor& x) const override { return finish(f, mix(f, x), x); }
@@ -133,8 +129,7 @@ class Gla : public SequenceMixer {
     Parameter weight, conv;
   };
 
-  template <class Start>
-  void declare_gate(Options& options, ParameterDeclarer& d, const Start& start, Index width,
+  void declare_gate(const MixerContext& context, Options& options, ParameterDeclarer& d,
                     Index state_keys) {
     const Index rank =
         options.integer("gate_low_rank_dim", 16, 1, 1 << 16, "rank of the decays' projection");
@@ -142,8 +137,9 @@ class Gla : public SequenceMixer {
                                    "the decay is a sigmoid to the power of 1 / this");
     size_.clamp_min = options.number("clamp_min", -1e9, -1e9, 0,
                                      "smallest logarithm of a decay; the default never acts");
-    gate_in_ = d.weight("gk_proj.0.weight", {rank, width}, start(width));
-    gate_out_ = d.weight("gk_proj.1.weight", {state_keys, rank}, start(rank));
+    const Index width = context.d_model;
+    gate_in_ = d.weight("gk_proj.0.weight", {rank, width}, context.linear_weight(width));
+    gate_out_ = d.weight("gk_proj.1.weight", {state_keys, rank}, context.linear_weight(rank));
     gate_bias_ = d.undecayed("gk_proj.1.bias", {state_keys}, constant(0));
   }
 

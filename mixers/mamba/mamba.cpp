@@ -81,28 +81,24 @@ class Mamba : public SequenceMixer {
  private:
   Mamba(const MixerContext& context, const MambaOptions& o, ParameterDeclarer& d) : size_(o.size) {
     const auto [width, inner, states, conv, rank] = size_;
-    // In a transformer block the reference starts every Linear at N(0, 0.02^2) with bias 0, that
-    // of the step size too (Q4); soundly the step size keeps its own start.
-    const bool own = !context.transformer_block, own_dt = own || !context.zoology;
-    const auto start = [&](Index in) { return own ? torch_default(in) : context.linear_weight(); };
-    in_ = d.weight("in_proj.weight", {2 * inner, width}, start(width));
+    in_ = d.weight("in_proj.weight", {2 * inner, width}, context.linear_weight(width));
     if (o.bias) in_bias_ = d.undecayed("in_proj.bias", {2 * inner}, constant(0));
     conv_ = d.weight("conv1d.weight", {inner, 1, conv}, torch_default(conv));
     if (o.conv_bias) conv_bias_ = d.undecayed("conv1d.bias", {inner}, torch_default(conv));
-    token_ = d.weight("x_proj.weight", {rank + 2 * states, inner}, start(inner));
+    token_ = d.weight("x_proj.weight", {rank + 2 * states, inner}, context.linear_weight(inner));
+    // Q4: in a transformer block the reference starts the step size as any Linear, with bias 0.
+    const bool as_linear = context.transformer_block && context.zoology;
     const double bound = o.dt_scale / std::sqrt(static_cast<double>(rank));
     dt_ = d.weight("dt_proj.weight", {inner, rank},
-                   !own_dt         ? context.linear_weight()
+                   as_linear       ? context.linear_weight(rank)
                    : o.dt_constant ? constant(bound)
                                    : uniform(bound));
-    dt_bias_ = d.undecayed("dt_proj.bias", {inner},
-                           own_dt ? inverse_softplus(o.dt_min, o.dt_max, o.dt_floor) : constant(0));
+    dt_bias_ =
+        d.undecayed("dt_proj.bias", {inner},
+                    as_linear ? constant(0) : inverse_softplus(o.dt_min, o.dt_max, o.dt_floor));
     a_log_ = d.undecayed("A_log", {inner, states}, log_of_state_numbers(states));
     skip_ = d.undecayed("D", {inner}, constant(1));
-    const double layers = static_cast<double>(context.n_layers);
-    out_ = d.weight("out_proj.weight", {width, inner},
-                    own ? uniform(1 / std::sqrt(static_cast<double>(inner) * layers))
-                        : context.residual_weight());
+    out_ = d.weight("out_proj.weight", {width, inner}, context.residual_weight(inner));
     if (o.bias) out_bias_ = d.undecayed("out_proj.bias", {width}, constant(0));
   }
 

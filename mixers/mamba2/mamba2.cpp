@@ -98,10 +98,8 @@ class Mamba2 : public SequenceMixer {
   Mamba2(const MixerContext& context, const Mamba2Options& o, ParameterDeclarer& d)
       : size_(o.size) {
     const Index width = size_.d_model, inner = size_.inner;
-    const bool own = !context.transformer_block;
     const Index projected = inner + size_.convolved() + size_.heads();
-    in_ = d.weight("in_proj.weight", {projected, width},
-                   own ? torch_default(width) : context.linear_weight());
+    in_ = d.weight("in_proj.weight", {projected, width}, context.linear_weight(width));
     if (o.bias) in_bias_ = d.undecayed("in_proj.bias", {projected}, constant(0));
     conv_ =
         d.weight("conv1d.weight", {size_.convolved(), 1, size_.conv}, torch_default(size_.conv));
@@ -112,10 +110,7 @@ class Mamba2 : public SequenceMixer {
     a_log_ = d.undecayed("A_log", {size_.heads()}, log_uniform_rates());
     skip_ = d.undecayed("D", {o.skip_by_channel ? inner : size_.heads()}, constant(1));
     if (size_.rms_norm) norm_ = d.undecayed("norm.weight", {inner}, constant(1));
-    const double layers = static_cast<double>(context.n_layers);
-    out_ = d.weight("out_proj.weight", {width, inner},
-                    own ? uniform(1 / std::sqrt(static_cast<double>(inner) * layers))
-                        : context.residual_weight());
+    out_ = d.weight("out_proj.weight", {width, inner}, context.residual_weight(inner));
     if (o.bias) out_bias_ = d.undecayed("out_proj.bias", {width}, constant(0));
   }
 

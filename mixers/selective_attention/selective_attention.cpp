@@ -44,7 +44,7 @@ class SelectiveAttention : public CachedAttention {
     const Index width = c_.attention.d_model;
     const bool sma = c_.selection == Selection::sma;
     const std::string name = sma ? "selection_proj" : "selecting";
-    weight_ = d.weight(name + ".weight", {sma ? 2 : 1, width}, context.linear_weight());
+    weight_ = d.weight(name + ".weight", {sma ? 2 : 1, width}, context.linear_weight(width));
     if (c_.selection != Selection::sigmoid)
       bias_ = d.undecayed(name + ".bias", {sma ? 2 : 1}, constant(0));
     if (sma)
