@@ -5,9 +5,16 @@
 #include <span>
 #include <vector>
 
+#include "kernels/tensor/shape.h"
+
 namespace recallbench {
 
 /// Plain loops in double that decoders are written with: one position, no tensor library.
+
+/// A size as the standard library counts.
+inline std::size_t to_size(Index i) {
+  return static_cast<std::size_t>(i);
+}
 
 /// y[o] = Σ_j weight[o, j] x[j] + bias[o]; weight [out, x.size()] row-major, bias [out] or empty.
 inline std::vector<double> host_linear(std::span<const double> x, std::span<const double> weight,
@@ -44,6 +51,13 @@ inline double host_gelu_tanh_slope(double x) {
 }
 inline double host_softplus(double x) {
   return x > 20 ? x : std::log1p(std::exp(x));
+}
+
+/// Turns the pair (a, b) by `angle`, as rotary positions do.
+inline void host_rotate(double& a, double& b, double angle) {
+  const double x = a, y = b;
+  a = x * std::cos(angle) - y * std::sin(angle);
+  b = y * std::cos(angle) + x * std::sin(angle);
 }
 
 /// LayerNorm over x, or RMSNorm where `bias` is empty (no mean is subtracted then).

@@ -37,6 +37,8 @@ class HostParameters {
       : values_(std::move(values)) {}
   /// The numbers of `name`; an unknown name is an error.
   const std::vector<double>& at(const std::string& name) const;
+  /// The same; of an unknown name none, as of a bias that an option leaves out.
+  const std::vector<double>& or_empty(const std::string& name) const;
   const std::map<std::string, std::vector<double>>& all() const { return values_; }
   /// Those whose names begin with `prefix`, without it.
   HostParameters below(const std::string& prefix) const;
@@ -92,6 +94,11 @@ class Forward {
   /// Whether dropouts act: while training, unless they are switched off.
   bool drops() const { return graph_.drops(); }
   Tensor parameter(Parameter p) { return graph_.parameter(p); }
+  /// None where it was never declared, as a bias that an option leaves out.
+  std::optional<Tensor> optional(Parameter p);
+  /// Numbers [first, first + count) alone of a Linear, whose bias may be none:
+  /// x [R, ..., in] → [R, ..., count].
+  Tensor linear_part(const Tensor& x, Parameter weight, Parameter bias, Index first, Index count);
   /// dropout(x, p) where dropouts act, x otherwise.
   Tensor dropout(const Tensor& x, double probability);
   /// A loss [R, 1, 1] of the mixer's own, which training adds to that of the labels.

@@ -108,8 +108,7 @@ ResidualNorm Model::begin(Forward& f, Index examples, Index length, double dropo
                           const Norm& norm) const {
   Graph& graph = f.graph();
   const Tensor words = graph.parameter(words_), weight = graph.parameter(norm.weight);
-  std::optional<Tensor> bias;
-  if (norm.bias.id >= 0) bias = graph.parameter(norm.bias);
+  const std::optional<Tensor> bias = f.optional(norm.bias);
   if (positions_.id < 0)
     return embedding_norm(graph, words, examples, length, f.drops() ? dropout : 0.0, weight, bias);
   const Tensor embedded = embedding(graph, words, examples, length);
@@ -122,8 +121,7 @@ ResidualNorm Model::begin(Forward& f, Index examples, Index length, double dropo
 ResidualNorm Model::residual(Forward& f, const Tensor& r, const Tensor& h, double dropout,
                              const Norm& norm) const {
   Graph& graph = f.graph();
-  std::optional<Tensor> bias;
-  if (norm.bias.id >= 0) bias = graph.parameter(norm.bias);
+  const std::optional<Tensor> bias = f.optional(norm.bias);
   return residual_norm(graph, r, h, f.drops() ? dropout : 0.0, graph.parameter(norm.weight), bias);
 }
 

@@ -114,6 +114,7 @@ class ModelDecoder {
  private:
   const Model& model_;
   HostParameters parameters_;
+  std::vector<HostParameters> state_mixers_;  ///< those of each layer's
   std::vector<std::unique_ptr<Decoder>> decoders_;
 };
 

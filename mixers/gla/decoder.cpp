@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "mixers/gla/gla.h"
+#include "mixers/host_conv.h"
 #include "mixers/host_math.h"
 
 namespace recallbench {
@@ -15,15 +16,15 @@ class GlaDecoder : public Decoder {
  public:
   GlaDecoder(const GlaSizes& sizes, const HostParameters& parameters)
       : s_(sizes),
-        heads_(at(sizes.heads)),
-        state_heads_(at(sizes.state_heads)),
-        keys_(at(sizes.keys)),
-        values_(at(sizes.values)),
+        heads_(to_size(sizes.heads)),
+        state_heads_(to_size(sizes.state_heads)),
+        keys_(to_size(sizes.keys)),
+        values_(to_size(sizes.values)),
         p_(parameters) {}
 
   State start() const override {
     const std::size_t channels = heads_ * keys_ + state_heads_ * (keys_ + values_);
-    const std::size_t windows = s_.conv > 0 ? at(s_.conv - 1) * channels : 0;
+    const std::size_t windows = s_.conv > 0 ? to_size(s_.conv - 1) * channels : 0;
     return {std::vector<double>(state_heads_ * keys_ * values_ + windows, 0.0), {0}};
   }
 
@@ -49,8 +50,6 @@ class GlaDecoder : public Decoder {
   }
 
  private:
-  static std::size_t at(Index i) { return static_cast<std::size_t>(i); }
-
   static double apply(const std::string& function, double x) {
     if (function == "relu") return std::max(x, 0.0);
     if (function == "sigmoid") return host_sigmoid(x);
@@ -63,20 +62,11 @@ class GlaDecoder : public Decoder {
                               std::span<double>& windows) const {
     const std::vector<double> projected = host_linear(x, p_.at(name + "_proj.weight"));
     if (s_.conv == 0) return projected;
-    const std::vector<double>& taps = p_.at(name + "_conv1d.weight");
-    const std::size_t channels = projected.size(), width = at(s_.conv);
-    std::vector<double> seen(windows.begin(),
-                             windows.begin() + static_cast<std::ptrdiff_t>((width - 1) * channels));
-    seen.insert(seen.end(), projected.begin(), projected.end());
-    std::vector<double> y(channels);
-    for (std::size_t c = 0; c < channels; ++c) {
-      double sum = 0;
-      for (std::size_t j = 0; j < width; ++j)
-        sum += taps[c * width + j] * seen[j * channels + c];
-      y[c] = host_silu(sum);
-    }
-    std::copy(seen.begin() + static_cast<std::ptrdiff_t>(channels), seen.end(), windows.begin());
-    windows = windows.subspan((width - 1) * channels);
+    const std::span<double> window = windows.first(to_size(s_.conv - 1) * projected.size());
+    windows = windows.subspan(window.size());
+    std::vector<double> y = host_causal_conv(projected, p_.at(name + "_conv1d.weight"), {}, window);
+    for (double& number : y)
+      number = host_silu(number);
     return y;
   }
 
@@ -87,9 +77,7 @@ class GlaDecoder : public Decoder {
       for (std::size_t i = 0; i < half; ++i) {
         const double angle = position * std::pow(10000.0, -2.0 * static_cast<double>(i) /
                                                               static_cast<double>(keys_));
-        const double a = x[first + i], b = x[first + half + i];
-        x[first + i] = a * std::cos(angle) - b * std::sin(angle);
-        x[first + half + i] = b * std::cos(angle) + a * std::sin(angle);
+        host_rotate(x[first + i], x[first + half + i], angle);
       }
   }
 

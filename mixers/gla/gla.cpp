@@ -11,6 +11,7 @@
 #include "kernels/norm/norm.h"
 #include "kernels/rotary/rotary.h"
 #include "kernels/sigmoid_decay/sigmoid_decay.h"
+#include "mixers/head_numbers.h"
 #include "mixers/initialise.h"
 #include "mixers/registry.h"
 
@@ -21,19 +22,6 @@ Activation activation(const std::string& name) {
   return name == "relu"      ? Activation::relu
          : name == "sigmoid" ? Activation::sigmoid
                              : Activation::silu;
-}
-
-/// `expand` times d_model, which must be whole and divisible by the heads; per head.
-Index head_numbers(Options& options, const std::string& key, double fallback, Index d_model,
-                   Index heads) {
-  const double expand = options.number(key, fallback, 1e-6, 64, "width over d_model");
-  const double exact = expand * static_cast<double>(d_model);
-  const Index width = std::llround(exact);
-  if (std::abs(exact - static_cast<double>(width)) > 1e-6 || width < 1 || width % heads != 0)
-    options.reject(key, fmt::format("times d_model = {} must be a multiple of num_heads = {}, "
-                                    "it is {}",
-                                    d_model, heads, exact));
-  return width / heads;
 }
 
 GlaSizes read_sizes(const MixerContext& context, Options& o, HeadDecay decay) {
@@ -48,8 +36,10 @@ GlaSizes read_sizes(const MixerContext& context, Options& o, HeadDecay decay) {
     if (s.heads % s.state_heads != 0)
       o.reject("num_kv_heads", fmt::format("must divide num_heads = {}", s.heads));
   }
-  s.keys = head_numbers(o, "expand_k", gla ? 0.5 : 1.0, context.d_model, s.heads);
-  s.values = head_numbers(o, "expand_v", gla ? 1.0 : 2.0, context.d_model, s.heads);
+  const double expand_k = o.number("expand_k", gla ? 0.5 : 1.0, 1e-6, 64, "width over d_model");
+  const double expand_v = o.number("expand_v", gla ? 1.0 : 2.0, 1e-6, 64, "width over d_model");
+  s.keys = head_numbers(o, "expand_k d_model", expand_k, context.d_model, s.heads);
+  s.values = head_numbers(o, "expand_v d_model", expand_v, context.d_model, s.heads);
   if (!gla && s.keys % 2 != 0)
     o.reject("expand_k", fmt::format("must give each head an even number of keys, it gives {}; "
                                      "rotary positions turn pairs",

@@ -16,9 +16,6 @@
 namespace recallbench {
 namespace {
 
-/// Rows of x_x.
-enum Mix { kR, kW, kK, kV, kA, kG };
-
 Rwkv7Sizes read_sizes(const MixerContext& context, Options& o) {
   Rwkv7Sizes s{};
   s.d_model = context.d_model;
@@ -116,8 +113,7 @@ class Rwkv7 : public SequenceMixer {
                   std::optional<Activation> inner) const {
     Tensor low = linear(f.graph(), x, f.parameter(l.first));
     if (inner) low = activate(f.graph(), *inner, low);
-    return linear(f.graph(), low, f.parameter(l.second),
-                  l.bias.id < 0 ? std::nullopt : std::optional<Tensor>(f.parameter(l.bias)));
+    return linear(f.graph(), low, f.parameter(l.second), f.optional(l.bias));
   }
 
   /// `rows` takes those rows of a tensor that the end of the mixer reads. Of r, k and v it does so
