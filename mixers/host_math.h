@@ -1,11 +1,12 @@
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 #include <span>
 #include <vector>
 
-#include "kernels/tensor/shape.h"
+#include "kernels/elementwise/elementwise.h"
 
 namespace recallbench {
 
@@ -51,6 +52,25 @@ inline double host_gelu_tanh_slope(double x) {
 }
 inline double host_softplus(double x) {
   return x > 20 ? x : std::log1p(std::exp(x));
+}
+inline double host_activate(Activation f, double x) {
+  switch (f) {
+    case Activation::silu:
+      return host_silu(x);
+    case Activation::gelu:
+      return host_gelu(x);
+    case Activation::relu:
+      return std::max(x, 0.0);
+    case Activation::softplus:
+      return host_softplus(x);
+    case Activation::sigmoid:
+      return host_sigmoid(x);
+    case Activation::gelu_tanh:
+      return host_gelu_tanh(x);
+    case Activation::tanh:
+      break;
+  }
+  return std::tanh(x);
 }
 
 /// Turns the pair (a, b) by `angle`, as rotary positions do.

@@ -34,8 +34,9 @@ class GlaDecoder : public Decoder {
     std::vector<double> q = project(x, "q", windows), k = project(x, "k", windows),
                         v = project(x, "v", windows);
     for (std::vector<double>* addresses : {&q, &k}) {
-      for (double& number : *addresses)
-        number = apply(s_.feature_map, number);
+      if (s_.feature_map)
+        for (double& number : *addresses)
+          number = host_activate(*s_.feature_map, number);
       if (s_.decay == HeadDecay::fixed_rate) turn(*addresses, position);
     }
     const std::vector<double> decay = decays(x);
@@ -50,12 +51,6 @@ class GlaDecoder : public Decoder {
   }
 
  private:
-  static double apply(const std::string& function, double x) {
-    if (function == "relu") return std::max(x, 0.0);
-    if (function == "sigmoid") return host_sigmoid(x);
-    return function == "swish" ? host_silu(x) : x;
-  }
-
   /// x's projection; where there are convolutions, the SiLU of its own, whose window is taken off
   /// the front of `windows` and moves on by a token.
   std::vector<double> project(std::span<const double> x, const std::string& name,
@@ -119,10 +114,10 @@ class GlaDecoder : public Decoder {
           host_norm(o.subspan(h * values_, values_), p_.at(s_.norm_name), {}, s_.norm_eps);
       y.insert(y.end(), normalised.begin(), normalised.end());
     }
-    if (s_.gate == "none") return y;
+    if (!s_.gate) return y;
     const std::vector<double> gate = host_linear(x, p_.at("g_proj.weight"));
     for (std::size_t i = 0; i < y.size(); ++i)
-      y[i] *= apply(s_.gate, gate[i]);
+      y[i] *= host_activate(*s_.gate, gate[i]);
     return y;
   }
 

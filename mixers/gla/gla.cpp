@@ -1,6 +1,7 @@
 #include "mixers/gla/gla.h"
 
 #include <cmath>
+#include <map>
 
 #include "kernels/causal_conv/causal_conv.h"
 #include "kernels/elementwise/elementwise.h"
@@ -18,11 +19,11 @@
 namespace recallbench {
 namespace {
 
-Activation activation(const std::string& name) {
-  return name == "relu"      ? Activation::relu
-         : name == "sigmoid" ? Activation::sigmoid
-                             : Activation::silu;
-}
+/// What the options `feature_map` and `gate_fn` may name.
+const std::map<std::string, std::optional<Activation>> kFunctions{{"none", std::nullopt},
+                                                                  {"relu", Activation::relu},
+                                                                  {"sigmoid", Activation::sigmoid},
+                                                                  {"swish", Activation::silu}};
 
 GlaSizes read_sizes(const MixerContext& context, Options& o, HeadDecay decay) {
   const bool gla = decay == HeadDecay::gate;
@@ -44,8 +45,8 @@ GlaSizes read_sizes(const MixerContext& context, Options& o, HeadDecay decay) {
     o.reject("expand_k", fmt::format("must give each head an even number of keys, it gives {}; "
                                      "rotary positions turn pairs",
                                      s.keys));
-  s.feature_map = o.text("feature_map", "none", {"none", "relu", "sigmoid", "swish"},
-                         "function of queries and keys");
+  s.feature_map = kFunctions.at(o.text("feature_map", "none", {"none", "relu", "sigmoid", "swish"},
+                                       "function of queries and keys"));
   const bool short_conv =
       o.boolean("use_short_conv", false, "short convolutions, with SiLU, of q, k and v");
   const Index width = o.integer("conv_size", 4, 1, 64, "width of the short convolutions");
@@ -53,8 +54,8 @@ GlaSizes read_sizes(const MixerContext& context, Options& o, HeadDecay decay) {
   const bool gated = o.boolean("use_output_gate", true, "gate of the normalised heads");
   const std::string gate =
       o.text("gate_fn", "swish", {"swish", "sigmoid", "relu"}, "function of the output gate");
-  s.gate = gated ? gate : "none";
-  s.norm_name = s.gate == "swish" ? "g_norm_swish_gate.weight" : "g_norm.weight";
+  s.gate = kFunctions.at(gated ? gate : "none");
+  s.norm_name = s.gate == Activation::silu ? "g_norm_swish_gate.weight" : "g_norm.weight";
   s.norm_eps = o.number("norm_eps", 1e-5, 1e-12, 1, "added to the mean square of a head");
   return s;
 }
@@ -71,7 +72,7 @@ class Gla : public SequenceMixer {
     q_.weight = d.weight("q_proj.weight", {keys, width}, start);
     k_.weight = d.weight("k_proj.weight", {state_keys, width}, start);
     v_.weight = d.weight("v_proj.weight", {state_values, width}, start);
-    if (size_.gate != "none") g_ = d.weight("g_proj.weight", {values, width}, start);
+    if (size_.gate) g_ = d.weight("g_proj.weight", {values, width}, start);
     if (size_.conv > 0) {
       const Initialise taps = torch_default(size_.conv);
       q_.conv = d.weight("q_conv1d.weight", {keys, 1, size_.conv}, taps);
@@ -108,7 +109,7 @@ class Gla : public SequenceMixer {
   /// for 1.0; one head comes to 0.16. Gates that begin near 0, and some of the variants, do not
   /// begin to learn within those steps.
   Traits traits() const override {
-    const bool plain = size_.feature_map == "none" && size_.conv == 0 && size_.gate == "swish";
+    const bool plain = !size_.feature_map && size_.conv == 0 && size_.gate == Activation::silu;
     const bool gated = size_.decay == HeadDecay::gate;
     return {true, true, !plain || (gated && size_.divisor < 4) ? 0.0 : gated ? 0.1 : 0.3, 1.0};
   }
@@ -141,7 +142,7 @@ class Gla : public SequenceMixer {
   /// Queries or keys: feature map and positions.
   Tensor address(Forward& f, const Tensor& x, const Path& path, Index heads) const {
     Tensor y = project(f, x, path);
-    if (size_.feature_map != "none") y = activate(f.graph(), activation(size_.feature_map), y);
+    if (size_.feature_map) y = activate(f.graph(), *size_.feature_map, y);
     if (size_.decay != HeadDecay::fixed_rate) return y;
     return rotary(f.graph(), y, 10000.0, {heads, x.shape[2], false, RotaryPairs::halves});
   }
@@ -171,17 +172,16 @@ class Gla : public SequenceMixer {
   Tensor finish(Forward& f, const Tensor& o, const Tensor& x) const {
     Graph& graph = f.graph();
     const Tensor weight = f.parameter(norm_);
-    if (size_.gate == "swish" || size_.gate == "sigmoid") {
+    if (size_.gate == Activation::silu || size_.gate == Activation::sigmoid) {
       const GateActivation function =
-          size_.gate == "swish" ? GateActivation::silu : GateActivation::sigmoid;
+          size_.gate == Activation::silu ? GateActivation::silu : GateActivation::sigmoid;
       const Tensor y = gated_norm(graph, o, linear(graph, x, f.parameter(g_)), weight,
                                   {.activation = function, .eps = size_.norm_eps});
       return linear(graph, y, f.parameter(o_));
     }
     const Shape heads{o.shape[0], o.shape[1], o.shape[2] * size_.heads, size_.values};
     Tensor y = rms_norm(graph, o.reshaped(heads), weight, size_.norm_eps).reshaped(o.shape);
-    if (size_.gate == "relu")
-      y = gate(graph, y, Activation::relu, linear(graph, x, f.parameter(g_)));
+    if (size_.gate) y = gate(graph, y, *size_.gate, linear(graph, x, f.parameter(g_)));
     return linear(graph, y, f.parameter(o_));
   }
 
