@@ -2,7 +2,6 @@
 
 #include <cmath>
 
-#include "kernels/dropout/dropout.h"
 #include "kernels/gather_rows/gather_rows.h"
 #include "kernels/matmul/matmul.h"
 #include "mixers/initialise.h"
@@ -53,10 +52,6 @@ Tensor Forward::linear_part(const Tensor& x, Parameter weight, Parameter bias, I
   std::optional<Tensor> offset = optional(bias);
   if (offset) offset = offset->columns(first, count);
   return linear(graph_, x, parameter(weight).row_range(first, count), offset);
-}
-
-Tensor Forward::dropout(const Tensor& x, double probability) {
-  return drops() && probability > 0 ? recallbench::dropout(graph_, x, probability) : x;
 }
 
 Tensor SequenceMixer::forward_rows(Forward& f, const Tensor& x, Index labels) const {

@@ -91,16 +91,12 @@ class Forward {
  public:
   explicit Forward(Graph& graph) : graph_(graph) {}
   Graph& graph() { return graph_; }
-  /// Whether dropouts act: while training, unless they are switched off.
-  bool drops() const { return graph_.drops(); }
   Tensor parameter(Parameter p) { return graph_.parameter(p); }
   /// None where it was never declared, as a bias that an option leaves out.
   std::optional<Tensor> optional(Parameter p);
   /// Numbers [first, first + count) alone of a Linear, whose bias may be none:
   /// x [R, ..., in] → [R, ..., count].
   Tensor linear_part(const Tensor& x, Parameter weight, Parameter bias, Index first, Index count);
-  /// dropout(x, p) where dropouts act, x otherwise.
-  Tensor dropout(const Tensor& x, double probability);
   /// A loss [R, 1, 1] of the mixer's own, which training adds to that of the labels.
   void add_auxiliary_loss(const Tensor& loss) { auxiliary_losses_.push_back(loss); }
   const std::vector<Tensor>& auxiliary_losses() const { return auxiliary_losses_; }

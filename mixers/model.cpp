@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "kernels/double_residual_norm/double_residual_norm.h"
+#include "kernels/dropout/dropout.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/embedding/embedding.h"
 #include "kernels/embedding_norm/embedding_norm.h"
@@ -104,38 +105,35 @@ void Model::declare(ModelDeclarer& declarer) {
   }
 }
 
-ResidualNorm Model::begin(Forward& f, Index examples, Index length, double dropout,
+ResidualNorm Model::begin(Forward& f, Index examples, Index length, double p,
                           const Norm& norm) const {
   Graph& graph = f.graph();
   const Tensor words = graph.parameter(words_), weight = graph.parameter(norm.weight);
   const std::optional<Tensor> bias = f.optional(norm.bias);
-  if (positions_.id < 0)
-    return embedding_norm(graph, words, examples, length, f.drops() ? dropout : 0.0, weight, bias);
+  if (positions_.id < 0) return embedding_norm(graph, words, examples, length, p, weight, bias);
   const Tensor embedded = embedding(graph, words, examples, length);
   const Tensor stream =
-      f.dropout(add_positions(graph, embedded, graph.parameter(positions_)), dropout);
+      dropout(graph, add_positions(graph, embedded, graph.parameter(positions_)), p);
   return {stream,
           bias ? layer_norm(graph, stream, weight, *bias) : rms_norm(graph, stream, weight)};
 }
 
-ResidualNorm Model::residual(Forward& f, const Tensor& r, const Tensor& h, double dropout,
+ResidualNorm Model::residual(Forward& f, const Tensor& r, const Tensor& h, double p,
                              const Norm& norm) const {
   Graph& graph = f.graph();
-  const std::optional<Tensor> bias = f.optional(norm.bias);
-  return residual_norm(graph, r, h, f.drops() ? dropout : 0.0, graph.parameter(norm.weight), bias);
+  return residual_norm(graph, r, h, p, graph.parameter(norm.weight), f.optional(norm.bias));
 }
 
 ResidualNorm Model::end_layer(Forward& f, const Layer& layer, const Tensor& r, const Tensor& h,
-                              double dropout, const Norm& next) const {
+                              double p, const Norm& next) const {
   Graph& graph = f.graph();
-  if (!layer.state_mixer) return residual(f, r, h, dropout, next);
+  if (!layer.state_mixer) return residual(f, r, h, p, next);
   if (config_.state_mixer.type == "identity")
     return double_residual_norm(
-        graph, r, h, f.drops() ? dropout : 0.0,
-        {graph.parameter(layer.norm2.weight), graph.parameter(layer.norm2.bias)},
+        graph, r, h, p, {graph.parameter(layer.norm2.weight), graph.parameter(layer.norm2.bias)},
         {graph.parameter(next.weight), graph.parameter(next.bias)});
-  const ResidualNorm mixed = residual(f, r, h, dropout, layer.norm2);
-  return residual(f, mixed.stream, layer.state_mixer->forward(f, mixed.normalised), dropout, next);
+  const ResidualNorm mixed = residual(f, r, h, p, layer.norm2);
+  return residual(f, mixed.stream, layer.state_mixer->forward(f, mixed.normalised), p, next);
 }
 
 Tensor Model::record_stream(Forward& f, Index examples, Index length, Index labels) const {

@@ -78,16 +78,15 @@ class Model {
   const LayerConfig& layer_config(std::size_t layer) const {
     return config_.layers[layer % config_.layers.size()];
   }
-  /// dropout(embeddings), and its norm.
-  ResidualNorm begin(Forward& f, Index examples, Index length, double dropout,
-                     const Norm& norm) const;
-  /// r + dropout(h), and its norm.
-  ResidualNorm residual(Forward& f, const Tensor& r, const Tensor& h, double dropout,
+  /// dropout(embeddings, p), and its norm.
+  ResidualNorm begin(Forward& f, Index examples, Index length, double p, const Norm& norm) const;
+  /// r + dropout(h, p), and its norm.
+  ResidualNorm residual(Forward& f, const Tensor& r, const Tensor& h, double p,
                         const Norm& norm) const;
   /// The end of a layer: h, what its mixer returned, into the stream, and the norm `next` of what
   /// follows.
-  ResidualNorm end_layer(Forward& f, const Layer& layer, const Tensor& r, const Tensor& h,
-                         double dropout, const Norm& next) const;
+  ResidualNorm end_layer(Forward& f, const Layer& layer, const Tensor& r, const Tensor& h, double p,
+                         const Norm& next) const;
   /// The stream after the final norm: at all positions, or (labels > 0) at the labelled ones.
   Tensor record_stream(Forward& f, Index examples, Index length, Index labels) const;
 

@@ -25,7 +25,7 @@ Tensor CachedAttention::attend(Forward& f, const Tensor& q, const Tensor& kv,
   const Tensor o =
       softmax_attention(f.graph(), q, kv.columns(0, d), kv.columns(d, d),
                         {config_.heads, 1 / std::sqrt(static_cast<double>(d / config_.heads)),
-                         config_.window, f.drops() ? config_.dropout : 0, at_labels});
+                         config_.window, config_.dropout, at_labels});
   return linear(f.graph(), o, f.parameter(out_), f.optional(out_bias_));
 }
 
