@@ -84,13 +84,11 @@ void Model::declare(ModelDeclarer& declarer) {
     declarer.prefix = base;
     if (transformer) {
       layer.norm1 = layer_norm("norm1");
+      declarer.prefix = base + "state_mixer.";
+      layer.state_mixer = make_state_mixer(config_.state_mixer, context, declarer);
+      declarer.prefix = base;
       // Q1: in the reference an identity state mixer still adds LN2(x) to the stream.
-      if (config_.state_mixer.type != "identity" || config_.zoology) {
-        declarer.prefix = base + "state_mixer.";
-        layer.state_mixer = make_state_mixer(config_.state_mixer, context, declarer);
-        declarer.prefix = base;
-        layer.norm2 = layer_norm("norm2");
-      }
+      if (layer.state_mixer || config_.zoology) layer.norm2 = layer_norm("norm2");
     } else {
       layer.norm1.weight = declarer.undecayed("norm.weight", {d}, constant(1));
     }
@@ -127,12 +125,12 @@ ResidualNorm Model::residual(Forward& f, const Tensor& r, const Tensor& h, doubl
 ResidualNorm Model::end_layer(Forward& f, const Layer& layer, const Tensor& r, const Tensor& h,
                               double p, const Norm& next) const {
   Graph& graph = f.graph();
-  if (!layer.state_mixer) return residual(f, r, h, p, next);
-  if (config_.state_mixer.type == "identity")
+  if (!layer.norm2) return residual(f, r, h, p, next);
+  if (!layer.state_mixer)
     return double_residual_norm(
-        graph, r, h, p, {graph.parameter(layer.norm2.weight), graph.parameter(layer.norm2.bias)},
+        graph, r, h, p, {graph.parameter(layer.norm2->weight), graph.parameter(layer.norm2->bias)},
         {graph.parameter(next.weight), graph.parameter(next.bias)});
-  const ResidualNorm mixed = residual(f, r, h, p, layer.norm2);
+  const ResidualNorm mixed = residual(f, r, h, p, *layer.norm2);
   return residual(f, mixed.stream, layer.state_mixer->forward(f, mixed.normalised), p, next);
 }
 

@@ -70,8 +70,9 @@ class Model {
   struct Layer {
     std::string prefix;  ///< of the mixer's parameters
     std::unique_ptr<SequenceMixer> mixer;
-    std::unique_ptr<StateMixer> state_mixer;  ///< none where the second half is left out
-    Norm norm1, norm2;
+    Norm norm1;
+    std::optional<Norm> norm2;                ///< none where the second half is left out
+    std::unique_ptr<StateMixer> state_mixer;  ///< none: that half is norm2 alone
   };
 
   void declare(class ModelDeclarer& declarer);

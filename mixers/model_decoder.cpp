@@ -65,8 +65,11 @@ std::vector<double> ModelDecoder::step(std::int32_t token, ModelState& state) co
     decoders_[i]->step(apply_norm(parameters_, base + (transformer ? "norm1" : "norm"), r),
                        state.layers[i], h);
     add_to(r, h);
-    if (const auto& state_mixer = model_.layers_[i].state_mixer)
-      add_to(r, state_mixer->step(state_mixers_[i], apply_norm(parameters_, base + "norm2", r)));
+    const Model::Layer& layer = model_.layers_[i];
+    if (layer.norm2) {
+      const std::vector<double> x = apply_norm(parameters_, base + "norm2", r);
+      add_to(r, layer.state_mixer ? layer.state_mixer->step(state_mixers_[i], x) : x);
+    }
   }
   ++state.position;
   const std::string head = model_.config_.tie_embeddings

@@ -8,14 +8,6 @@
 namespace recallbench {
 namespace {
 
-class IdentityStateMixer : public StateMixer {
- public:
-  Tensor forward(Forward&, const Tensor& x) const override { return x; }
-  std::vector<double> step(const HostParameters&, const std::vector<double>& x) const override {
-    return x;
-  }
-};
-
 /// A Linear of the state mixer, under its name.
 struct NamedLinear {
   std::string name;
@@ -86,7 +78,7 @@ std::unique_ptr<StateMixer> make_state_mixer(const StateMixerConfig& config,
                                              const MixerContext& context,
                                              ParameterDeclarer& declarer) {
   const Index width = config.hidden_mult * context.d_model;
-  if (config.type == "identity") return std::make_unique<IdentityStateMixer>();
+  if (config.type == "identity") return nullptr;
   if (config.type == "mlp") return std::make_unique<Mlp>(width, context, declarer);
   if (config.type == "glu") return std::make_unique<Glu>(width, context, declarer);
   fail(ErrorKind::usage, "state mixer", "there is no type '{}'{}", config.type,

@@ -46,7 +46,7 @@ class BaseConv : public SequenceMixer {
     return make_base_conv_decoder(options_, context_, parameters, length);
   }
 
-  /// d K for a short filter; d l_max for a long one (zoology convolution.py: state_size).
+  /// d K for a short filter; d L for a long one (zoology convolution.py: state_size).
   std::optional<double> published_state_size(Index length) const override {
     const Index taps = options_.form == BaseConvForm::short_filter ? options_.kernel_size : length;
     return 4.0 * static_cast<double>(context_.d_model * taps);
