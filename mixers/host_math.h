@@ -1,13 +1,21 @@
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 #include <span>
 #include <vector>
 
+#include "kernels/elementwise/elementwise.h"
+
 namespace recallbench {
 
 /// Plain loops in double that decoders are written with: one position, no tensor library.
+
+/// A size as the standard library counts.
+inline std::size_t to_size(Index i) {
+  return static_cast<std::size_t>(i);
+}
 
 /// y[o] = Σ_j weight[o, j] x[j] + bias[o]; weight [out, x.size()] row-major, bias [out] or empty.
 inline std::vector<double> host_linear(std::span<const double> x, std::span<const double> weight,
@@ -44,6 +52,32 @@ inline double host_gelu_tanh_slope(double x) {
 }
 inline double host_softplus(double x) {
   return x > 20 ? x : std::log1p(std::exp(x));
+}
+inline double host_activate(Activation f, double x) {
+  switch (f) {
+    case Activation::silu:
+      return host_silu(x);
+    case Activation::gelu:
+      return host_gelu(x);
+    case Activation::relu:
+      return std::max(x, 0.0);
+    case Activation::softplus:
+      return host_softplus(x);
+    case Activation::sigmoid:
+      return host_sigmoid(x);
+    case Activation::gelu_tanh:
+      return host_gelu_tanh(x);
+    case Activation::tanh:
+      break;
+  }
+  return std::tanh(x);
+}
+
+/// Turns the pair (a, b) by `angle`, as rotary positions do.
+inline void host_rotate(double& a, double& b, double angle) {
+  const double x = a, y = b;
+  a = x * std::cos(angle) - y * std::sin(angle);
+  b = y * std::cos(angle) + x * std::sin(angle);
 }
 
 /// LayerNorm over x, or RMSNorm where `bias` is empty (no mean is subtracted then).

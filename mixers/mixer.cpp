@@ -2,8 +2,9 @@
 
 #include <cmath>
 
-#include "kernels/dropout/dropout.h"
 #include "kernels/gather_rows/gather_rows.h"
+#include "kernels/matmul/matmul.h"
+#include "mixers/initialise.h"
 #include "mixers/registry.h"
 
 namespace recallbench {
@@ -12,6 +13,12 @@ const std::vector<double>& HostParameters::at(const std::string& name) const {
   const auto found = values_.find(name);
   check(found != values_.end(), "HostParameters", "no parameter '{}'", name);
   return found->second;
+}
+
+const std::vector<double>& HostParameters::or_empty(const std::string& name) const {
+  static const std::vector<double> none;
+  const auto found = values_.find(name);
+  return found == values_.end() ? none : found->second;
 }
 
 HostParameters HostParameters::below(const std::string& prefix) const {
@@ -23,12 +30,28 @@ HostParameters HostParameters::below(const std::string& prefix) const {
   return HostParameters(std::move(inner));
 }
 
-Initialise MixerContext::residual_weight() const {
-  return normal(0.02 / std::sqrt(2.0 * n_layers));
+Initialise MixerContext::linear_weight(Index fan_in) const {
+  return transformer_block ? normal(0.02) : torch_default(fan_in);
 }
 
-Tensor Forward::dropout(const Tensor& x, double probability) {
-  return drops() && probability > 0 ? recallbench::dropout(graph_, x, probability) : x;
+Initialise MixerContext::residual_weight(Index fan_in) const {
+  return transformer_block ? normal(0.02 / std::sqrt(2.0 * n_layers))
+                           : uniform(1 / std::sqrt(static_cast<double>(fan_in) * n_layers));
+}
+
+Initialise MixerContext::unrecognised_residual_weight(Index fan_in) const {
+  return zoology ? linear_weight(fan_in) : residual_weight(fan_in);
+}
+
+std::optional<Tensor> Forward::optional(Parameter p) {
+  return p.id < 0 ? std::nullopt : std::optional<Tensor>(parameter(p));
+}
+
+Tensor Forward::linear_part(const Tensor& x, Parameter weight, Parameter bias, Index first,
+                            Index count) {
+  std::optional<Tensor> offset = optional(bias);
+  if (offset) offset = offset->columns(first, count);
+  return linear(graph_, x, parameter(weight).row_range(first, count), offset);
 }
 
 Tensor SequenceMixer::forward_rows(Forward& f, const Tensor& x, Index labels) const {

@@ -37,6 +37,8 @@ class HostParameters {
       : values_(std::move(values)) {}
   /// The numbers of `name`; an unknown name is an error.
   const std::vector<double>& at(const std::string& name) const;
+  /// The same; of an unknown name none, as of a bias that an option leaves out.
+  const std::vector<double>& or_empty(const std::string& name) const;
   const std::map<std::string, std::vector<double>>& all() const { return values_; }
   /// Those whose names begin with `prefix`, without it.
   HostParameters below(const std::string& prefix) const;
@@ -45,25 +47,22 @@ class HostParameters {
   std::map<std::string, std::vector<double>> values_;
 };
 
-/// Where a mixer stands.
+/// Where a mixer stands, and so how its Linear weights start.
 struct MixerContext {
   int layer = 0;
   int n_layers = 1;
   Index d_model = 64;
-  bool zoology = false;  ///< compat = "zoology": the reference's quirks
-  /// Blocks that bring their own initialisation (Mamba's) leave Linear weights at PyTorch's
-  /// default; in a transformer block they are N(0, 0.02^2).
-  bool transformer_block = true;
+  bool zoology = false;           ///< compat = "zoology": the reference's quirks
+  bool transformer_block = true;  ///< otherwise one of Mamba's
 
-  /// N(0, 0.02^2): Linear and Embedding weights of a transformer block.
-  Initialise linear_weight() const { return normal(0.02); }
-  /// N(0, (0.02 / sqrt(2 n_layers))^2): projections back into the residual stream.
-  Initialise residual_weight() const;
-  /// A projection into the residual stream whose name the reference does not recognise (quirk Q5):
-  /// not rescaled under compat.
-  Initialise unrecognised_residual_weight() const {
-    return zoology ? linear_weight() : residual_weight();
-  }
+  /// A Linear of `fan_in` inputs: N(0, 0.02²) in a transformer block, PyTorch's default
+  /// U(±1/√fan_in) in Mamba's.
+  Initialise linear_weight(Index fan_in) const;
+  /// One that projects back into the residual stream: that over the root of the branches that do
+  /// so, 2 n_layers in transformer blocks, n_layers in Mamba's.
+  Initialise residual_weight(Index fan_in) const;
+  /// The same where the reference does not recognise its name (quirk Q5): not scaled under compat.
+  Initialise unrecognised_residual_weight(Index fan_in) const;
 };
 
 /// Takes declarations; names are relative to the mixer ("Wqkv.weight").
@@ -92,11 +91,12 @@ class Forward {
  public:
   explicit Forward(Graph& graph) : graph_(graph) {}
   Graph& graph() { return graph_; }
-  /// Whether dropouts act: while training, unless they are switched off.
-  bool drops() const { return graph_.drops(); }
   Tensor parameter(Parameter p) { return graph_.parameter(p); }
-  /// dropout(x, p) where dropouts act, x otherwise.
-  Tensor dropout(const Tensor& x, double probability);
+  /// None where it was never declared, as a bias that an option leaves out.
+  std::optional<Tensor> optional(Parameter p);
+  /// Numbers [first, first + count) alone of a Linear, whose bias may be none:
+  /// x [R, ..., in] → [R, ..., count].
+  Tensor linear_part(const Tensor& x, Parameter weight, Parameter bias, Index first, Index count);
   /// A loss [R, 1, 1] of the mixer's own, which training adds to that of the labels.
   void add_auxiliary_loss(const Tensor& loss) { auxiliary_losses_.push_back(loss); }
   const std::vector<Tensor>& auxiliary_losses() const { return auxiliary_losses_; }

@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "kernels/double_residual_norm/double_residual_norm.h"
+#include "kernels/dropout/dropout.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/embedding/embedding.h"
 #include "kernels/embedding_norm/embedding_norm.h"
@@ -83,13 +84,11 @@ void Model::declare(ModelDeclarer& declarer) {
     declarer.prefix = base;
     if (transformer) {
       layer.norm1 = layer_norm("norm1");
+      declarer.prefix = base + "state_mixer.";
+      layer.state_mixer = make_state_mixer(config_.state_mixer, context, declarer);
+      declarer.prefix = base;
       // Q1: in the reference an identity state mixer still adds LN2(x) to the stream.
-      if (config_.state_mixer.type != "identity" || config_.zoology) {
-        declarer.prefix = base + "state_mixer.";
-        layer.state_mixer = make_state_mixer(config_.state_mixer, context, declarer);
-        declarer.prefix = base;
-        layer.norm2 = layer_norm("norm2");
-      }
+      if (layer.state_mixer || config_.zoology) layer.norm2 = layer_norm("norm2");
     } else {
       layer.norm1.weight = declarer.undecayed("norm.weight", {d}, constant(1));
     }
@@ -104,40 +103,35 @@ void Model::declare(ModelDeclarer& declarer) {
   }
 }
 
-ResidualNorm Model::begin(Forward& f, Index examples, Index length, double dropout,
+ResidualNorm Model::begin(Forward& f, Index examples, Index length, double p,
                           const Norm& norm) const {
   Graph& graph = f.graph();
   const Tensor words = graph.parameter(words_), weight = graph.parameter(norm.weight);
-  std::optional<Tensor> bias;
-  if (norm.bias.id >= 0) bias = graph.parameter(norm.bias);
-  if (positions_.id < 0)
-    return embedding_norm(graph, words, examples, length, f.drops() ? dropout : 0.0, weight, bias);
+  const std::optional<Tensor> bias = f.optional(norm.bias);
+  if (positions_.id < 0) return embedding_norm(graph, words, examples, length, p, weight, bias);
   const Tensor embedded = embedding(graph, words, examples, length);
   const Tensor stream =
-      f.dropout(add_positions(graph, embedded, graph.parameter(positions_)), dropout);
+      dropout(graph, add_positions(graph, embedded, graph.parameter(positions_)), p);
   return {stream,
           bias ? layer_norm(graph, stream, weight, *bias) : rms_norm(graph, stream, weight)};
 }
 
-ResidualNorm Model::residual(Forward& f, const Tensor& r, const Tensor& h, double dropout,
+ResidualNorm Model::residual(Forward& f, const Tensor& r, const Tensor& h, double p,
                              const Norm& norm) const {
   Graph& graph = f.graph();
-  std::optional<Tensor> bias;
-  if (norm.bias.id >= 0) bias = graph.parameter(norm.bias);
-  return residual_norm(graph, r, h, f.drops() ? dropout : 0.0, graph.parameter(norm.weight), bias);
+  return residual_norm(graph, r, h, p, graph.parameter(norm.weight), f.optional(norm.bias));
 }
 
 ResidualNorm Model::end_layer(Forward& f, const Layer& layer, const Tensor& r, const Tensor& h,
-                              double dropout, const Norm& next) const {
+                              double p, const Norm& next) const {
   Graph& graph = f.graph();
-  if (!layer.state_mixer) return residual(f, r, h, dropout, next);
-  if (config_.state_mixer.type == "identity")
+  if (!layer.norm2) return residual(f, r, h, p, next);
+  if (!layer.state_mixer)
     return double_residual_norm(
-        graph, r, h, f.drops() ? dropout : 0.0,
-        {graph.parameter(layer.norm2.weight), graph.parameter(layer.norm2.bias)},
+        graph, r, h, p, {graph.parameter(layer.norm2->weight), graph.parameter(layer.norm2->bias)},
         {graph.parameter(next.weight), graph.parameter(next.bias)});
-  const ResidualNorm mixed = residual(f, r, h, dropout, layer.norm2);
-  return residual(f, mixed.stream, layer.state_mixer->forward(f, mixed.normalised), dropout, next);
+  const ResidualNorm mixed = residual(f, r, h, p, *layer.norm2);
+  return residual(f, mixed.stream, layer.state_mixer->forward(f, mixed.normalised), p, next);
 }
 
 Tensor Model::record_stream(Forward& f, Index examples, Index length, Index labels) const {

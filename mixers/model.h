@@ -70,24 +70,24 @@ class Model {
   struct Layer {
     std::string prefix;  ///< of the mixer's parameters
     std::unique_ptr<SequenceMixer> mixer;
-    std::unique_ptr<StateMixer> state_mixer;  ///< none where the second half is left out
-    Norm norm1, norm2;
+    Norm norm1;
+    std::optional<Norm> norm2;                ///< none where the second half is left out
+    std::unique_ptr<StateMixer> state_mixer;  ///< none: that half is norm2 alone
   };
 
   void declare(class ModelDeclarer& declarer);
   const LayerConfig& layer_config(std::size_t layer) const {
     return config_.layers[layer % config_.layers.size()];
   }
-  /// dropout(embeddings), and its norm.
-  ResidualNorm begin(Forward& f, Index examples, Index length, double dropout,
-                     const Norm& norm) const;
-  /// r + dropout(h), and its norm.
-  ResidualNorm residual(Forward& f, const Tensor& r, const Tensor& h, double dropout,
+  /// dropout(embeddings, p), and its norm.
+  ResidualNorm begin(Forward& f, Index examples, Index length, double p, const Norm& norm) const;
+  /// r + dropout(h, p), and its norm.
+  ResidualNorm residual(Forward& f, const Tensor& r, const Tensor& h, double p,
                         const Norm& norm) const;
   /// The end of a layer: h, what its mixer returned, into the stream, and the norm `next` of what
   /// follows.
-  ResidualNorm end_layer(Forward& f, const Layer& layer, const Tensor& r, const Tensor& h,
-                         double dropout, const Norm& next) const;
+  ResidualNorm end_layer(Forward& f, const Layer& layer, const Tensor& r, const Tensor& h, double p,
+                         const Norm& next) const;
   /// The stream after the final norm: at all positions, or (labels > 0) at the labelled ones.
   Tensor record_stream(Forward& f, Index examples, Index length, Index labels) const;
 
@@ -114,6 +114,7 @@ class ModelDecoder {
  private:
   const Model& model_;
   HostParameters parameters_;
+  std::vector<HostParameters> state_mixers_;  ///< those of each layer's
   std::vector<std::unique_ptr<Decoder>> decoders_;
 };
 

@@ -28,7 +28,7 @@ struct ModelConfig {
   std::int64_t d_model = 64;
   std::int64_t n_layers = 2;
   std::int64_t max_position_embeddings = 0;  ///< 0: no position embedding
-  std::string block = "transformer";         ///< transformer or mamba
+  std::string block = "transformer";         ///< transformer, mamba or mamba2
   bool tie_embeddings = true;
   double embed_dropout = 0.1;
   double resid_dropout = 0.0;

@@ -6,11 +6,10 @@
 namespace recallbench {
 namespace {
 
-/// Weight and bias of a norm; an absent bias (RMSNorm) is empty.
-std::vector<double> apply_norm(const HostParameters& p, const std::string& name, bool centred,
+/// The norm of that name: without bias an RMSNorm.
+std::vector<double> apply_norm(const HostParameters& p, const std::string& name,
                                const std::vector<double>& x) {
-  const std::vector<double> none;
-  return host_norm(x, p.at(name + ".weight"), centred ? p.at(name + ".bias") : none);
+  return host_norm(x, p.at(name + ".weight"), p.or_empty(name + ".bias"));
 }
 
 void add_to(std::vector<double>& r, const std::vector<double>& h) {
@@ -18,13 +17,17 @@ void add_to(std::vector<double>& r, const std::vector<double>& h) {
     r[j] += h[j];
 }
 
+HostParameters snapshot(const Parameters& parameters, Index replica) {
+  std::map<std::string, std::vector<double>> values;
+  for (int id = 0; id < parameters.count(); ++id)
+    values.emplace(parameters.spec({id}).name, parameters.get({id}, replica));
+  return HostParameters(std::move(values));
+}
+
 }  // namespace
 
 ModelDecoder Model::decoder(Index replica, Index length) const {
-  std::map<std::string, std::vector<double>> values;
-  for (int id = 0; id < parameters_->count(); ++id)
-    values.emplace(parameters_->spec({id}).name, parameters_->get({id}, replica));
-  return ModelDecoder(*this, HostParameters(std::move(values)), length);
+  return ModelDecoder(*this, snapshot(*parameters_, replica), length);
 }
 
 ModelDecoder::ModelDecoder(const Model& model, HostParameters parameters, Index length)
@@ -33,6 +36,7 @@ ModelDecoder::ModelDecoder(const Model& model, HostParameters parameters, Index 
     const Model::Layer& layer = model_.layers_[i];
     decoders_.push_back(decoder_of(*layer.mixer, model_.layer_config(i).mixer,
                                    parameters_.below(layer.prefix), length));
+    state_mixers_.push_back(parameters_.below(fmt::format("backbone.layers.{}.state_mixer.", i)));
   }
 }
 
@@ -58,28 +62,25 @@ std::vector<double> ModelDecoder::step(std::int32_t token, ModelState& state) co
   for (std::size_t i = 0; i < decoders_.size(); ++i) {
     const std::string base = fmt::format("backbone.layers.{}.", i);
     std::vector<double> h(d);
-    decoders_[i]->step(
-        apply_norm(parameters_, base + (transformer ? "norm1" : "norm"), transformer, r),
-        state.layers[i], h);
+    decoders_[i]->step(apply_norm(parameters_, base + (transformer ? "norm1" : "norm"), r),
+                       state.layers[i], h);
     add_to(r, h);
-    if (const auto& state_mixer = model_.layers_[i].state_mixer) {
-      add_to(r, state_mixer->step(parameters_.below(base + "state_mixer."),
-                                  apply_norm(parameters_, base + "norm2", true, r)));
+    const Model::Layer& layer = model_.layers_[i];
+    if (layer.norm2) {
+      const std::vector<double> x = apply_norm(parameters_, base + "norm2", r);
+      add_to(r, layer.state_mixer ? layer.state_mixer->step(state_mixers_[i], x) : x);
     }
   }
   ++state.position;
   const std::string head = model_.config_.tie_embeddings
                                ? "backbone.embeddings.word_embeddings.weight"
                                : "lm_head.weight";
-  return host_linear(apply_norm(parameters_, "backbone.ln_f", true, r), parameters_.at(head));
+  return host_linear(apply_norm(parameters_, "backbone.ln_f", r), parameters_.at(head));
 }
 
 std::int64_t Model::measured_state_bytes(Index length) const {
   const auto d = static_cast<std::size_t>(config_.d_model);
-  std::map<std::string, std::vector<double>> values;
-  for (int id = 0; id < parameters_->count(); ++id)
-    values.emplace(parameters_->spec({id}).name, parameters_->get({id}, 0));
-  const HostParameters parameters(std::move(values));
+  const HostParameters parameters = snapshot(*parameters_, 0);
   std::int64_t bytes = 0;
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const Layer& layer = layers_[i];

@@ -40,7 +40,7 @@
   RECALLBENCH_TEXT(RECALLBENCH_MIXER_INTERFACE)
 
 /// Raised whenever a type in mixers/, kernels/graph/ or kernels/base/ changes its layout.
-#define RECALLBENCH_MIXER_INTERFACE 4
+#define RECALLBENCH_MIXER_INTERFACE 5
 
 namespace recallbench {
 

@@ -8,14 +8,6 @@
 namespace recallbench {
 namespace {
 
-class IdentityStateMixer : public StateMixer {
- public:
-  Tensor forward(Forward&, const Tensor& x) const override { return x; }
-  std::vector<double> step(const HostParameters&, const std::vector<double>& x) const override {
-    return x;
-  }
-};
-
 /// A Linear of the state mixer, under its name.
 struct NamedLinear {
   std::string name;
@@ -37,8 +29,8 @@ struct NamedLinear {
 class Mlp : public StateMixer {
  public:
   Mlp(Index width, const MixerContext& c, ParameterDeclarer& d)
-      : fc1_("fc1", width, c.d_model, c.linear_weight(), d),
-        fc2_("fc2", c.d_model, width, c.residual_weight(), d) {}
+      : fc1_("fc1", width, c.d_model, c.linear_weight(c.d_model), d),
+        fc2_("fc2", c.d_model, width, c.residual_weight(width), d) {}
 
   Tensor forward(Forward& f, const Tensor& x) const override {
     return fc2_.forward(f, activate(f.graph(), Activation::gelu, fc1_.forward(f, x)));
@@ -57,10 +49,12 @@ class Mlp : public StateMixer {
 class Glu : public StateMixer {
  public:
   Glu(Index width, const MixerContext& c, ParameterDeclarer& d)
-      : fc1_("fc1", width, c.d_model, c.linear_weight(), d),
+      : fc1_("fc1", width, c.d_model, c.linear_weight(c.d_model), d),
         // Q6: the reference rescales the gate, not the output.
-        fc2_("fc2", width, c.d_model, c.zoology ? c.residual_weight() : c.linear_weight(), d),
-        fc3_("fc3", c.d_model, width, c.zoology ? c.linear_weight() : c.residual_weight(), d) {}
+        fc2_("fc2", width, c.d_model,
+             c.zoology ? c.residual_weight(c.d_model) : c.linear_weight(c.d_model), d),
+        fc3_("fc3", c.d_model, width, c.zoology ? c.linear_weight(width) : c.residual_weight(width),
+             d) {}
 
   Tensor forward(Forward& f, const Tensor& x) const override {
     const Tensor z = fc2_.forward(f, x);
@@ -84,7 +78,7 @@ std::unique_ptr<StateMixer> make_state_mixer(const StateMixerConfig& config,
                                              const MixerContext& context,
                                              ParameterDeclarer& declarer) {
   const Index width = config.hidden_mult * context.d_model;
-  if (config.type == "identity") return std::make_unique<IdentityStateMixer>();
+  if (config.type == "identity") return nullptr;
   if (config.type == "mlp") return std::make_unique<Mlp>(width, context, declarer);
   if (config.type == "glu") return std::make_unique<Glu>(width, context, declarer);
   fail(ErrorKind::usage, "state mixer", "there is no type '{}'{}", config.type,

@@ -18,8 +18,8 @@ class StateMixer {
                                    const std::vector<double>& x) const = 0;
 };
 
-/// identity: y = x. mlp: fc2(gelu(fc1 x)). glu: fc3(fc1 x ⊙ gelu(fc2 x)). Width hidden_mult · D,
-/// with biases, exact GELU. Under compat the matrix that the reference's name rule rescales is
+/// mlp: fc2(gelu(fc1 x)). glu: fc3(fc1 x ⊙ gelu(fc2 x)). Width hidden_mult · D, with biases, exact
+/// GELU. identity, y = x: none. Under compat the matrix that the reference's name rule rescales is
 /// fc2 in both, in the sound form it is the one that writes into the stream (quirk Q6).
 std::unique_ptr<StateMixer> make_state_mixer(const StateMixerConfig& config,
                                              const MixerContext& context,

@@ -115,6 +115,7 @@ ResidualNorm double_residual_norm(Graph& graph, const Tensor& r, const Tensor& h
   check(p >= 0 && p < 1, "double_residual_norm", "expected a probability in [0, 1), got {}", p);
   check_norm_weights("double_residual_norm", r, first.weight, first.bias);
   check_norm_weights("double_residual_norm", r, second.weight, second.bias);
+  if (!graph.drops()) p = 0;
   std::array<std::uint32_t, 2> random_ids{};
   if (p > 0)
     for (std::uint32_t& id : random_ids)

@@ -49,6 +49,7 @@ class Dropout : public TypedOperation<Dropout> {
 
 Tensor dropout(Graph& graph, const Tensor& x, double p) {
   check(p >= 0 && p < 1, "dropout", "expected a probability in [0, 1), got {}", p);
+  if (!graph.drops() || p == 0) return x;
   return graph.add(std::make_unique<Dropout>(x, p, graph.next_random_id()))[0];
 }
 

@@ -121,6 +121,7 @@ ResidualNorm embedding_norm(Graph& graph, const Tensor& table, Index examples, I
         table.shape.text());
   check(p >= 0 && p < 1, "embedding_norm", "expected a probability in [0, 1), got {}", p);
   check_norm_weights("embedding_norm", table, weight, bias);
+  if (!graph.drops()) p = 0;
   const std::uint32_t random_id = p > 0 ? graph.next_random_id() : 0;
   const std::vector<Tensor> outputs = graph.add(std::make_unique<EmbeddingNorm>(
       table, examples, length, p, random_id, weight, bias, eps, graph.device()));

@@ -14,7 +14,6 @@ class Execution {
   DType type() const { return graph_.type(); }
   Device device() const { return graph_.device(); }
   Index replicas() const { return graph_.replicas(); }
-  bool training() const { return graph_.training(); }
   const Batch& batch() const { return graph_.batch_; }
 
   template <class T>

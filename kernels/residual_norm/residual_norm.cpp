@@ -84,6 +84,7 @@ ResidualNorm residual_norm(Graph& graph, const Tensor& r, const Tensor& h, doubl
         r.shape.text(), h.shape.text());
   check(p >= 0 && p < 1, "residual_norm", "expected a probability in [0, 1), got {}", p);
   check_norm_weights("residual_norm", r, weight, bias);
+  if (!graph.drops()) p = 0;
   const std::uint32_t random_id = p > 0 ? graph.next_random_id() : 0;
   const std::vector<Tensor> outputs = graph.add(std::make_unique<ResidualNormOperation>(
       r, h, p, random_id, weight, bias, eps, graph.device()));

@@ -12,7 +12,7 @@ struct ResidualNorm {
 };
 
 /// The end of one residual branch and the norm that begins the next, in one pass over memory:
-/// stream = r + dropout(h, p) (dropout.h; p = 0 drops nothing), normalised = layer_norm(stream,
+/// stream = r + dropout(h, p) (dropout.h), normalised = layer_norm(stream,
 /// weight, bias, eps), or rms_norm(stream, weight, eps) without bias (norm.h).
 /// r, h [R, ..., D] of one shape; weight, bias [R, 1, D] → two tensors of that shape.
 /// Backward: dr = dstream + the norm's gradient, dh = dr ⊙ mask / (1 - p).

@@ -77,7 +77,7 @@ class SoftmaxAttention : public TypedOperation<SoftmaxAttention> {
             .value_width = sizes_.value_width,
             .scale = sizes_.scale,
             .reach = sizes_.reach,
-            .dropout = e.training() ? dropout_ : 0,
+            .dropout = dropout_,
             .random_id = random_id_,
             .positions = sizes_.at_labels ? e.batch().positions : nullptr,
             .q = e.input<float>(0),
@@ -97,7 +97,7 @@ class SoftmaxAttention : public TypedOperation<SoftmaxAttention> {
                           nullptr,
                           std::nullopt};
     if (sizes_.at_labels) a.positions = e.batch().positions + r * sizes_.examples * sizes_.queries;
-    if (e.training() && dropout_ > 0)
+    if (dropout_ > 0)
       a.mask = DropoutMask{e.batch().seeds[static_cast<std::size_t>(r)], e.batch().step, random_id_,
                            dropout_};
     return a;
@@ -111,7 +111,7 @@ class SoftmaxAttention : public TypedOperation<SoftmaxAttention> {
 }  // namespace
 
 Tensor softmax_attention(Graph& graph, const Tensor& q, const Tensor& k, const Tensor& v,
-                         const SoftmaxAttentionOptions& options) {
+                         SoftmaxAttentionOptions options) {
   const char* who = "softmax_attention";
   for (const Tensor* tensor : {&q, &k, &v})
     check(tensor->shape.rank() == 4 && tensor->shape[1] == q.shape[1] &&
@@ -128,6 +128,7 @@ Tensor softmax_attention(Graph& graph, const Tensor& q, const Tensor& k, const T
         options.window.value_or(0));
   check(options.dropout >= 0 && options.dropout < 1, who,
         "expected a dropout probability in [0, 1), got {}", options.dropout);
+  if (!graph.drops()) options.dropout = 0;
   const Index elements = q.shape[1] * options.heads * k.shape[2] * k.shape[2];
   if (options.dropout > 0 && elements > Index{1} << 34)
     fail(ErrorKind::usage, who,

@@ -10,7 +10,7 @@ struct SoftmaxAttentionOptions {
   Index heads = 1;
   double scale = 1;             ///< of the scores; mostly 1 / sqrt(dh)
   std::optional<Index> window;  ///< keys back that a query sees besides its own; none: all
-  double dropout = 0;           ///< of the probabilities, while training; 0 <= p < 1
+  double dropout = 0;           ///< of the probabilities, on a graph that drops; 0 <= p < 1
   bool at_labels = false;       ///< queries stand at the batch's labelled positions
 };
 
@@ -28,6 +28,6 @@ struct SoftmaxAttentionOptions {
 /// dk and dv have a fixed order; which keys a block of labelled queries takes follows the replica's
 /// own positions.
 Tensor softmax_attention(Graph& graph, const Tensor& q, const Tensor& k, const Tensor& v,
-                         const SoftmaxAttentionOptions& options);
+                         SoftmaxAttentionOptions options);
 
 }  // namespace recallbench

@@ -12,17 +12,10 @@ CachedAttention::CachedAttention(const CachedAttentionConfig& config, const Mixe
                                  ParameterDeclarer& declarer)
     : config_(config) {
   const Index d = config.d_model;
-  wqkv_ = declarer.weight("Wqkv.weight", {3 * d, d}, context.linear_weight());
+  wqkv_ = declarer.weight("Wqkv.weight", {3 * d, d}, context.linear_weight(d));
   if (config.bias) wqkv_bias_ = declarer.undecayed("Wqkv.bias", {3 * d}, constant(0));
-  out_ = declarer.weight("out_proj.weight", {d, d}, context.residual_weight());
+  out_ = declarer.weight("out_proj.weight", {d, d}, context.residual_weight(d));
   if (config.output_bias) out_bias_ = declarer.undecayed("out_proj.bias", {d}, constant(0));
-}
-
-/// Rows [first, first + count) of Wqkv: x [R, ..., d] → [R, ..., count].
-Tensor CachedAttention::project(Forward& f, const Tensor& x, Index first, Index count) const {
-  std::optional<Tensor> bias;
-  if (config_.bias) bias = f.parameter(wqkv_bias_).columns(first, count);
-  return linear(f.graph(), x, f.parameter(wqkv_).row_range(first, count), bias);
 }
 
 /// q [R, B, Lq, d], kv [R, B, L, 2d] → [R, B, Lq, d], out_proj included.
@@ -32,22 +25,20 @@ Tensor CachedAttention::attend(Forward& f, const Tensor& q, const Tensor& kv,
   const Tensor o =
       softmax_attention(f.graph(), q, kv.columns(0, d), kv.columns(d, d),
                         {config_.heads, 1 / std::sqrt(static_cast<double>(d / config_.heads)),
-                         config_.window, f.drops() ? config_.dropout : 0, at_labels});
-  std::optional<Tensor> bias;
-  if (config_.output_bias) bias = f.parameter(out_bias_);
-  return linear(f.graph(), o, f.parameter(out_), bias);
+                         config_.window, config_.dropout, at_labels});
+  return linear(f.graph(), o, f.parameter(out_), f.optional(out_bias_));
 }
 
 Tensor CachedAttention::forward(Forward& f, const Tensor& x) const {
   const Index d = config_.d_model;
-  const Tensor qkv = project(f, x, 0, 3 * d);
+  const Tensor qkv = f.linear_part(x, wqkv_, wqkv_bias_, 0, 3 * d);
   return attend(f, qkv.columns(0, d), qkv.columns(d, 2 * d), false);
 }
 
 Tensor CachedAttention::forward_rows(Forward& f, const Tensor& x, Index labels) const {
   const Index d = config_.d_model;
-  const Tensor q = project(f, gather_rows(f.graph(), x, labels), 0, d);
-  return attend(f, q, project(f, x, d, 2 * d), true);
+  const Tensor q = f.linear_part(gather_rows(f.graph(), x, labels), wqkv_, wqkv_bias_, 0, d);
+  return attend(f, q, f.linear_part(x, wqkv_, wqkv_bias_, d, 2 * d), true);
 }
 
 std::unique_ptr<Decoder> CachedAttention::decoder(const HostParameters& parameters, Index) const {

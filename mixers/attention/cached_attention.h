@@ -30,7 +30,6 @@ class CachedAttention : public SequenceMixer {
   const CachedAttentionConfig& config() const { return config_; }
 
  private:
-  Tensor project(Forward& f, const Tensor& x, Index first, Index count) const;
   Tensor attend(Forward& f, const Tensor& q, const Tensor& kv, bool at_labels) const;
 
   CachedAttentionConfig config_;

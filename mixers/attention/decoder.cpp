@@ -16,9 +16,9 @@ class CachedAttentionDecoder : public Decoder {
         heads_(static_cast<std::size_t>(config.heads)),
         window_(config.window),
         wqkv_(parameters.at("Wqkv.weight")),
-        wqkv_bias_(config.bias ? parameters.at("Wqkv.bias") : std::vector<double>()),
+        wqkv_bias_(parameters.or_empty("Wqkv.bias")),
         out_(parameters.at("out_proj.weight")),
-        out_bias_(config.output_bias ? parameters.at("out_proj.bias") : std::vector<double>()) {}
+        out_bias_(parameters.or_empty("out_proj.bias")) {}
 
   State start() const override { return {}; }
 

@@ -17,7 +17,7 @@ class BaseConv : public SequenceMixer {
   BaseConv(const MixerContext& context, const BaseConvOptions& options, ParameterDeclarer& d)
       : context_(context), options_(options) {
     const Index dim = context.d_model;
-    projection_ = d.weight("projection.weight", {dim, dim}, context.linear_weight());
+    projection_ = d.weight("projection.weight", {dim, dim}, context.linear_weight(dim));
     projection_bias_ = d.undecayed("projection.bias", {dim}, constant(0));
     switch (options.form) {
       case BaseConvForm::short_filter:
@@ -46,7 +46,7 @@ class BaseConv : public SequenceMixer {
     return make_base_conv_decoder(options_, context_, parameters, length);
   }
 
-  /// d K for a short filter; d l_max for a long one (zoology convolution.py: state_size).
+  /// d K for a short filter; d L for a long one (zoology convolution.py: state_size).
   std::optional<double> published_state_size(Index length) const override {
     const Index taps = options_.form == BaseConvForm::short_filter ? options_.kernel_size : length;
     return 4.0 * static_cast<double>(context_.d_model * taps);
@@ -65,7 +65,7 @@ class BaseConv : public SequenceMixer {
     // Q7: the reference's initialisation pass leaves a filter that is almost zero; the sound form
     // keeps PyTorch's default.
     const auto weight = [&](Index fan_in) {
-      return context_.zoology ? context_.linear_weight() : torch_default(fan_in);
+      return context_.zoology ? context_.linear_weight(fan_in) : torch_default(fan_in);
     };
     const auto bias = [&](Index fan_in) {
       return context_.zoology ? constant(0) : torch_default(fan_in);

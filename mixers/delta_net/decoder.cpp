@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "mixers/delta_net/delta_net.h"
+#include "mixers/host_conv.h"
 #include "mixers/host_math.h"
 
 namespace recallbench {
@@ -12,14 +13,14 @@ class DeltaNetDecoder : public Decoder {
  public:
   DeltaNetDecoder(const DeltaNetConfig& config, const HostParameters& parameters)
       : c_(config),
-        heads_(at(config.heads)),
-        keys_(at(config.keys)),
-        values_(at(config.values)),
+        heads_(to_size(config.heads)),
+        keys_(to_size(config.keys)),
+        values_(to_size(config.values)),
         p_(parameters) {}
 
   State start() const override {
     const Index windows = c_.conv > 0 ? (2 * c_.key_dim() + c_.value_dim()) * (c_.conv - 1) : 0;
-    return {std::vector<double>(at(windows + c_.state_numbers()), 0.0), {}};
+    return {std::vector<double>(to_size(windows + c_.state_numbers()), 0.0), {}};
   }
 
   void step(std::span<const double> x, State& state, std::span<double> y) const override {
@@ -57,26 +58,14 @@ class DeltaNetDecoder : public Decoder {
   }
 
  private:
-  static std::size_t at(Index i) { return static_cast<std::size_t>(i); }
-
   /// The row of q, k or v before its activation. Takes its window off the front of `numbers`.
   std::vector<double> project(const std::string& name, std::span<const double> x,
                               std::span<double>& numbers) const {
-    std::vector<double> row = host_linear(x, p_.at(name + "_proj.weight"));
+    const std::vector<double> row = host_linear(x, p_.at(name + "_proj.weight"));
     if (c_.conv == 0) return row;
-    const std::vector<double>& taps = p_.at(name + "_conv1d.weight");
-    const std::size_t width = row.size(), conv = at(c_.conv);
-    std::vector<double> seen(numbers.begin(),
-                             numbers.begin() + static_cast<std::ptrdiff_t>(width * (conv - 1)));
-    seen.insert(seen.end(), row.begin(), row.end());
-    for (std::size_t i = 0; i < width; ++i) {
-      row[i] = 0;
-      for (std::size_t j = 0; j < conv; ++j)
-        row[i] += taps[i * conv + j] * seen[j * width + i];
-    }
-    std::copy(seen.begin() + static_cast<std::ptrdiff_t>(width), seen.end(), numbers.begin());
-    numbers = numbers.subspan(width * (conv - 1));
-    return row;
+    const std::span<double> window = numbers.first(to_size(c_.conv - 1) * row.size());
+    numbers = numbers.subspan(window.size());
+    return host_causal_conv(row, p_.at(name + "_conv1d.weight"), {}, window);
   }
 
   /// Activation and norm of one head of q or k.

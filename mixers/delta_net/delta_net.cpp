@@ -1,22 +1,12 @@
 #include "mixers/delta_net/delta_net.h"
 
 #include <algorithm>
-#include <cmath>
 
+#include "mixers/head_numbers.h"
 #include "mixers/registry.h"
 
 namespace recallbench {
 namespace {
-
-/// A head's share of the expand · d_model numbers of a token; `what` is their name.
-Index head_width(const MixerContext& context, Options& options, const char* what, double expand,
-                 Index heads) {
-  const double width = expand * static_cast<double>(context.d_model);
-  const double of_head = std::round(width / static_cast<double>(heads));
-  if (of_head < 1 || std::abs(of_head * static_cast<double>(heads) - width) > 1e-6)
-    options.reject("num_heads", fmt::format("must divide {}, which is {}", what, width));
-  return static_cast<Index>(of_head);
-}
 
 std::unique_ptr<SequenceMixer> make(const MixerContext& context, Options& o,
                                     ParameterDeclarer& declarer) {
@@ -46,9 +36,9 @@ std::unique_ptr<SequenceMixer> make(const MixerContext& context, Options& o,
 void read_common_options(const MixerContext& context, Options& o, double expand_k, double expand_v,
                          DeltaNetConfig& config) {
   config.d_model = context.d_model;
-  config.keys =
-      head_width(context, o, config.decay ? "d_model" : "expand_k d_model", expand_k, config.heads);
-  config.values = head_width(context, o, "expand_v d_model", expand_v, config.heads);
+  config.keys = head_numbers(o, config.decay ? "d_model" : "expand_k d_model", expand_k,
+                             context.d_model, config.heads);
+  config.values = head_numbers(o, "expand_v d_model", expand_v, context.d_model, config.heads);
   const bool conv = o.boolean("use_short_conv", true, "convolutions of q, k and v");
   const Index width = o.integer("conv_size", 4, 1, 64, "their width");
   config.conv = conv ? width : 0;

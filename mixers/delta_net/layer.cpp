@@ -28,10 +28,8 @@ class DeltaNet : public SequenceMixer {
  public:
   DeltaNet(const DeltaNetConfig& config, const MixerContext& context, ParameterDeclarer& d)
       : c_(config) {
-    const auto fan_in = [](Index n) { return uniform(1 / std::sqrt(static_cast<double>(n))); };
     const auto projection = [&](const char* name, Index rows) {
-      return d.weight(name, {rows, c_.d_model},
-                      context.transformer_block ? context.linear_weight() : fan_in(c_.d_model));
+      return d.weight(name, {rows, c_.d_model}, context.linear_weight(c_.d_model));
     };
     q_ = projection("q_proj.weight", c_.key_dim());
     k_ = projection("k_proj.weight", c_.key_dim());
@@ -39,9 +37,10 @@ class DeltaNet : public SequenceMixer {
     if (c_.beta) b_ = projection("b_proj.weight", c_.heads);
     if (c_.gate) g_ = projection("g_proj.weight", c_.value_dim());
     if (c_.conv > 0) {
-      q_conv_ = d.weight("q_conv1d.weight", {c_.key_dim(), 1, c_.conv}, fan_in(c_.conv));
-      k_conv_ = d.weight("k_conv1d.weight", {c_.key_dim(), 1, c_.conv}, fan_in(c_.conv));
-      v_conv_ = d.weight("v_conv1d.weight", {c_.value_dim(), 1, c_.conv}, fan_in(c_.conv));
+      const Initialise taps = torch_default(c_.conv);
+      q_conv_ = d.weight("q_conv1d.weight", {c_.key_dim(), 1, c_.conv}, taps);
+      k_conv_ = d.weight("k_conv1d.weight", {c_.key_dim(), 1, c_.conv}, taps);
+      v_conv_ = d.weight("v_conv1d.weight", {c_.value_dim(), 1, c_.conv}, taps);
     }
     if (c_.decay) {
       a_ = projection("a_proj.weight", c_.heads);
@@ -53,8 +52,7 @@ class DeltaNet : public SequenceMixer {
     norm_ = d.undecayed("o_norm.weight", {c_.values}, constant(1));
     // Quirk Q5: the reference does not rescale a projection of this name.
     o_ = d.weight("o_proj.weight", {c_.d_model, c_.value_dim()},
-                  context.transformer_block ? context.unrecognised_residual_weight()
-                                            : fan_in(c_.value_dim()));
+                  context.unrecognised_residual_weight(c_.value_dim()));
   }
 
   Tensor forward(Forward& f, const Tensor& x) const override { return finish(f, recall(f, x), x); }

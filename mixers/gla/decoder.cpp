@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "mixers/gla/gla.h"
+#include "mixers/host_conv.h"
 #include "mixers/host_math.h"
 
 namespace recallbench {
@@ -15,15 +16,15 @@ class GlaDecoder : public Decoder {
  public:
   GlaDecoder(const GlaSizes& sizes, const HostParameters& parameters)
       : s_(sizes),
-        heads_(at(sizes.heads)),
-        state_heads_(at(sizes.state_heads)),
-        keys_(at(sizes.keys)),
-        values_(at(sizes.values)),
+        heads_(to_size(sizes.heads)),
+        state_heads_(to_size(sizes.state_heads)),
+        keys_(to_size(sizes.keys)),
+        values_(to_size(sizes.values)),
         p_(parameters) {}
 
   State start() const override {
     const std::size_t channels = heads_ * keys_ + state_heads_ * (keys_ + values_);
-    const std::size_t windows = s_.conv > 0 ? at(s_.conv - 1) * channels : 0;
+    const std::size_t windows = s_.conv > 0 ? to_size(s_.conv - 1) * channels : 0;
     return {std::vector<double>(state_heads_ * keys_ * values_ + windows, 0.0), {0}};
   }
 
@@ -33,8 +34,9 @@ class GlaDecoder : public Decoder {
     std::vector<double> q = project(x, "q", windows), k = project(x, "k", windows),
                         v = project(x, "v", windows);
     for (std::vector<double>* addresses : {&q, &k}) {
-      for (double& number : *addresses)
-        number = apply(s_.feature_map, number);
+      if (s_.feature_map)
+        for (double& number : *addresses)
+          number = host_activate(*s_.feature_map, number);
       if (s_.decay == HeadDecay::fixed_rate) turn(*addresses, position);
     }
     const std::vector<double> decay = decays(x);
@@ -49,34 +51,17 @@ class GlaDecoder : public Decoder {
   }
 
  private:
-  static std::size_t at(Index i) { return static_cast<std::size_t>(i); }
-
-  static double apply(const std::string& function, double x) {
-    if (function == "relu") return std::max(x, 0.0);
-    if (function == "sigmoid") return host_sigmoid(x);
-    return function == "swish" ? host_silu(x) : x;
-  }
-
   /// x's projection; where there are convolutions, the SiLU of its own, whose window is taken off
   /// the front of `windows` and moves on by a token.
   std::vector<double> project(std::span<const double> x, const std::string& name,
                               std::span<double>& windows) const {
     const std::vector<double> projected = host_linear(x, p_.at(name + "_proj.weight"));
     if (s_.conv == 0) return projected;
-    const std::vector<double>& taps = p_.at(name + "_conv1d.weight");
-    const std::size_t channels = projected.size(), width = at(s_.conv);
-    std::vector<double> seen(windows.begin(),
-                             windows.begin() + static_cast<std::ptrdiff_t>((width - 1) * channels));
-    seen.insert(seen.end(), projected.begin(), projected.end());
-    std::vector<double> y(channels);
-    for (std::size_t c = 0; c < channels; ++c) {
-      double sum = 0;
-      for (std::size_t j = 0; j < width; ++j)
-        sum += taps[c * width + j] * seen[j * channels + c];
-      y[c] = host_silu(sum);
-    }
-    std::copy(seen.begin() + static_cast<std::ptrdiff_t>(channels), seen.end(), windows.begin());
-    windows = windows.subspan((width - 1) * channels);
+    const std::span<double> window = windows.first(to_size(s_.conv - 1) * projected.size());
+    windows = windows.subspan(window.size());
+    std::vector<double> y = host_causal_conv(projected, p_.at(name + "_conv1d.weight"), {}, window);
+    for (double& number : y)
+      number = host_silu(number);
     return y;
   }
 
@@ -87,9 +72,7 @@ class GlaDecoder : public Decoder {
       for (std::size_t i = 0; i < half; ++i) {
         const double angle = position * std::pow(10000.0, -2.0 * static_cast<double>(i) /
                                                               static_cast<double>(keys_));
-        const double a = x[first + i], b = x[first + half + i];
-        x[first + i] = a * std::cos(angle) - b * std::sin(angle);
-        x[first + half + i] = b * std::cos(angle) + a * std::sin(angle);
+        host_rotate(x[first + i], x[first + half + i], angle);
       }
   }
 
@@ -131,10 +114,10 @@ class GlaDecoder : public Decoder {
           host_norm(o.subspan(h * values_, values_), p_.at(s_.norm_name), {}, s_.norm_eps);
       y.insert(y.end(), normalised.begin(), normalised.end());
     }
-    if (s_.gate == "none") return y;
+    if (!s_.gate) return y;
     const std::vector<double> gate = host_linear(x, p_.at("g_proj.weight"));
     for (std::size_t i = 0; i < y.size(); ++i)
-      y[i] *= apply(s_.gate, gate[i]);
+      y[i] *= host_activate(*s_.gate, gate[i]);
     return y;
   }
 

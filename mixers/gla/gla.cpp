@@ -1,6 +1,7 @@
 #include "mixers/gla/gla.h"
 
 #include <cmath>
+#include <map>
 
 #include "kernels/causal_conv/causal_conv.h"
 #include "kernels/elementwise/elementwise.h"
@@ -11,29 +12,18 @@
 #include "kernels/norm/norm.h"
 #include "kernels/rotary/rotary.h"
 #include "kernels/sigmoid_decay/sigmoid_decay.h"
+#include "mixers/head_numbers.h"
+#include "mixers/initialise.h"
 #include "mixers/registry.h"
 
 namespace recallbench {
 namespace {
 
-Activation activation(const std::string& name) {
-  return name == "relu"      ? Activation::relu
-         : name == "sigmoid" ? Activation::sigmoid
-                             : Activation::silu;
-}
-
-/// `expand` times d_model, which must be whole and divisible by the heads; per head.
-Index head_numbers(Options& options, const std::string& key, double fallback, Index d_model,
-                   Index heads) {
-  const double expand = options.number(key, fallback, 1e-6, 64, "width over d_model");
-  const double exact = expand * static_cast<double>(d_model);
-  const Index width = std::llround(exact);
-  if (std::abs(exact - static_cast<double>(width)) > 1e-6 || width < 1 || width % heads != 0)
-    options.reject(key, fmt::format("times d_model = {} must be a multiple of num_heads = {}, "
-                                    "it is {}",
-                                    d_model, heads, exact));
-  return width / heads;
-}
+/// What the options `feature_map` and `gate_fn` may name.
+const std::map<std::string, std::optional<Activation>> kFunctions{{"none", std::nullopt},
+                                                                  {"relu", Activation::relu},
+                                                                  {"sigmoid", Activation::sigmoid},
+                                                                  {"swish", Activation::silu}};
 
 GlaSizes read_sizes(const MixerContext& context, Options& o, HeadDecay decay) {
   const bool gla = decay == HeadDecay::gate;
@@ -47,14 +37,16 @@ GlaSizes read_sizes(const MixerContext& context, Options& o, HeadDecay decay) {
     if (s.heads % s.state_heads != 0)
       o.reject("num_kv_heads", fmt::format("must divide num_heads = {}", s.heads));
   }
-  s.keys = head_numbers(o, "expand_k", gla ? 0.5 : 1.0, context.d_model, s.heads);
-  s.values = head_numbers(o, "expand_v", gla ? 1.0 : 2.0, context.d_model, s.heads);
+  const double expand_k = o.number("expand_k", gla ? 0.5 : 1.0, 1e-6, 64, "width over d_model");
+  const double expand_v = o.number("expand_v", gla ? 1.0 : 2.0, 1e-6, 64, "width over d_model");
+  s.keys = head_numbers(o, "expand_k d_model", expand_k, context.d_model, s.heads);
+  s.values = head_numbers(o, "expand_v d_model", expand_v, context.d_model, s.heads);
   if (!gla && s.keys % 2 != 0)
     o.reject("expand_k", fmt::format("must give each head an even number of keys, it gives {}; "
                                      "rotary positions turn pairs",
                                      s.keys));
-  s.feature_map = o.text("feature_map", "none", {"none", "relu", "sigmoid", "swish"},
-                         "function of queries and keys");
+  s.feature_map = kFunctions.at(o.text("feature_map", "none", {"none", "relu", "sigmoid", "swish"},
+                                       "function of queries and keys"));
   const bool short_conv =
       o.boolean("use_short_conv", false, "short convolutions, with SiLU, of q, k and v");
   const Index width = o.integer("conv_size", 4, 1, 64, "width of the short convolutions");
@@ -62,8 +54,8 @@ GlaSizes read_sizes(const MixerContext& context, Options& o, HeadDecay decay) {
   const bool gated = o.boolean("use_output_gate", true, "gate of the normalised heads");
   const std::string gate =
       o.text("gate_fn", "swish", {"swish", "sigmoid", "relu"}, "function of the output gate");
-  s.gate = gated ? gate : "none";
-  s.norm_name = s.gate == "swish" ? "g_norm_swish_gate.weight" : "g_norm.weight";
+  s.gate = kFunctions.at(gated ? gate : "none");
+  s.norm_name = s.gate == Activation::silu ? "g_norm_swish_gate.weight" : "g_norm.weight";
   s.norm_eps = o.number("norm_eps", 1e-5, 1e-12, 1, "added to the mean square of a head");
   return s;
 }
@@ -73,29 +65,24 @@ class Gla : public SequenceMixer {
   Gla(const MixerContext& context, Options& options, ParameterDeclarer& d, HeadDecay decay)
       : zoology_(context.zoology), size_(read_sizes(context, options, decay)) {
     const Index width = context.d_model;
-    const auto start = [&](Index in) {
-      return context.transformer_block ? context.linear_weight()
-                                       : uniform(1 / std::sqrt(static_cast<double>(in)));
-    };
+    const Initialise start = context.linear_weight(width);
     const Index state_keys = size_.state_heads * size_.keys;
     const Index state_values = size_.state_heads * size_.values;
     const Index keys = size_.heads * size_.keys, values = size_.heads * size_.values;
-    q_.weight = d.weight("q_proj.weight", {keys, width}, start(width));
-    k_.weight = d.weight("k_proj.weight", {state_keys, width}, start(width));
-    v_.weight = d.weight("v_proj.weight", {state_values, width}, start(width));
-    if (size_.gate != "none") g_ = d.weight("g_proj.weight", {values, width}, start(width));
+    q_.weight = d.weight("q_proj.weight", {keys, width}, start);
+    k_.weight = d.weight("k_proj.weight", {state_keys, width}, start);
+    v_.weight = d.weight("v_proj.weight", {state_values, width}, start);
+    if (size_.gate) g_ = d.weight("g_proj.weight", {values, width}, start);
     if (size_.conv > 0) {
-      const Initialise taps = uniform(1 / std::sqrt(static_cast<double>(size_.conv)));
+      const Initialise taps = torch_default(size_.conv);
       q_.conv = d.weight("q_conv1d.weight", {keys, 1, size_.conv}, taps);
       k_.conv = d.weight("k_conv1d.weight", {state_keys, 1, size_.conv}, taps);
       v_.conv = d.weight("v_conv1d.weight", {state_values, 1, size_.conv}, taps);
     }
-    if (decay == HeadDecay::gate) declare_gate(options, d, start, width, state_keys);
+    if (decay == HeadDecay::gate) declare_gate(context, options, d, state_keys);
     norm_ = d.undecayed(size_.norm_name, {size_.values}, constant(1));
     // Quirk Q5: the reference does not rescale a projection of this name.
-    o_ = d.weight(
-        "o_proj.weight", {width, values},
-        context.transformer_block ? context.unrecognised_residual_weight() : start(values));
+    o_ = d.weight("o_proj.weight", {width, values}, context.unrecognised_residual_weight(values));
   }
 
   Tensor forward(Forward& f, const Tensor& x) const override { return finish(f, mix(f, x), x); }
@@ -122,7 +109,7 @@ class Gla : public SequenceMixer {
   /// for 1.0; one head comes to 0.16. Gates that begin near 0, and some of the variants, do not
   /// begin to learn within those steps.
   Traits traits() const override {
-    const bool plain = size_.feature_map == "none" && size_.conv == 0 && size_.gate == "swish";
+    const bool plain = !size_.feature_map && size_.conv == 0 && size_.gate == Activation::silu;
     const bool gated = size_.decay == HeadDecay::gate;
     return {true, true, !plain || (gated && size_.divisor < 4) ? 0.0 : gated ? 0.1 : 0.3, 1.0};
   }
@@ -133,8 +120,7 @@ class Gla : public SequenceMixer {
     Parameter weight, conv;
   };
 
-  template <class Start>
-  void declare_gate(Options& options, ParameterDeclarer& d, const Start& start, Index width,
+  void declare_gate(const MixerContext& context, Options& options, ParameterDeclarer& d,
                     Index state_keys) {
     const Index rank =
         options.integer("gate_low_rank_dim", 16, 1, 1 << 16, "rank of the decays' projection");
@@ -142,8 +128,9 @@ class Gla : public SequenceMixer {
                                    "the decay is a sigmoid to the power of 1 / this");
     size_.clamp_min = options.number("clamp_min", -1e9, -1e9, 0,
                                      "smallest logarithm of a decay; the default never acts");
-    gate_in_ = d.weight("gk_proj.0.weight", {rank, width}, start(width));
-    gate_out_ = d.weight("gk_proj.1.weight", {state_keys, rank}, start(rank));
+    const Index width = context.d_model;
+    gate_in_ = d.weight("gk_proj.0.weight", {rank, width}, context.linear_weight(width));
+    gate_out_ = d.weight("gk_proj.1.weight", {state_keys, rank}, context.linear_weight(rank));
     gate_bias_ = d.undecayed("gk_proj.1.bias", {state_keys}, constant(0));
   }
 
@@ -155,7 +142,7 @@ class Gla : public SequenceMixer {
   /// Queries or keys: feature map and positions.
   Tensor address(Forward& f, const Tensor& x, const Path& path, Index heads) const {
     Tensor y = project(f, x, path);
-    if (size_.feature_map != "none") y = activate(f.graph(), activation(size_.feature_map), y);
+    if (size_.feature_map) y = activate(f.graph(), *size_.feature_map, y);
     if (size_.decay != HeadDecay::fixed_rate) return y;
     return rotary(f.graph(), y, 10000.0, {heads, x.shape[2], false, RotaryPairs::halves});
   }
@@ -185,17 +172,16 @@ class Gla : public SequenceMixer {
   Tensor finish(Forward& f, const Tensor& o, const Tensor& x) const {
     Graph& graph = f.graph();
     const Tensor weight = f.parameter(norm_);
-    if (size_.gate == "swish" || size_.gate == "sigmoid") {
+    if (size_.gate == Activation::silu || size_.gate == Activation::sigmoid) {
       const GateActivation function =
-          size_.gate == "swish" ? GateActivation::silu : GateActivation::sigmoid;
+          size_.gate == Activation::silu ? GateActivation::silu : GateActivation::sigmoid;
       const Tensor y = gated_norm(graph, o, linear(graph, x, f.parameter(g_)), weight,
                                   {.activation = function, .eps = size_.norm_eps});
       return linear(graph, y, f.parameter(o_));
     }
     const Shape heads{o.shape[0], o.shape[1], o.shape[2] * size_.heads, size_.values};
     Tensor y = rms_norm(graph, o.reshaped(heads), weight, size_.norm_eps).reshaped(o.shape);
-    if (size_.gate == "relu")
-      y = gate(graph, y, Activation::relu, linear(graph, x, f.parameter(g_)));
+    if (size_.gate) y = gate(graph, y, *size_.gate, linear(graph, x, f.parameter(g_)));
     return linear(graph, y, f.parameter(o_));
   }
 

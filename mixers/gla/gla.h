@@ -1,7 +1,9 @@
 #pragma once
 
+#include <optional>
 #include <string>
 
+#include "kernels/elementwise/elementwise.h"
 #include "mixers/mixer.h"
 
 namespace recallbench {
@@ -16,11 +18,11 @@ enum class HeadDecay {
 struct GlaSizes {
   HeadDecay decay = HeadDecay::gate;
   Index heads = 1, state_heads = 1;
-  Index keys = 1, values = 1;  ///< of one head
-  Index conv = 0;              ///< width of the short convolutions, 0 without
-  std::string feature_map;     ///< of queries and keys: "none", "relu", "sigmoid" or "swish"
-  std::string gate;            ///< of the output: "none", "sigmoid" or "swish"
-  std::string norm_name;       ///< of the weights of the norm of each head
+  Index keys = 1, values = 1;             ///< of one head
+  Index conv = 0;                         ///< width of the short convolutions, 0 without
+  std::optional<Activation> feature_map;  ///< of queries and keys
+  std::optional<Activation> gate;         ///< of the normalised heads
+  std::string norm_name;                  ///< of the weights of the norm of each head
   double norm_eps = 1e-5;
   double divisor = 1, clamp_min = 0;  ///< of the gate's logarithm
 

@@ -15,11 +15,11 @@ using Complex = std::complex<double>;
 class H3Decoder : public Decoder {
  public:
   H3Decoder(const H3Sizes& sizes, const HostParameters& p)
-      : heads_(at(sizes.heads())),
-        head_dim_(at(sizes.head_dim)),
-        modes_(at(sizes.modes())),
-        states_(at(sizes.states)),
-        dim_(at(sizes.d_model)),
+      : heads_(to_size(sizes.heads())),
+        head_dim_(to_size(sizes.head_dim)),
+        modes_(to_size(sizes.modes())),
+        states_(to_size(sizes.states)),
+        dim_(to_size(sizes.d_model)),
         p_(p) {
     for (std::size_t i = 0; i < heads_ * modes_; ++i) {
       const Complex a(-std::exp(p.at("kernel.kernel.inv_A_real")[i]),
@@ -64,7 +64,6 @@ class H3Decoder : public Decoder {
   }
 
  private:
-  static std::size_t at(Index i) { return static_cast<std::size_t>(i); }
   static Complex pair(const std::vector<double>& numbers, std::size_t i) {
     return {numbers[2 * i], numbers[2 * i + 1]};
   }

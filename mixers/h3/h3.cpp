@@ -9,6 +9,7 @@
 #include "kernels/matmul/matmul.h"
 #include "mixers/h3/filters.h"
 #include "mixers/h3/heads.h"
+#include "mixers/initialise.h"
 #include "mixers/registry.h"
 
 namespace recallbench {
@@ -59,14 +60,14 @@ class H3 : public SequenceMixer {
       return Projection{d.weight(name + ".weight", {width, width}, start),
                         d.undecayed(name + ".bias", {width}, constant(0))};
     };
-    q_ = projection("q_proj", context.linear_weight());
-    k_ = projection("k_proj", context.linear_weight());
-    v_ = projection("v_proj", context.linear_weight());
-    out_ = projection("output_linear", context.unrecognised_residual_weight());  // Q5
+    const Initialise start = context.linear_weight(width);
+    q_ = projection("q_proj", start);
+    k_ = projection("k_proj", start);
+    v_ = projection("v_proj", start);
+    out_ = projection("output_linear", context.unrecognised_residual_weight(width));  // Q5
     const Index n = size_.states;
     shift_b_ = d.weight("ssm_k_kernel.kernel.B", {width, n}, one_in(n));
-    shift_c_ = d.weight("ssm_k_kernel.kernel.C", {1, width, n},
-                        uniform(1 / std::sqrt(static_cast<double>(n))));
+    shift_c_ = d.weight("ssm_k_kernel.kernel.C", {1, width, n}, torch_default(n));
     shift_d_ = d.undecayed("ssm_k_D", {width}, normal(1));
     c_ = d.weight("kernel.kernel.C", {1, heads, modes, 2}, normal(std::sqrt(0.5)));
     b_ = d.weight("kernel.kernel.B", {heads, modes, 2}, one_in(2));

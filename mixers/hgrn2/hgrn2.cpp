@@ -36,16 +36,13 @@ class Hgrn2 : public SequenceMixer {
   Hgrn2(const MixerContext& context, Options& options, ParameterDeclarer& d)
       : size_(read_sizes(context, options)) {
     const Index width = context.d_model;
-    const Initialise start = context.transformer_block
-                                 ? context.linear_weight()
-                                 : uniform(1 / std::sqrt(static_cast<double>(width)));
+    const Initialise start = context.linear_weight(width);
     q_ = d.weight("q_proj.weight", {width, width}, start);
     f_ = d.weight("f_proj.weight", {width, width}, start);
     i_ = d.weight("i_proj.weight", {width, width}, start);
     norm_ = d.undecayed("g_norm.weight", {width}, constant(1));
     // Quirk Q5: the reference does not rescale a projection of this name.
-    o_ = d.weight("o_proj.weight", {width, width},
-                  context.transformer_block ? context.unrecognised_residual_weight() : start);
+    o_ = d.weight("o_proj.weight", {width, width}, context.unrecognised_residual_weight(width));
   }
 
   Tensor forward(Forward& f, const Tensor& x) const override { return finish(f, mix(f, x)); }

@@ -64,12 +64,12 @@ class Hyena : public SequenceMixer {
  public:
   Hyena(const MixerContext& context, const HyenaOptions& o, ParameterDeclarer& d) : o_(o) {
     const Index width = o.d_model;
-    in_ = d.weight("in_proj.weight", {3 * width, width}, context.linear_weight());
+    in_ = d.weight("in_proj.weight", {3 * width, width}, context.linear_weight(width));
     in_bias_ = d.undecayed("in_proj.bias", {3 * width}, constant(0));
     short_ = d.weight("short_filter.weight", {3 * width, 1, o.short_filter},
                       torch_default(o.short_filter));
     short_bias_ = d.undecayed("short_filter.bias", {3 * width}, torch_default(o.short_filter));
-    out_ = d.weight("out_proj.weight", {width, width}, context.residual_weight());
+    out_ = d.weight("out_proj.weight", {width, width}, context.residual_weight(width));
     out_bias_ = d.undecayed("out_proj.bias", {width}, constant(0));
     if (o.bias || context.zoology) skip_ = d.undecayed("filter_fn.bias", {width}, normal(1));
     declare_filter(context, d);
@@ -114,7 +114,7 @@ class Hyena : public SequenceMixer {
       const Index out = layer <= o_.hidden ? o_.order : o_.d_model;
       // Q7: the reference's initialisation pass leaves a filter that is almost zero; the sound
       // form keeps PyTorch's default.
-      const Initialise weight = context.zoology ? context.linear_weight() : torch_default(in);
+      const Initialise weight = context.zoology ? context.linear_weight(in) : torch_default(in);
       layers_.push_back(d.weight(hyena_layer_name(layer, "weight"), {out, in}, weight));
       if (layer <= o_.hidden)
         layer_biases_.push_back(d.undecayed(hyena_layer_name(layer, "bias"), {out},

@@ -95,10 +95,10 @@ FeatureMap::FeatureMap(const MixerContext& context, Options& options, ParameterD
       break;
     case MapKind::all_poly:
       output_dim_ = options.integer("output_dim", f_, 1, 8192, "features of a head");
-      first_ =
-          declarer.weight("feature_map.proj_1.weight", {output_dim_, f_}, context.linear_weight());
-      second_ =
-          declarer.weight("feature_map.proj_2.weight", {output_dim_, f_}, context.linear_weight());
+      first_ = declarer.weight("feature_map.proj_1.weight", {output_dim_, f_},
+                               context.linear_weight(f_));
+      second_ = declarer.weight("feature_map.proj_2.weight", {output_dim_, f_},
+                                context.linear_weight(f_));
       break;
     case MapKind::hedgehog:
       for (const int side : {1, 0}) {

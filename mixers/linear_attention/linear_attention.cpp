@@ -26,16 +26,14 @@ class LinearAttentionMixer : public SequenceMixer {
     eps_ = options.number("eps", 1e-12, 0, 1, "added to the sum of weights");
     options.text("train_view", "quadratic", {"quadratic", "linear"},
                  "accepted for old configurations; results do not depend on it");
-    const Initialise initialise = context.transformer_block
-                                      ? context.linear_weight()
-                                      : uniform(1 / std::sqrt(static_cast<double>(d_model_)));
+    const Initialise initialise = context.linear_weight(d_model_);
     const Index width = heads_ * map_.feature_dim();
     q_ = declarer.weight("proj_q.weight", {width, d_model_}, initialise);
     k_ = declarer.weight("proj_k.weight", {width, d_model_}, initialise);
     v_ = declarer.weight("proj_v.weight", {d_model_, d_model_}, initialise);
     // Quirk Q5: the reference does not rescale a projection of this name.
     o_ = declarer.weight("proj_o.weight", {d_model_, d_model_},
-                         context.unrecognised_residual_weight());
+                         context.unrecognised_residual_weight(d_model_));
   }
 
   Tensor forward(Forward& f, const Tensor& x) const override { return mix(f, x, x, false); }

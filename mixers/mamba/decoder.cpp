@@ -9,10 +9,10 @@ namespace {
 class MambaDecoder : public Decoder {
  public:
   MambaDecoder(const MambaSizes& sizes, const HostParameters& parameters)
-      : inner_(at(sizes.inner)),
-        states_(at(sizes.states)),
-        conv_(at(sizes.conv)),
-        rank_(at(sizes.rank)),
+      : inner_(to_size(sizes.inner)),
+        states_(to_size(sizes.states)),
+        conv_(to_size(sizes.conv)),
+        rank_(to_size(sizes.rank)),
         p_(parameters) {}
 
   State start() const override {
@@ -20,11 +20,12 @@ class MambaDecoder : public Decoder {
   }
 
   void step(std::span<const double> u, State& state, std::span<double> y) const override {
-    const std::vector<double> xz = host_linear(u, p_.at("in_proj.weight"), bias("in_proj.bias"));
+    const std::vector<double> xz =
+        host_linear(u, p_.at("in_proj.weight"), p_.or_empty("in_proj.bias"));
     const std::span<double> window = std::span(state.numbers).first(inner_ * (conv_ - 1));
     const std::span<double> h = std::span(state.numbers).subspan(window.size());
     std::vector<double> x = host_causal_conv(std::span(xz).first(inner_), p_.at("conv1d.weight"),
-                                             bias("conv1d.bias"), window);
+                                             p_.or_empty("conv1d.bias"), window);
     for (double& v : x)
       v = host_silu(v);
     const std::vector<double> token = host_linear(x, p_.at("x_proj.weight"));
@@ -45,18 +46,11 @@ class MambaDecoder : public Decoder {
       }
       gated[c] = sum * host_silu(xz[inner_ + c]);
     }
-    const auto out = host_linear(gated, p_.at("out_proj.weight"), bias("out_proj.bias"));
+    const auto out = host_linear(gated, p_.at("out_proj.weight"), p_.or_empty("out_proj.bias"));
     std::copy(out.begin(), out.end(), y.begin());
   }
 
  private:
-  static std::size_t at(Index i) { return static_cast<std::size_t>(i); }
-
-  std::span<const double> bias(const std::string& name) const {
-    const auto found = p_.all().find(name);
-    return found == p_.all().end() ? std::span<const double>{} : std::span(found->second);
-  }
-
   std::size_t inner_, states_, conv_, rank_;
   HostParameters p_;
 };

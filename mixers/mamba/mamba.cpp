@@ -7,6 +7,7 @@
 #include "kernels/selective_scan/selective_scan.h"
 #include "mixers/initialise.h"
 #include "mixers/mamba/mamba_decoder.h"
+#include "mixers/mamba/step_sizes.h"
 #include "mixers/registry.h"
 
 namespace recallbench {
@@ -22,10 +23,7 @@ struct MambaOptions {
     if (size.rank == 0) size.rank = (context.d_model + 15) / 16;
     conv_bias = o.boolean("conv_bias", true, "bias of the convolution");
     bias = o.boolean("bias", false, "biases of in_proj and out_proj");
-    dt_min = o.number("dt_min", 0.001, 1e-12, 1e3, "smallest initial step size");
-    dt_max = o.number("dt_max", 0.1, 1e-12, 1e3, "largest initial step size");
-    if (dt_max < dt_min) o.reject("dt_max", fmt::format("must be at least dt_min = {}", dt_min));
-    dt_floor = o.number("dt_init_floor", 1e-4, 1e-12, 1e3, "no initial step size lies below");
+    dt_start = read_step_sizes(o);
     dt_scale = o.number("dt_scale", 1.0, 1e-12, 1e3, "factor of dt_proj's initial bound");
     dt_constant = o.text("dt_init", "random", {"random", "constant"},
                          "dt_proj starts uniform within its bound, or at it") == "constant";
@@ -33,7 +31,8 @@ struct MambaOptions {
 
   MambaSizes size{};
   bool conv_bias, bias, dt_constant;
-  double dt_min, dt_max, dt_floor, dt_scale;
+  Initialise dt_start;
+  double dt_scale;
 };
 
 /// ln(1), ..., ln(N) in every row.
@@ -50,7 +49,7 @@ class Mamba : public SequenceMixer {
       : Mamba(context, MambaOptions(context, options), d) {}
 
   Tensor forward(Forward& f, const Tensor& x) const override {
-    const Tensor xz = linear(f.graph(), x, f.parameter(in_), bias(f, in_bias_));
+    const Tensor xz = linear(f.graph(), x, f.parameter(in_), f.optional(in_bias_));
     const Tensor y = scan(f, xz.columns(0, size_.inner));
     return gate_and_project(f, y, xz.columns(size_.inner, size_.inner));
   }
@@ -58,14 +57,10 @@ class Mamba : public SequenceMixer {
   /// The scan needs all tokens; the gate and the projections around it need the labelled ones.
   Tensor forward_rows(Forward& f, const Tensor& x, Index labels) const override {
     const Index inner = size_.inner;
-    const auto half = [&](const Tensor& rows, Index first) {
-      std::optional<Tensor> offset = bias(f, in_bias_);
-      if (offset) offset = offset->columns(first, inner);
-      return linear(f.graph(), rows, f.parameter(in_).row_range(first, inner), offset);
-    };
     const Tensor rows = gather_rows(f.graph(), x, labels);  // first: backward then adds few rows
-    const Tensor y = gather_rows(f.graph(), scan(f, half(x, 0)), labels);
-    return gate_and_project(f, y, half(rows, inner));
+    const Tensor y =
+        gather_rows(f.graph(), scan(f, f.linear_part(x, in_, in_bias_, 0, inner)), labels);
+    return gate_and_project(f, y, f.linear_part(rows, in_, in_bias_, inner, inner));
   }
 
   std::unique_ptr<Decoder> decoder(const HostParameters& parameters, Index) const override {
@@ -81,40 +76,30 @@ class Mamba : public SequenceMixer {
  private:
   Mamba(const MixerContext& context, const MambaOptions& o, ParameterDeclarer& d) : size_(o.size) {
     const auto [width, inner, states, conv, rank] = size_;
-    // In a transformer block the reference starts every Linear at N(0, 0.02^2) with bias 0, that
-    // of the step size too (Q4); soundly the step size keeps its own start.
-    const bool own = !context.transformer_block, own_dt = own || !context.zoology;
-    const auto start = [&](Index in) { return own ? torch_default(in) : context.linear_weight(); };
-    in_ = d.weight("in_proj.weight", {2 * inner, width}, start(width));
+    in_ = d.weight("in_proj.weight", {2 * inner, width}, context.linear_weight(width));
     if (o.bias) in_bias_ = d.undecayed("in_proj.bias", {2 * inner}, constant(0));
     conv_ = d.weight("conv1d.weight", {inner, 1, conv}, torch_default(conv));
     if (o.conv_bias) conv_bias_ = d.undecayed("conv1d.bias", {inner}, torch_default(conv));
-    token_ = d.weight("x_proj.weight", {rank + 2 * states, inner}, start(inner));
+    token_ = d.weight("x_proj.weight", {rank + 2 * states, inner}, context.linear_weight(inner));
+    // Q4: in a transformer block the reference starts the step size as any Linear, with bias 0.
+    const bool as_linear = context.transformer_block && context.zoology;
     const double bound = o.dt_scale / std::sqrt(static_cast<double>(rank));
     dt_ = d.weight("dt_proj.weight", {inner, rank},
-                   !own_dt         ? context.linear_weight()
+                   as_linear       ? context.linear_weight(rank)
                    : o.dt_constant ? constant(bound)
                                    : uniform(bound));
-    dt_bias_ = d.undecayed("dt_proj.bias", {inner},
-                           own_dt ? inverse_softplus(o.dt_min, o.dt_max, o.dt_floor) : constant(0));
+    dt_bias_ = d.undecayed("dt_proj.bias", {inner}, as_linear ? constant(0) : o.dt_start);
     a_log_ = d.undecayed("A_log", {inner, states}, log_of_state_numbers(states));
     skip_ = d.undecayed("D", {inner}, constant(1));
-    const double layers = static_cast<double>(context.n_layers);
-    out_ = d.weight("out_proj.weight", {width, inner},
-                    own ? uniform(1 / std::sqrt(static_cast<double>(inner) * layers))
-                        : context.residual_weight());
+    out_ = d.weight("out_proj.weight", {width, inner}, context.residual_weight(inner));
     if (o.bias) out_bias_ = d.undecayed("out_proj.bias", {width}, constant(0));
-  }
-
-  static std::optional<Tensor> bias(Forward& f, Parameter p) {
-    return p.id < 0 ? std::nullopt : std::optional<Tensor>(f.parameter(p));
   }
 
   /// in_proj's first half [R, B, L, d_inner] → y before the gate.
   Tensor scan(Forward& f, const Tensor& projected) const {
     Graph& g = f.graph();
     const Tensor x =
-        causal_conv(g, projected, f.parameter(conv_), bias(f, conv_bias_), ConvActivation::silu);
+        causal_conv(g, projected, f.parameter(conv_), f.optional(conv_bias_), ConvActivation::silu);
     const Tensor token = linear(g, x, f.parameter(token_));
     const Tensor dt =
         linear(g, token.columns(0, size_.rank), f.parameter(dt_), f.parameter(dt_bias_));
@@ -125,7 +110,7 @@ class Mamba : public SequenceMixer {
 
   Tensor gate_and_project(Forward& f, const Tensor& y, const Tensor& z) const {
     return linear(f.graph(), gate(f.graph(), y, Activation::silu, z), f.parameter(out_),
-                  bias(f, out_bias_));
+                  f.optional(out_bias_));
   }
 
   MambaSizes size_;

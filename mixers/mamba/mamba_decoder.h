@@ -11,6 +11,7 @@ struct MambaSizes {
   Index d_model, inner, states, conv, rank;
 };
 
+/// Its definition: see decoder.cpp.
 std::unique_ptr<Decoder> make_mamba_decoder(const MambaSizes& sizes,
                                             const HostParameters& parameters);
 

@@ -8,6 +8,7 @@
 #include "kernels/matmul/matmul.h"
 #include "kernels/ssd/ssd.h"
 #include "mixers/initialise.h"
+#include "mixers/mamba/step_sizes.h"
 #include "mixers/mamba2/mamba2_decoder.h"
 #include "mixers/registry.h"
 
@@ -37,17 +38,14 @@ struct Mamba2Options {
     size.norm_before_gate = o.boolean("norm_before_gate", false, "the norm comes before the gate");
     conv_bias = o.boolean("conv_bias", true, "bias of the convolution");
     bias = o.boolean("bias", false, "biases of in_proj and out_proj");
-    dt_min = o.number("dt_min", 0.001, 1e-12, 1e3, "smallest initial step size");
-    dt_max = o.number("dt_max", 0.1, 1e-12, 1e3, "largest initial step size");
-    if (dt_max < dt_min) o.reject("dt_max", fmt::format("must be at least dt_min = {}", dt_min));
-    dt_floor = o.number("dt_init_floor", 1e-4, 1e-12, 1e3, "no initial step size lies below");
+    dt_start = read_step_sizes(o);
     o.integer("chunk_size", 256, 1, 1 << 20,
               "the reference's blocking; results do not depend on it, ours is fixed");
   }
 
   Mamba2Sizes size{};
   bool skip_by_channel, conv_bias, bias;
-  double dt_min, dt_max, dt_floor;
+  Initialise dt_start;
 };
 
 /// ln of numbers uniform in [1, 16].
@@ -65,7 +63,7 @@ class Mamba2 : public SequenceMixer {
       : Mamba2(context, Mamba2Options(context, options), d) {}
 
   Tensor forward(Forward& f, const Tensor& u) const override {
-    const Tensor all = linear(f.graph(), u, f.parameter(in_), bias(f, in_bias_));
+    const Tensor all = linear(f.graph(), u, f.parameter(in_), f.optional(in_bias_));
     const Tensor y = recur(f, all.columns(size_.inner, size_.convolved() + size_.heads()));
     return gate_and_project(f, y, all.columns(0, size_.inner));
   }
@@ -73,15 +71,11 @@ class Mamba2 : public SequenceMixer {
   /// The recurrence needs all tokens; the gate and the projections around it need the labelled
   /// ones.
   Tensor forward_rows(Forward& f, const Tensor& u, Index labels) const override {
-    const auto part = [&](const Tensor& rows, Index first, Index count) {
-      std::optional<Tensor> offset = bias(f, in_bias_);
-      if (offset) offset = offset->columns(first, count);
-      return linear(f.graph(), rows, f.parameter(in_).row_range(first, count), offset);
-    };
+    const Index inner = size_.inner, recurs = size_.convolved() + size_.heads();
     const Tensor rows = gather_rows(f.graph(), u, labels);  // first: backward then adds few rows
-    const Tensor y = gather_rows(
-        f.graph(), recur(f, part(u, size_.inner, size_.convolved() + size_.heads())), labels);
-    return gate_and_project(f, y, part(rows, 0, size_.inner));
+    const Tensor y =
+        gather_rows(f.graph(), recur(f, f.linear_part(u, in_, in_bias_, inner, recurs)), labels);
+    return gate_and_project(f, y, f.linear_part(rows, in_, in_bias_, 0, inner));
   }
 
   std::unique_ptr<Decoder> decoder(const HostParameters& parameters, Index) const override {
@@ -98,29 +92,19 @@ class Mamba2 : public SequenceMixer {
   Mamba2(const MixerContext& context, const Mamba2Options& o, ParameterDeclarer& d)
       : size_(o.size) {
     const Index width = size_.d_model, inner = size_.inner;
-    const bool own = !context.transformer_block;
     const Index projected = inner + size_.convolved() + size_.heads();
-    in_ = d.weight("in_proj.weight", {projected, width},
-                   own ? torch_default(width) : context.linear_weight());
+    in_ = d.weight("in_proj.weight", {projected, width}, context.linear_weight(width));
     if (o.bias) in_bias_ = d.undecayed("in_proj.bias", {projected}, constant(0));
     conv_ =
         d.weight("conv1d.weight", {size_.convolved(), 1, size_.conv}, torch_default(size_.conv));
     if (o.conv_bias)
       conv_bias_ = d.undecayed("conv1d.bias", {size_.convolved()}, torch_default(size_.conv));
-    dt_bias_ =
-        d.undecayed("dt_bias", {size_.heads()}, inverse_softplus(o.dt_min, o.dt_max, o.dt_floor));
+    dt_bias_ = d.undecayed("dt_bias", {size_.heads()}, o.dt_start);
     a_log_ = d.undecayed("A_log", {size_.heads()}, log_uniform_rates());
     skip_ = d.undecayed("D", {o.skip_by_channel ? inner : size_.heads()}, constant(1));
     if (size_.rms_norm) norm_ = d.undecayed("norm.weight", {inner}, constant(1));
-    const double layers = static_cast<double>(context.n_layers);
-    out_ = d.weight("out_proj.weight", {width, inner},
-                    own ? uniform(1 / std::sqrt(static_cast<double>(inner) * layers))
-                        : context.residual_weight());
+    out_ = d.weight("out_proj.weight", {width, inner}, context.residual_weight(inner));
     if (o.bias) out_bias_ = d.undecayed("out_proj.bias", {width}, constant(0));
-  }
-
-  static std::optional<Tensor> bias(Forward& f, Parameter p) {
-    return p.id < 0 ? std::nullopt : std::optional<Tensor>(f.parameter(p));
   }
 
   /// [x ; b ; c ; dt] before the convolution → y [R, B, L, d_inner] before the gate.
@@ -128,7 +112,7 @@ class Mamba2 : public SequenceMixer {
     Graph& g = f.graph();
     const Index inner = size_.inner, tokens = size_.tokens();
     const Tensor xbc = causal_conv(g, projected.columns(0, size_.convolved()), f.parameter(conv_),
-                                   bias(f, conv_bias_), ConvActivation::silu);
+                                   f.optional(conv_bias_), ConvActivation::silu);
     return ssd(g,
                {xbc.columns(0, inner), projected.columns(size_.convolved(), size_.heads()),
                 f.parameter(dt_bias_), f.parameter(a_log_), xbc.columns(inner, tokens),
@@ -141,7 +125,7 @@ class Mamba2 : public SequenceMixer {
     Graph& g = f.graph();
     const Tensor weight = f.parameter(out_);
     if (!size_.rms_norm)
-      return linear(g, gate(g, y, Activation::silu, z), weight, bias(f, out_bias_));
+      return linear(g, gate(g, y, Activation::silu, z), weight, f.optional(out_bias_));
     const Index width = size_.inner / size_.groups;
     const GateOrder order = size_.norm_before_gate ? GateOrder::after_norm : GateOrder::before_norm;
     std::optional<Tensor> sum;
@@ -149,7 +133,7 @@ class Mamba2 : public SequenceMixer {
       const Tensor h = gated_norm(g, y.columns(first, width), z.columns(first, width),
                                   f.parameter(norm_).columns(first, width), {.order = order});
       const Tensor part =
-          linear(g, h, weight.columns(first, width), sum ? std::nullopt : bias(f, out_bias_));
+          linear(g, h, weight.columns(first, width), sum ? std::nullopt : f.optional(out_bias_));
       sum = sum ? add(g, *sum, part) : part;
     }
     return *sum;

@@ -16,6 +16,7 @@ struct Mamba2Sizes {
   Index convolved() const { return inner + 2 * tokens(); }  ///< x, b, c
 };
 
+/// Its definition: see decoder.cpp.
 std::unique_ptr<Decoder> make_mamba2_decoder(const Mamba2Sizes& sizes,
                                              const HostParameters& parameters);
 

@@ -7,17 +7,16 @@
 namespace recallbench {
 namespace {
 
-std::size_t at(Index i) {
-  return static_cast<std::size_t>(i);
-}
-
 /// State: keys (before their rotation) and values of all tokens, [k_j, v_j] token by token, since a
 /// later token may choose any block; then the compressed pairs of complete blocks, [k_w, v_w].
 /// Counter: the tokens so far.
 class NsaDecoder : public Decoder {
  public:
   NsaDecoder(const NsaConfig& config, const HostParameters& parameters)
-      : c_(config), p_(parameters), width_(at(config.head_dim())), pair_(at(2 * config.kv_dim())) {}
+      : c_(config),
+        p_(parameters),
+        width_(to_size(config.head_dim())),
+        pair_(to_size(2 * config.kv_dim())) {}
 
   State start() const override { return {{}, {0}}; }
 
@@ -28,7 +27,7 @@ class NsaDecoder : public Decoder {
     const std::vector<double> qkv = host_linear(normed, p_.at("to_qkv.weight"));
     state.numbers.insert(state.numbers.begin() + at_token(t),
                          qkv.begin() + static_cast<std::ptrdiff_t>(x.size()), qkv.end());
-    const std::span<const double> cache = std::span(state.numbers).first(at(t + 1) * pair_);
+    const std::span<const double> cache = std::span(state.numbers).first(to_size(t + 1) * pair_);
     // Blocks before this token's: what it completes is seen by later ones alone.
     const std::span<const double> blocks = std::span(state.numbers).subspan(cache.size());
     std::vector<double> gates = host_linear(normed, p_.at("to_strategy_combine.0.weight"),
@@ -36,13 +35,14 @@ class NsaDecoder : public Decoder {
     std::transform(gates.begin(), gates.end(), gates.begin(), host_sigmoid);
     std::vector<double> o(x.size());
     for (Index h = 0; h < c_.heads; ++h) {
-      const std::vector<double> turned = turn(std::span(qkv).subspan(at(h) * width_, width_), t);
+      const std::vector<double> turned =
+          turn(std::span(qkv).subspan(to_size(h) * width_, width_), t);
       const std::vector<double> branches[] = {
           compressed(qkv, blocks, h), attend(turned, cache, h, chosen(choose(qkv, blocks, h), t)),
           attend(turned, cache, h, range(std::max<Index>(0, t - c_.back), t + 1))};
       for (std::size_t s = 0; s < 3; ++s)
         for (std::size_t j = 0; j < width_; ++j)
-          o[at(h) * width_ + j] += gates[3 * at(h) + s] * branches[s][j];
+          o[to_size(h) * width_ + j] += gates[3 * to_size(h) + s] * branches[s][j];
     }
     const std::vector<double> out = host_linear(o, p_.at("combine_heads.weight"));
     std::copy(out.begin(), out.end(), y.begin());
@@ -50,7 +50,7 @@ class NsaDecoder : public Decoder {
   }
 
  private:
-  std::ptrdiff_t at_token(Index t) const { return static_cast<std::ptrdiff_t>(at(t) * pair_); }
+  std::ptrdiff_t at_token(Index t) const { return static_cast<std::ptrdiff_t>(to_size(t) * pair_); }
   Index kv_head(Index h) const { return h / (c_.heads / c_.kv_heads); }
 
   static std::vector<Index> range(Index first, Index end) {
@@ -70,18 +70,16 @@ class NsaDecoder : public Decoder {
 
   /// A head's numbers, turned to position t in pairs of neighbours.
   std::vector<double> turn(std::span<const double> x, Index t) const {
-    std::vector<double> y(x.size());
-    for (std::size_t i = 0; i < x.size() / 2; ++i) {
-      const double angle = static_cast<double>(t) * p_.at("rotary_emb.freqs")[i];
-      y[2 * i] = x[2 * i] * std::cos(angle) - x[2 * i + 1] * std::sin(angle);
-      y[2 * i + 1] = x[2 * i + 1] * std::cos(angle) + x[2 * i] * std::sin(angle);
-    }
+    std::vector<double> y(x.begin(), x.end());
+    for (std::size_t i = 0; i < x.size() / 2; ++i)
+      host_rotate(y[2 * i], y[2 * i + 1], static_cast<double>(t) * p_.at("rotary_emb.freqs")[i]);
     return y;
   }
 
   /// Numbers of head h's key (side 0) or value (1) in pair j of `pairs`.
   std::span<const double> part(std::span<const double> pairs, Index j, Index h, Index side) const {
-    return pairs.subspan(at(j) * pair_ + at(side * c_.kv_dim()) + at(kv_head(h)) * width_, width_);
+    return pairs.subspan(
+        to_size(j) * pair_ + to_size(side * c_.kv_dim()) + to_size(kv_head(h)) * width_, width_);
   }
 
   double score(std::span<const double> q, std::span<const double> k) const {
@@ -122,12 +120,12 @@ class NsaDecoder : public Decoder {
   /// Attention over the learned pairs and the compressed blocks.
   std::vector<double> compressed(std::span<const double> qkv, std::span<const double> blocks,
                                  Index h) const {
-    const std::span<const double> q = qkv.subspan(at(h) * width_, width_);
+    const std::span<const double> q = qkv.subspan(to_size(h) * width_, width_);
     const std::span<const double> memory = p_.at("compress_mem_kv");
     std::vector<double> scores;
     std::vector<std::span<const double>> values;
     for (Index m = 0; m < c_.memory; ++m) {
-      const std::size_t from = at(kv_head(h) * c_.memory + m) * width_;
+      const std::size_t from = to_size(kv_head(h) * c_.memory + m) * width_;
       scores.push_back(score(q, memory.subspan(from, width_)));
       values.push_back(memory.subspan(memory.size() / 2 + from, width_));
     }
@@ -143,23 +141,24 @@ class NsaDecoder : public Decoder {
                             Index h) const {
     const Index together = c_.share_choice ? c_.heads / c_.kv_heads : 1;
     const Index count = static_cast<Index>(blocks.size() / pair_);
-    std::vector<double> scores(at(count), 0.0);
+    std::vector<double> scores(to_size(count), 0.0);
     double highest = -1000;
     for (Index w = 0; w < count; ++w) {
       for (Index g = h / together * together; g < (h / together + 1) * together; ++g)
-        scores[at(w)] += score(qkv.subspan(at(g) * width_, width_), part(blocks, w, h, 0)) /
-                         static_cast<double>(together);
-      highest = std::max(highest, scores[at(w)]);
+        scores[to_size(w)] +=
+            score(qkv.subspan(to_size(g) * width_, width_), part(blocks, w, h, 0)) /
+            static_cast<double>(together);
+      highest = std::max(highest, scores[to_size(w)]);
     }
     double sum = std::exp(-1000 - highest);
     for (const double s : scores)
       sum += std::exp(s - highest);
     std::vector<Index> order = range(0, count);
     std::stable_sort(order.begin(), order.end(),
-                     [&](Index a, Index b) { return scores[at(a)] > scores[at(b)]; });
-    order.resize(at(std::min(c_.choices, count)));
+                     [&](Index a, Index b) { return scores[to_size(a)] > scores[to_size(b)]; });
+    order.resize(to_size(std::min(c_.choices, count)));
     std::erase_if(order,
-                  [&](Index w) { return !(std::exp(scores[at(w)] - highest) / sum > 1e-10); });
+                  [&](Index w) { return !(std::exp(scores[to_size(w)] - highest) / sum > 1e-10); });
     return order;
   }
 
@@ -174,7 +173,7 @@ class NsaDecoder : public Decoder {
         for (Index n = 0; n < c_.block; ++n) {
           const auto token = part(numbers, end - c_.block + n, h * (c_.heads / c_.kv_heads), side);
           for (std::size_t j = 0; j < width_; ++j)
-            flat.push_back(token[j] + places[at(h * c_.block + n) * width_ + j]);
+            flat.push_back(token[j] + places[to_size(h * c_.block + n) * width_ + j]);
         }
         std::vector<double> hidden =
             host_linear(flat, p_.at(name + "_compress.1.weight"), p_.at(name + "_compress.1.bias"));

@@ -32,8 +32,8 @@ Tensor grouped_attention(Graph& graph, const Tensor& q, const Tensor& k, const T
 Tensor choose_blocks(Graph& graph, const Tensor& q, const Tensor& k,
                      const GroupedAttentionOptions& options, Index choices);
 
-/// y[h f + j] = Σ_s gates[3 h + s] branch_s[h f + j]. gates [R, B, n, 3 H], branches [R, B, n, H
-/// f].
+/// y[h f + j] = Σ_s gates[3 h + s] branch_s[h f + j].
+/// gates [R, B, n, 3 H], branches [R, B, n, H f].
 Tensor combine_branches(Graph& graph, const Tensor& gates, const Tensor& a, const Tensor& b,
                         const Tensor& c);
 

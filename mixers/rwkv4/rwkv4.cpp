@@ -6,6 +6,7 @@
 #include "kernels/matmul/matmul.h"
 #include "kernels/token_shift/token_shift.h"
 #include "kernels/wkv/wkv.h"
+#include "mixers/initialise.h"
 #include "mixers/registry.h"
 #include "mixers/rwkv4/rwkv4_decoder.h"
 
@@ -33,14 +34,13 @@ class Rwkv4 : public SequenceMixer {
                      fmt::format("must be above this layer's number, {}", context.layer));
     declare_channels(d, context.layer, static_cast<double>(layers));
     // Quirk Q8: the reference's own start of a Linear does not reach these.
-    const bool torch = context.zoology || !context.transformer_block;
     const Initialise start =
-        torch ? uniform(1 / std::sqrt(static_cast<double>(d_model_))) : context.linear_weight();
+        context.zoology ? torch_default(d_model_) : context.linear_weight(d_model_);
     key_ = d.weight("key.weight", {d_model_, d_model_}, start);
     value_ = d.weight("value.weight", {d_model_, d_model_}, start);
     receptance_ = d.weight("receptance.weight", {d_model_, d_model_}, start);
-    output_ =
-        d.weight("output.weight", {d_model_, d_model_}, torch ? start : context.residual_weight());
+    output_ = d.weight("output.weight", {d_model_, d_model_},
+                       context.zoology ? start : context.residual_weight(d_model_));
   }
 
   Tensor forward(Forward& f, const Tensor& x) const override {

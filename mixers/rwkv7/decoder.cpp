@@ -7,9 +7,6 @@
 namespace recallbench {
 namespace {
 
-/// x_m of x_x, in its order.
-enum Mix { kR, kW, kK, kV, kA, kG };
-
 /// State: the last x, then S [heads, keys, values]. Per head, with x_m = x + (x_{t-1} - x) ⊙
 /// x_x[m],
 ///   r, k, v = W x_m,   ω = -e^{-1/2} σ(lora_w(x_w)),   a = σ(lora_a(x_a)),   g = lora_g(x_g),
@@ -52,7 +49,7 @@ class Rwkv7Decoder : public Decoder {
   };
 
   Token read_token(std::span<const double> x, std::span<const double> last) const {
-    const auto mixed = [&](Mix which) {
+    const auto mixed = [&](Rwkv7Mix which) {
       std::vector<double> both(d_);
       for (std::size_t c = 0; c < d_; ++c)
         both[c] = x[c] + (last[c] - x[c]) * p_.at("x_x")[static_cast<std::size_t>(which) * d_ + c];
@@ -77,9 +74,7 @@ class Rwkv7Decoder : public Decoder {
     std::vector<double> low = host_linear(x, p_.at(name + ".lora.0.weight"));
     for (double& number : low)
       number = inner(number);
-    const auto bias = p_.all().find(name + ".lora.2.bias");
-    return host_linear(low, p_.at(name + ".lora.2.weight"),
-                       bias == p_.all().end() ? std::span<const double>{} : bias->second);
+    return host_linear(low, p_.at(name + ".lora.2.weight"), p_.or_empty(name + ".lora.2.bias"));
   }
 
   /// κ of one head, of the keys as they are projected.

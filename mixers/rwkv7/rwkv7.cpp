@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cmath>
 
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/gather_rows/gather_rows.h"
@@ -16,9 +15,6 @@
 
 namespace recallbench {
 namespace {
-
-/// Rows of x_x.
-enum Mix { kR, kW, kK, kV, kA, kG };
 
 Rwkv7Sizes read_sizes(const MixerContext& context, Options& o) {
   Rwkv7Sizes s{};
@@ -43,13 +39,12 @@ class Rwkv7 : public SequenceMixer {
     k_k_ = d.undecayed("k_k", {width}, start.k_k());
     k_a_ = d.undecayed("k_a", {width}, start.k_a());
     r_k_ = d.undecayed("r_k", {size_.heads, size_.head_numbers}, start.r_k());
-    const Initialise matrix = linear_start(context, width);
+    const Initialise matrix = context.linear_weight(width);
     r_ = d.weight("r_proj.weight", {width, width}, matrix);
     k_ = d.weight("k_proj.weight", {width, width}, matrix);
     v_ = d.weight("v_proj.weight", {width, width}, matrix);
     // Quirk Q5: the reference does not rescale a projection of this name.
-    o_ = d.weight("o_proj.weight", {width, width},
-                  context.transformer_block ? context.unrecognised_residual_weight() : matrix);
+    o_ = d.weight("o_proj.weight", {width, width}, context.unrecognised_residual_weight(width));
     w_lora_ =
         declare_lora(context, options, d, "w_lora", "decay_low_rank_dim", 64, start.decay_bias());
     const Index v_rank = options.integer("v_low_rank_dim", 16, 1, 1 << 16,
@@ -96,19 +91,14 @@ class Rwkv7 : public SequenceMixer {
     Tensor o, r, k, v, xg;
   };
 
-  static Initialise linear_start(const MixerContext& context, Index in) {
-    return context.transformer_block ? context.linear_weight()
-                                     : uniform(1 / std::sqrt(static_cast<double>(in)));
-  }
-
   /// Without `bias` it has none.
   Lora lora(const MixerContext& context, ParameterDeclarer& d, const std::string& name, Index rank,
             const Initialise& bias) const {
     Lora l;
     l.first = d.weight(name + ".lora.0.weight", {rank, size_.d_model},
-                       linear_start(context, size_.d_model));
+                       context.linear_weight(size_.d_model));
     l.second =
-        d.weight(name + ".lora.2.weight", {size_.d_model, rank}, linear_start(context, rank));
+        d.weight(name + ".lora.2.weight", {size_.d_model, rank}, context.linear_weight(rank));
     if (bias) l.bias = d.undecayed(name + ".lora.2.bias", {size_.d_model}, bias);
     return l;
   }
@@ -123,8 +113,7 @@ class Rwkv7 : public SequenceMixer {
                   std::optional<Activation> inner) const {
     Tensor low = linear(f.graph(), x, f.parameter(l.first));
     if (inner) low = activate(f.graph(), *inner, low);
-    return linear(f.graph(), low, f.parameter(l.second),
-                  l.bias.id < 0 ? std::nullopt : std::optional<Tensor>(f.parameter(l.bias)));
+    return linear(f.graph(), low, f.parameter(l.second), f.optional(l.bias));
   }
 
   /// `rows` takes those rows of a tensor that the end of the mixer reads. Of r, k and v it does so

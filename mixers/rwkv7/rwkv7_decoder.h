@@ -4,6 +4,9 @@
 
 namespace recallbench {
 
+/// Rows of x_x: the share of the token before in what r, w, k, v, a and g are made from.
+enum Rwkv7Mix { kR, kW, kK, kV, kA, kG };
+
 /// What the parallel form and the decoder share; head numbers are keys and values alike.
 struct Rwkv7Sizes {
   Index d_model, heads, head_numbers;

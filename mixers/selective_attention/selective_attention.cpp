@@ -44,7 +44,7 @@ class SelectiveAttention : public CachedAttention {
     const Index width = c_.attention.d_model;
     const bool sma = c_.selection == Selection::sma;
     const std::string name = sma ? "selection_proj" : "selecting";
-    weight_ = d.weight(name + ".weight", {sma ? 2 : 1, width}, context.linear_weight());
+    weight_ = d.weight(name + ".weight", {sma ? 2 : 1, width}, context.linear_weight(width));
     if (c_.selection != Selection::sigmoid)
       bias_ = d.undecayed(name + ".bias", {sma ? 2 : 1}, constant(0));
     if (sma)
@@ -75,9 +75,7 @@ class SelectiveAttention : public CachedAttention {
   /// Each token's share s of attention's output, [R, B, L, 1].
   Tensor share(Forward& f, const Tensor& x) const {
     Graph& g = f.graph();
-    std::optional<Tensor> bias;
-    if (bias_.id >= 0) bias = f.parameter(bias_);
-    const Tensor z = linear(g, x, f.parameter(weight_), bias);
+    const Tensor z = linear(g, x, f.parameter(weight_), f.optional(bias_));
     Tensor s;
     if (c_.selection == Selection::softmax)
       s = position_softmax(g, z, !c_.zoology);  // T4: the reference's sees the whole sequence

@@ -10,10 +10,6 @@ namespace {
 
 constexpr double kEps = 1e-6;  // of every LayerNorm here
 
-std::size_t at(Index i) {
-  return static_cast<std::size_t>(i);
-}
-
 /// One head's inner model as flat numbers: W1 [in, out], b1 [out], then W2 and b2.
 class InnerModel {
  public:
@@ -80,18 +76,18 @@ class TttDecoder : public Decoder {
   TttDecoder(const TttConfig& config, const HostParameters& parameters)
       : c_(config),
         p_(parameters.below("ttt_layer.")),
-        width_(at(config.head_dim())),
-        model_(width_, at(config.hidden())),
-        pairs_(2 * width_ * at(config.mini_batch - 1) < model_.size()),
-        added_(pairs_ ? 2 * width_ * at(config.mini_batch - 1) : model_.size()) {}
+        width_(to_size(config.head_dim())),
+        model_(width_, to_size(config.hidden())),
+        pairs_(2 * width_ * to_size(config.mini_batch - 1) < model_.size()),
+        added_(pairs_ ? 2 * width_ * to_size(config.mini_batch - 1) : model_.size()) {}
 
   State start() const override {
     State state{std::vector<double>(window(), 0.0), {0}};
-    for (std::size_t h = 0; h < at(c_.heads); ++h) {
+    for (std::size_t h = 0; h < to_size(c_.heads); ++h) {
       for (const char* name : {"W1", "b1", "W2", "b2"})
         if (c_.mlp || name[1] == '1') {
           const std::vector<double>& all = p_.at(name);
-          const auto n = static_cast<std::ptrdiff_t>(all.size() / at(c_.heads));
+          const auto n = static_cast<std::ptrdiff_t>(all.size() / to_size(c_.heads));
           const auto from = all.begin() + static_cast<std::ptrdiff_t>(h) * n;
           state.numbers.insert(state.numbers.end(), from, from + n);
         }
@@ -114,11 +110,11 @@ class TttDecoder : public Decoder {
     const std::vector<double> v = host_linear(x, p_.at("v_proj.weight"));
     const std::vector<double> rate =
         host_linear(x, p_.at("learnable_ttt_lr_weight"), p_.at("learnable_ttt_lr_bias"));
-    const std::size_t place = at(state.counters[0]);
+    const std::size_t place = to_size(state.counters[0]);
     turn(q, place);
     turn(k, place);
     std::vector<double> o(x.size());
-    for (std::size_t h = 0; h < at(c_.heads); ++h) {
+    for (std::size_t h = 0; h < to_size(c_.heads); ++h) {
       const std::size_t size = model_.size() + added_;
       const auto part = [&](std::span<const double> all) {
         return all.subspan(h * width_, width_);
@@ -127,12 +123,14 @@ class TttDecoder : public Decoder {
             part(k), part(v), std::span(state.numbers).subspan(window() + h * size, size),
             std::span(o).subspan(h * width_, width_));
     }
-    state.counters[0] = static_cast<std::int64_t>((place + 1) % at(c_.mini_batch));
+    state.counters[0] = static_cast<std::int64_t>((place + 1) % to_size(c_.mini_batch));
     output(x, o, y);
   }
 
  private:
-  std::size_t window() const { return c_.share_qk ? at(c_.conv_width - 1) * at(c_.d_model) : 0; }
+  std::size_t window() const {
+    return c_.share_qk ? to_size(c_.conv_width - 1) * to_size(c_.d_model) : 0;
+  }
 
   /// Rotary position within the mini-batch (T13).
   void turn(std::vector<double>& x, std::size_t place) const {
@@ -140,9 +138,7 @@ class TttDecoder : public Decoder {
       const double within = static_cast<double>(i % (width_ / 2));
       const double angle = static_cast<double>(place) *
                            std::pow(c_.theta, -2 * within / static_cast<double>(width_));
-      const double a = x[2 * i], b = x[2 * i + 1];
-      x[2 * i] = a * std::cos(angle) - b * std::sin(angle);
-      x[2 * i + 1] = b * std::cos(angle) + a * std::sin(angle);
+      host_rotate(x[2 * i], x[2 * i + 1], angle);
     }
   }
 
@@ -177,7 +173,7 @@ class TttDecoder : public Decoder {
     const auto norm = std::span(p_.at("ttt_norm_weight")).subspan(h * width_, width_);
     const auto norm_bias = std::span(p_.at("ttt_norm_bias")).subspan(h * width_, width_);
     const std::vector<double> g = loss_gradient(model_.answer(w, k), norm, norm_bias, k, v, rate);
-    const bool last = place + 1 == at(c_.mini_batch);
+    const bool last = place + 1 == to_size(c_.mini_batch);
     std::vector<double> sum(model_.size(), 0.0);
     if (pairs_)
       for (std::size_t j = 0; j < place; ++j)

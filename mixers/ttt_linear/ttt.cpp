@@ -44,25 +44,27 @@ class TttMixer : public SequenceMixer {
   TttMixer(const MixerContext& context, const TttConfig& config, ParameterDeclarer& d)
       : c_(config) {
     const Index width = c_.d_model, heads = c_.heads, f = c_.head_dim();
-    const Initialise start = context.linear_weight();
+    // What is no Linear starts so in any block.
+    const Initialise inner = normal(0.02), start = context.linear_weight(width);
     const auto named = [](const char* name) { return fmt::format("ttt_layer.{}", name); };
     step_ = d.undecayed(named("learnable_token_idx"), {c_.mini_batch}, constant(0));
-    rate_ = d.weight(named("learnable_ttt_lr_weight"), {heads, 1, width}, start);
+    rate_ = d.weight(named("learnable_ttt_lr_weight"), {heads, 1, width}, inner);
     rate_bias_ = d.undecayed(named("learnable_ttt_lr_bias"), {heads, 1}, constant(0));
     norm_ = d.undecayed(named("ttt_norm_weight"), {heads, f}, constant(1));
     norm_bias_ = d.undecayed(named("ttt_norm_bias"), {heads, f}, constant(0));
     const Index out = c_.mlp ? c_.hidden() : f;
-    w1_ = d.weight(named("W1"), {heads, f, out}, start);
+    w1_ = d.weight(named("W1"), {heads, f, out}, inner);
     b1_ = d.undecayed(named("b1"), {heads, 1, out}, constant(0));
     if (c_.mlp) {
-      w2_ = d.weight(named("W2"), {heads, c_.hidden(), f}, start);
+      w2_ = d.weight(named("W2"), {heads, c_.hidden(), f}, inner);
       b2_ = d.undecayed(named("b2"), {heads, 1, f}, constant(0));
     }
     q_ = d.weight(named("q_proj.weight"), {width, width}, start);
     if (!c_.share_qk) k_ = d.weight(named("k_proj.weight"), {width, width}, start);
     v_ = d.weight(named("v_proj.weight"), {width, width}, start);
     // Q5: the reference does not rescale a projection of this name.
-    o_ = d.weight(named("o_proj.weight"), {width, width}, context.unrecognised_residual_weight());
+    o_ = d.weight(named("o_proj.weight"), {width, width},
+                  context.unrecognised_residual_weight(width));
     if (c_.share_qk) {
       const Initialise taps = torch_default(c_.conv_width);
       conv_q_ = {d.weight(named("conv_q.weight"), {width, 1, c_.conv_width}, taps),

@@ -13,7 +13,7 @@ namespace {
 
 ResidualNorm apart(Graph& g, const Tensor& r, const Tensor& h, double p, const Tensor& weight,
                    const std::optional<Tensor>& bias) {
-  const Tensor stream = add(g, r, p > 0 ? dropout(g, h, p) : h);
+  const Tensor stream = add(g, r, dropout(g, h, p));
   return {stream, bias ? layer_norm(g, stream, weight, *bias) : rms_norm(g, stream, weight)};
 }
 

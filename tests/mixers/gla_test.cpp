@@ -123,7 +123,7 @@ TEST(GlaInitialisation, TheOutputProjectionIsScaledWithTheDepthOnlySoundly) {
 
 TEST(GlaOptions, WrongOnesAreRefused) {
   expect_refused({"", "gla", {{"num_heads", Int{3}}}, false, 16},
-                 "multiple of num_heads = 3, it is 8");
+                 "must divide expand_k d_model, which is 8");
   expect_refused({"", "gla", {{"expand_k", 0.3}}, false, 16}, "expand_k");
   expect_refused({"", "gla", {{"num_heads", Int{4}}, {"num_kv_heads", Int{3}}}, false, 16},
                  "num_heads = 4");

@@ -101,8 +101,8 @@ class LeakyMixer : public SequenceMixer {
  public:
   LeakyMixer(const MixerContext& context, ParameterDeclarer& d) {
     logit_ = d.undecayed("decay.logit", {context.d_model}, uniform(3));
-    weight_ =
-        d.weight("out_proj.weight", {context.d_model, context.d_model}, context.residual_weight());
+    weight_ = d.weight("out_proj.weight", {context.d_model, context.d_model},
+                       context.residual_weight(context.d_model));
   }
   Tensor forward(Forward& f, const Tensor& x) const override {
     const Tensor a = activate(f.graph(), Activation::sigmoid, f.parameter(logit_));
