@@ -116,12 +116,10 @@ void add_run_notes(Frontier& frontier, const std::vector<SummaryRow>& rows) {
     devices.insert(plain_text(row.device, 40));
     versions.insert(plain_text(row.numerics_version, 40));
   }
-  const bool chosen = std::any_of(frontier.tasks.begin(), frontier.tasks.end(),
-                                  [](const TaskFrontier& task) { return task.chosen(); });
-  if (done > 0 && same == done && chosen)
-    frontier.notes.push_back(
-        "validation and test data are the same here, so that the learning rate was chosen on what "
-        "is reported");
+  const std::string chosen = choice_text(frontier.choice());
+  if (done > 0 && same == done && !chosen.empty())
+    frontier.notes.push_back(fmt::format(
+        "validation and test data are the same here: {} chosen on what is reported", chosen));
   if (devices.size() > 1)
     add_note(frontier, "runs of several devices are together", {devices.begin(), devices.end()});
   if (versions.size() > 1)
@@ -131,6 +129,12 @@ void add_run_notes(Frontier& frontier, const std::vector<SummaryRow>& rows) {
 
 void add_new(std::vector<std::string>& names, const std::string& name) {
   if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+}
+
+void add_choice(Choice& sum, const Choice& choice) {
+  sum.learning_rate = sum.learning_rate || choice.learning_rate;
+  sum.weight_decay = sum.weight_decay || choice.weight_decay;
+  sum.other = sum.other || choice.other;
 }
 
 void count_runs(Frontier& frontier, const std::vector<SummaryRow>& rows) {
@@ -163,9 +167,18 @@ bool FrontierEntry::is_drawn() const {
   return std::isfinite(state) && std::isfinite(point.result.mean);
 }
 
-bool TaskFrontier::chosen() const {
-  return std::any_of(entries.begin(), entries.end(),
-                     [](const FrontierEntry& entry) { return entry.point.settings > 1; });
+Choice TaskFrontier::choice() const {
+  Choice choice;
+  for (const FrontierEntry& entry : entries)
+    add_choice(choice, entry.point.choice);
+  return choice;
+}
+
+Choice Frontier::choice() const {
+  Choice choice;
+  for (const TaskFrontier& task : tasks)
+    add_choice(choice, task.choice());
+  return choice;
 }
 
 Frontier compute_frontier(const std::vector<SummaryRow>& rows, StateAxis axis,

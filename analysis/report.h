@@ -32,8 +32,7 @@ struct TaskFrontier {
   std::string name;  ///< task_names(): a short one that sets it apart from the others
   std::vector<FrontierEntry> entries;
 
-  /// Whether a learning rate was chosen: some model was tried in more than one setting.
-  bool chosen() const;
+  Choice choice() const;  ///< what was chosen for any of the models
 };
 
 /// What result files come to.
@@ -44,6 +43,8 @@ struct Frontier {
   std::vector<std::string> sweeps, families;  ///< names, as they first appear
   std::int64_t runs = 0, diverged = 0, failed = 0, seeds = 0;
   std::vector<std::string> notes;  ///< what a reader should know: printable lines
+
+  Choice choice() const;  ///< what was chosen on any of the tasks
 };
 
 /// Selection (selection.h) and Pareto frontier, for each task by itself, of "test", "valid" (also

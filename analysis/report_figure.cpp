@@ -101,7 +101,8 @@ std::string caption_of(const TaskFrontier& task) {
   if (failed > 0) text += fmt::format(", {} failed", failed);
   if (most == 0) return text + fmt::format("; {}, so there is no point", no_point_reason(task));
   if (most > 1) text += "; band: lowest to highest seed";
-  if (task.chosen()) text += "; learning rate chosen on validation data";
+  if (const std::string chosen = choice_text(task.choice()); !chosen.empty())
+    text += fmt::format("; {} chosen on validation data", chosen);
   return text;
 }
 

@@ -93,18 +93,18 @@ Table frontier_table(const Frontier& frontier) {
 
 std::string frontier_text(const Frontier& frontier) {
   std::string text;
-  bool incomplete = false, chosen = false;
+  bool incomplete = false;
   for (const TaskFrontier& task : frontier.tasks) {
-    chosen = chosen || task.chosen();
     for (const FrontierEntry& entry : task.entries)
       incomplete = incomplete || entry.point.incomplete;
     if (frontier.tasks.size() > 1)
       text += fmt::format("{}{}\n", text.empty() ? "" : "\n", task.name);
     text += to_text(readable_table(task, frontier.column));
   }
+  const std::string chosen = choice_text(frontier.choice());
   text += fmt::format("\n* on the Pareto frontier; state in bytes, {} axis{}{}\n",
                       frontier.axis == StateAxis::measured ? "measured" : "published",
-                      chosen ? "; learning rate chosen on validation data" : "",
+                      chosen.empty() ? "" : fmt::format("; {} chosen on validation data", chosen),
                       incomplete ? "; ! seeds are missing" : "");
   for (const std::string& note : frontier.notes)
     text += fmt::format("note: {}\n", note);

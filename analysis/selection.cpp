@@ -1,6 +1,7 @@
 #include "analysis/selection.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -105,6 +106,18 @@ void take_model(ModelPoint& point, const SummaryRow& row) {
   point.chance = row.chance;
 }
 
+Choice choice_of(const std::vector<Setting>& settings) {
+  std::set<std::string> rates, decays, pairs;
+  for (const Setting& setting : settings) {
+    const std::string rate = fmt::format("{}", setting.any().learning_rate);
+    const std::string decay = fmt::format("{}", setting.any().weight_decay);
+    rates.insert(rate);
+    decays.insert(decay);
+    pairs.insert(rate + ' ' + decay);
+  }
+  return {rates.size() > 1, decays.size() > 1, settings.size() > pairs.size()};
+}
+
 ModelPoint choose(Group& group, const std::string& column) {
   ModelPoint point;
   const SummaryRow& first = group.settings.front().any();
@@ -113,7 +126,7 @@ ModelPoint choose(Group& group, const std::string& column) {
   point.model = first.model;
   point.d_model = first.d_model;
   point.precision = first.precision;
-  point.settings = static_cast<std::int64_t>(group.settings.size());
+  point.choice = choice_of(group.settings);
   const Setting* best = nullptr;
   for (Setting& setting : group.settings) {
     for (const auto& [seed, row] : setting.by_seed) {
@@ -148,6 +161,14 @@ ModelPoint choose(Group& group, const std::string& column) {
 
 double ModelPoint::measured_bytes() const {
   return state_bytes ? static_cast<double>(*state_bytes) : SummaryRow::kNone;
+}
+
+std::string choice_text(const Choice& choice) {
+  std::vector<std::string> names;
+  if (choice.learning_rate) names.emplace_back("learning rate");
+  if (choice.weight_decay) names.emplace_back("weight decay");
+  if (choice.other) names.emplace_back(names.empty() ? "settings" : "other settings");
+  return fmt::format("{}", fmt::join(names, names.size() == 2 ? " and " : ", "));
 }
 
 bool is_result_column(const std::string& column) {

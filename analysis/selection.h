@@ -10,6 +10,16 @@
 
 namespace recallbench {
 
+/// What was chosen where the settings of model points differ; in nothing where there is one
+/// setting.
+struct Choice {
+  bool learning_rate = false, weight_decay = false;
+  bool other = false;  ///< settings of one learning rate and one weight decay differ
+};
+
+/// "learning rate and other settings"; empty where nothing was chosen.
+std::string choice_text(const Choice& choice);
+
 /// A model at one size on one task, with its hyper-parameters chosen: a point of the figure.
 struct ModelPoint {
   std::string task, family, model;  ///< family = model.name
@@ -30,7 +40,7 @@ struct ModelPoint {
   bool incomplete = false;  ///< a seed that this point has elsewhere is missing or did not end
 
   std::int64_t runs = 0;  ///< of all settings
-  std::int64_t settings = 0;
+  Choice choice;
   std::int64_t diverged = 0, failed = 0;  ///< of `runs`; failed: neither done nor diverged
 
   double measured_bytes() const;  ///< state_bytes; NaN for none

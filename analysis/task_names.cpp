@@ -51,8 +51,9 @@ Task read_task(std::string_view text) {
   for (const std::string_view section : split_outside_brackets(text, "; ")) {
     const std::string_view word = section.substr(0, section.find(' '));
     if (word.size() == section.size()) continue;
-    for (const std::string_view segment :
-         split_outside_brackets(section.substr(word.size() + 1), " + "))
+    const std::string_view rest = section.substr(word.size() + 1);
+    if (word.ends_with("_seed")) task.values[{"", std::string(word)}].insert(std::string(rest));
+    for (const std::string_view segment : split_outside_brackets(rest, " + "))
       if (!segment.empty()) read_segment(segment, word == "test" ? "" : std::string(word), task);
   }
   return task;

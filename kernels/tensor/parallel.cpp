@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -29,8 +30,16 @@ class Pool {
       worker.join();
     workers_.clear();
     stopping_ = false;
-    for (int i = 1; i < threads; ++i)
-      workers_.emplace_back([this, seen = generation_] { work(seen); });
+    try {
+      for (int i = 1; i < threads; ++i)
+        workers_.emplace_back([this, seen = generation_] { work(seen); });
+    } catch (const std::system_error& error) {
+      resize(1);
+      fail(ErrorKind::usage, "threads",
+           "cannot start {} threads: {}; lower --jobs, or raise the limits on memory, stacks and "
+           "processes (ulimit -a)",
+           threads, error.code().message());
+    }
   }
 
   void run(Index blocks, detail::Block call, const void* body) {

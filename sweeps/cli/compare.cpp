@@ -108,12 +108,13 @@ std::vector<Expectation> expectations(const std::vector<SummaryRow>& rows,
   return all;
 }
 
-/// The rows that were trained and tested on the recipe's own data: overrides may have changed them.
+/// The rows that were trained and tested on the data of the sweep's recipe, which comes with the
+/// program: overrides may have changed them.
 std::vector<SummaryRow> rows_of_task(const std::vector<SummaryRow>& rows,
-                                     const std::string& recipe) {
-  std::set<std::string> tasks;
-  for (const RunConfig& run : load_recipe(recipe).runs)
-    tasks.insert(task_text(run.task));
+                                     const std::string& sweep) {
+  const Recipe recipe = load_recipe(recipe_file(sweep).value());
+  const std::vector<std::string> texts = make_labels(recipe.runs).task;
+  const std::set<std::string> tasks(texts.begin(), texts.end());
   std::vector<SummaryRow> kept;
   std::copy_if(rows.begin(), rows.end(), std::back_inserter(kept),
                [&](const SummaryRow& row) { return tasks.count(row.task) != 0; });

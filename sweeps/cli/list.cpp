@@ -102,7 +102,8 @@ int list_recipes(const std::vector<RecipeInfo>& recipes, bool json) {
   if (!json) {
     std::vector<Row> rows;
     for (const RecipeInfo& recipe : recipes)
-      rows.push_back({recipe.name, recipe.description});
+      rows.push_back({recipe.name, recipe.problem.empty() ? recipe.description
+                                                          : "unreadable: " + recipe.problem});
     print_rows(rows, "");
     return kDone;
   }
@@ -111,7 +112,8 @@ int list_recipes(const std::vector<RecipeInfo>& recipes, bool json) {
     Json entry;
     entry["name"] = recipe.name;
     entry["path"] = recipe.path;
-    entry["description"] = recipe.description;
+    entry["description"] = recipe.problem.empty() ? Json(recipe.description) : Json();
+    entry["problem"] = recipe.problem.empty() ? Json() : Json(recipe.problem);
     list.push_back(std::move(entry));
   }
   fmt::print("{}", list.indented());

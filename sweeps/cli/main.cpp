@@ -152,10 +152,14 @@ int run(int count, char** values) {
   } catch (const Error& error) {
     complain(error.what());
     return exit_code_for(error.kind());
-  } catch (const std::system_error& error) {  // from writing standard output
+  } catch (const std::system_error& error) {
     if (error.code().value() == EPIPE) return kDone;
-    complain(std::string("[recallbench] ") + error.what());
-    return kResults;
+    if (std::ferror(stdout) != 0) {
+      complain(std::string("[recallbench] cannot write standard output: ") +
+               error.code().message());
+      return kResults;
+    }
+    complain("[recallbench] unexpected error: " + printable(error.what(), 1000));
   } catch (const std::bad_alloc&) {
     complain("[recallbench] out of memory; use a smaller model or batch, or fewer --jobs");
   } catch (const std::exception& error) {

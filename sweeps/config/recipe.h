@@ -38,15 +38,21 @@ Recipe parse_recipe(const std::string& toml, const std::string& source,
 Recipe load_recipe(const std::string& path_or_name, const std::vector<std::string>& overrides = {},
                    std::int64_t max_runs = kMaxRuns, const std::vector<std::string>& models = {});
 
-/// Name, path and description of every recipe that load_recipe knows by name.
+/// The file of the recipe that is installed with the program under this name, whatever is called so
+/// in the current folder.
+std::optional<std::string> recipe_file(const std::string& name);
+
+/// Every recipe that load_recipe knows by name.
 struct RecipeInfo {
-  std::string name, path, description;
+  std::string name, path;
+  std::string description;  ///< its key of this name; "" where it has none
+  std::string problem;      ///< why it cannot be read; "" where it can
 };
 std::vector<RecipeInfo> known_recipes();
 
-/// `<name>.expected.csv` beside the recipe that load_recipe knows by this name: the accuracies that
-/// its models should reach (analysis/expected.h). None where there is no such recipe or file.
-std::optional<std::string> expected_file(const std::string& recipe);
+/// `<name>.expected.csv` beside recipe_file(name): the accuracies that its models should reach
+/// (analysis/expected.h). None where there is no such recipe or file.
+std::optional<std::string> expected_file(const std::string& name);
 
 /// `model.toml` of `recallbench forward`: a lone `[model]` table (compat inside it).
 ModelConfig parse_model_config(const std::string& toml, const std::string& source);

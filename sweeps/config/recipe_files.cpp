@@ -30,27 +30,33 @@ std::vector<fs::path> recipe_folders() {
   return folders;
 }
 
-/// Its key `description`; empty where it has none or is no TOML, as whoever loads it is told.
-std::string description_of(const std::string& toml) {
-  try {
-    const Node root = parse_toml(toml, "recipe");
-    const Node* node = root.get<Table>()->find("description");
-    const std::string* text = node == nullptr ? nullptr : node->get<std::string>();
-    return text == nullptr ? "" : *text;
-  } catch (const Error&) {
-    return "";
-  }
+std::string read_recipe_file(const std::string& path) {
+  return read_file(path, kLargestRecipe, ErrorKind::usage);
+}
+
+/// Its key `description`; empty where it has none.
+std::string description_of(const std::string& path) {
+  const Node root = parse_toml(read_recipe_file(path), path);
+  const Node* node = root.get<Table>()->find("description");
+  const std::string* text = node == nullptr ? nullptr : node->get<std::string>();
+  return text == nullptr ? "" : *text;
 }
 
 bool looks_like_path(const std::string& name) {
   return name.find('/') != std::string::npos || name.ends_with(".toml");
 }
 
-std::string read_recipe_file(const std::string& path) {
-  return read_file(path, kLargestRecipe, ErrorKind::usage);
-}
-
 }  // namespace
+
+std::optional<std::string> recipe_file(const std::string& name) {
+  if (looks_like_path(name)) return std::nullopt;
+  for (const fs::path& folder : recipe_folders()) {
+    const fs::path file = folder / (name + ".toml");
+    std::error_code missing;
+    if (fs::is_regular_file(file, missing)) return file.lexically_normal().string();
+  }
+  return std::nullopt;
+}
 
 std::vector<RecipeInfo> known_recipes() {
   std::vector<RecipeInfo> recipes;
@@ -62,8 +68,13 @@ std::vector<RecipeInfo> known_recipes() {
       std::error_code dangling;
       if (file.path().extension() != ".toml" || !file.is_regular_file(dangling)) continue;
       if (!names.insert(name).second) continue;
-      const std::string path = file.path().lexically_normal().string();
-      recipes.push_back({name, path, description_of(read_recipe_file(path))});
+      RecipeInfo info{name, file.path().lexically_normal().string(), "", ""};
+      try {
+        info.description = description_of(info.path);
+      } catch (const Error& error) {
+        info.problem = error.what();
+      }
+      recipes.push_back(std::move(info));
     }
   }
   std::sort(recipes.begin(), recipes.end(),
@@ -76,25 +87,22 @@ Recipe load_recipe(const std::string& path_or_name, const std::vector<std::strin
   std::error_code ignored;
   if (looks_like_path(path_or_name) || fs::is_regular_file(path_or_name, ignored))
     return parse_recipe(read_recipe_file(path_or_name), path_or_name, overrides, max_runs, models);
+  if (const auto file = recipe_file(path_or_name))
+    return parse_recipe(read_recipe_file(*file), path_or_name + ".toml", overrides, max_runs,
+                        models);
   std::vector<std::string> names;
-  for (const RecipeInfo& recipe : known_recipes()) {
-    if (recipe.name == path_or_name)
-      return parse_recipe(read_recipe_file(recipe.path), recipe.name + ".toml", overrides, max_runs,
-                          models);
+  for (const RecipeInfo& recipe : known_recipes())
     names.push_back(recipe.name);
-  }
   fail(ErrorKind::usage, "recipe",
        "{} is neither a file nor a recipe that comes with the program{}", in_quotes(path_or_name),
        hint_for(path_or_name, names));
 }
 
-std::optional<std::string> expected_file(const std::string& recipe) {
-  for (const RecipeInfo& known : known_recipes()) {
-    if (known.name != recipe) continue;
-    const std::string path = fs::path(known.path).replace_extension(".expected.csv").string();
-    if (path_exists(path)) return path;
-  }
-  return std::nullopt;
+std::optional<std::string> expected_file(const std::string& name) {
+  const std::optional<std::string> file = recipe_file(name);
+  if (!file) return std::nullopt;
+  const std::string path = fs::path(*file).replace_extension(".expected.csv").string();
+  return path_exists(path) ? std::optional(path) : std::nullopt;
 }
 
 ModelConfig load_model_config(const std::string& path) {

@@ -1,7 +1,6 @@
 #include "sweeps/config/run_config.h"
 
 #include "kernels/base/hash.h"
-#include "kernels/base/io/json.h"
 #include "kernels/base/version.h"
 
 namespace recallbench {
@@ -113,8 +112,12 @@ Json to_json(const RunConfig& config, bool names) {
 
 }  // namespace
 
+Json canonical(const RunConfig& config) {
+  return to_json(config, false);
+}
+
 std::string canonical_json(const RunConfig& config) {
-  return to_json(config, false).compact();
+  return canonical(config).compact();
 }
 
 std::string run_id(const RunConfig& config) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/base/io/json.h"
 #include "kernels/base/options.h"
 #include "mixers/model_config.h"
 
@@ -60,8 +61,10 @@ struct RunConfig {
   TrainConfig train;
 };
 
-/// All that decides the result, as canonical JSON: defaults filled in, keys sorted, shortest
-/// round-trip numbers, `numerics_version`; no names, paths or devices.
+/// All that decides the result: defaults filled in, `numerics_version`; no names, paths or devices.
+Json canonical(const RunConfig& config);
+
+/// The same as text: keys sorted, shortest round-trip numbers.
 std::string canonical_json(const RunConfig& config);
 
 /// "r" + 32 hexadecimal digits: XXH3-128 of canonical_json.

@@ -36,21 +36,27 @@ double segment_work(const ModelConfig& model, const SegmentConfig& segment) {
   return static_cast<double>(segment.num_examples) * (length * layers + head);
 }
 
-/// Of an epoch, forward and backward.
+double forward_work(const ModelConfig& model, const std::vector<SegmentConfig>& segments) {
+  double work = 0;
+  for (const SegmentConfig& segment : segments)
+    work += segment_work(model, segment);
+  return work;
+}
+
+/// Of an epoch's training, forward and backward.
 double epoch_work(const RunConfig& config) {
-  double forward = 0;
-  for (const SegmentConfig& segment : config.task.train)
-    forward += segment_work(config.model, segment);
-  return 3 * forward;
+  return 3 * forward_work(config.model, config.task.train);
 }
 
 }  // namespace
 
 double estimated_work(const RunConfig& config) {
-  double epoch = epoch_work(config);
-  for (const SegmentConfig& segment : config.task.valid)
-    epoch += segment_work(config.model, segment);
-  return epoch * static_cast<double>(config.train.max_epochs);
+  const TaskConfig& task = config.task;
+  const double test = forward_work(config.model, task.test);
+  const double valid = task.valid.empty() ? test : forward_work(config.model, task.valid);
+  const double epoch = epoch_work(config) + valid;
+  const bool is_tested = !config.model.zoology;  // there validation is on test data
+  return epoch * static_cast<double>(config.train.max_epochs) + (is_tested ? test : 0);
 }
 
 std::int64_t population_size(const RunConfig& config, Device device) {

@@ -10,7 +10,9 @@ namespace recallbench {
 
 /// Floating-point operations of a run that goes through all its epochs, roughly: good for an order
 /// and for "minutes or hours", not for more. Early stopping ends most runs sooner.
-///   3 * epochs * tokens * (n_layers * (12 d^2 + 2 d L) * 2) + 3 * epochs * labels * 2 d V
+///   epochs * (3 forward(train) + forward(validation)) + forward(test)
+///   forward(data) = tokens * n_layers * (12 d^2 + 2 d L) * 2 + labels * 2 d V
+/// Under compat test data are the validation data, and not gone through again.
 double estimated_work(const RunConfig& config);
 
 /// What a training step takes on an H200 however small it is, in ms; runs that train together share

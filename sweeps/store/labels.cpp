@@ -3,12 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <map>
 #include <set>
-#include <utility>
-
-#include "kernels/base/options.h"
-#include "kernels/base/text.h"
+#include <string_view>
 
 namespace recallbench {
 namespace {
@@ -20,87 +18,134 @@ struct Attribute {
 };
 using Attributes = std::vector<Attribute>;
 
-Attribute named(const std::string& name, const std::string& value) {
-  return {name, name, value};
+/// Those that are called otherwise than they stand in the configuration.
+constexpr struct {
+  std::string_view in_config, place, name;
+} kRenamed[] = {{"max_position_embeddings", "positions", "positions"},
+                {"state_mixer.type", "state_mixer", "state_mixer"},
+                {"test_batch_size", "batch_size.test", "batch_size"},
+                {"train_batch_size", "batch_size.train", "batch_size"}};
+
+/// As in a recipe; a word without quotes, and false for what is not there.
+std::string value_text(const Json& value) {
+  if (value.is_null()) return "false";
+  const auto is_word = [](const std::string& text) {
+    return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
+      return std::isalnum(c) != 0 || c == '_' || c == '-' || c == '.';
+    });
+  };
+  return value.is_string() && is_word(value.as_string()) ? value.as_string() : value.compact();
+}
+
+bool is_list_of_tables(const Json& value) {
+  return value.is_array() && value.size() > 0 && value.at(0).is_object();
+}
+
+/// Adds whatever `value` holds, which stands at `place`. The short name of a key of a layer or a
+/// segment is the key, of others their place.
+void add_attributes(const Json& value, const std::string& place, const std::string& name,
+                    bool is_listed, Attributes& all) {
+  if (value.is_object()) {
+    for (const auto& [key, entry] : value.as_object()) {
+      // Options stand beside the name of their mixer or task in a recipe.
+      const bool is_inner = is_listed && key == "options";
+      const std::string inner = place.empty() ? key : place + "." + key;
+      add_attributes(entry, is_inner ? place : inner, is_listed ? key : inner, is_listed, all);
+    }
+  } else if (is_list_of_tables(value)) {
+    for (std::size_t i = 0; i < value.size(); ++i)
+      add_attributes(value.at(i), fmt::format("{}.{}", place, i), "", true, all);
+  } else {
+    all.push_back({place, name, value_text(value)});
+    for (const auto& renamed : kRenamed)
+      if (place == renamed.in_config)
+        all.back() = {std::string(renamed.place), std::string(renamed.name), all.back().value};
+  }
+}
+
+/// Width first, layers last; learning rate and seed behind all else.
+void put_in_order(Attributes& all) {
+  const auto rank = [](const std::string& place) {
+    return place == "d_model"             ? 0
+           : place.starts_with("layers.") ? 2
+           : place == "lr"                ? 3
+           : place == "seed"              ? 4
+                                          : 1;
+  };
+  std::stable_sort(all.begin(), all.end(), [&](const Attribute& a, const Attribute& b) {
+    return rank(a.place) < rank(b.place);
+  });
+}
+
+/// All of a run's configuration, in two: what makes another model, and the rest.
+struct RunAttributes {
+  Attributes model, rest;
+
+  explicit RunAttributes(const RunConfig& config) {
+    const Json json = canonical(config);
+    for (const auto& [key, section] : json.as_object())
+      add_attributes(section, section.is_object() ? "" : key, key, false,
+                     key == "model" ? model : rest);
+    put_in_order(model);
+    put_in_order(rest);
+  }
+};
+
+/// The short names of the places at which not all runs have one value.
+class Varying {
+ public:
+  void add(const Attributes& run) {
+    ++runs_;
+    for (const Attribute& attribute : run) {
+      const auto [seen, is_new] = seen_.try_emplace(attribute.place, Seen{attribute, 0, false});
+      ++seen->second.times;
+      if (seen->second.first.value != attribute.value) seen->second.varies = true;
+    }
+  }
+  std::map<std::string, std::string> name_of_place() const {
+    std::map<std::string, std::string> names;
+    for (const auto& [place, seen] : seen_)
+      if (seen.varies || seen.times != runs_) names[place] = seen.first.name;
+    return names;
+  }
+
+ private:
+  struct Seen {
+    Attribute first;
+    std::size_t times;
+    bool varies;
+  };
+  std::size_t runs_ = 0;
+  std::map<std::string, Seen> seen_;  // by place
+};
+
+/// " name=value" for the places in `shown`; where all that have one name have one value, it is told
+/// once, else for each place. Attributes that differ there have different texts.
+std::string attributes_text(const Attributes& attributes,
+                            const std::map<std::string, std::string>& shown) {
+  std::map<std::string, std::size_t> places;  // by name
+  for (const auto& [place, name] : shown)
+    ++places[name];
+  std::map<std::string, std::vector<std::string>> values;  // by name
+  for (const Attribute& a : attributes)
+    if (shown.count(a.place) != 0) values[a.name].push_back(a.value);
+  std::string text;
+  std::set<std::string> told;
+  for (const Attribute& a : attributes) {
+    if (shown.count(a.place) == 0) continue;
+    const std::vector<std::string>& all = values[a.name];
+    const bool is_one = all.size() == places[a.name] &&
+                        std::count(all.begin(), all.end(), a.value) == std::ssize(all);
+    const std::string& name = is_one ? a.name : a.place;
+    if (told.insert(name).second) text += fmt::format(" {}={}", name, a.value);
+  }
+  return text;
 }
 
 std::string values_text(const Values& values) {
   std::string text;
   for (const auto& [key, value] : values)
     text += fmt::format("{}{}={}", text.empty() ? "" : ",", key, to_string(value));
-  return text;
-}
-
-void add_values(const std::string& place, const Values& values, Attributes& attributes) {
-  for (const auto& [key, value] : values)
-    attributes.push_back({place + "." + key, key, to_string(value)});
-}
-
-Attributes model_attributes(const ModelConfig& model) {
-  Attributes all = {named("d_model", std::to_string(model.d_model)),
-                    named("n_layers", std::to_string(model.n_layers)),
-                    named("vocab_size", std::to_string(model.vocab_size)),
-                    named("block", model.block),
-                    named("state_mixer", model.state_mixer.type),
-                    named("hidden_mult", std::to_string(model.state_mixer.hidden_mult)),
-                    named("embed_dropout", number_text(model.embed_dropout)),
-                    named("resid_dropout", number_text(model.resid_dropout)),
-                    named("positions", std::to_string(model.max_position_embeddings))};
-  for (std::size_t i = 0; i < model.layers.size(); ++i) {
-    const std::string place = fmt::format("layers.{}", i);
-    all.push_back({place, "mixer", model.layers[i].mixer});
-    add_values(place, model.layers[i].options, all);
-  }
-  return all;
-}
-
-Attributes training_attributes(const RunConfig& config) {
-  Attributes all;
-  for (std::size_t i = 0; i < config.task.train.size(); ++i) {
-    const std::string place = fmt::format("train.{}", i);
-    all.push_back({place, "task", config.task.train[i].task});
-    all.push_back(
-        {place + ".examples", "num_examples", std::to_string(config.task.train[i].num_examples)});
-    add_values(place, config.task.train[i].options, all);
-  }
-  all.push_back(named("batch_size", std::to_string(config.task.train_batch_size)));
-  all.push_back(named("max_epochs", std::to_string(config.train.max_epochs)));
-  all.push_back(named("precision", config.precision));
-  all.push_back(named("weight_decay", number_text(config.train.weight_decay)));
-  all.push_back(named("lr", number_text(config.train.lr)));
-  all.push_back(named("seed", std::to_string(config.seed)));
-  return all;
-}
-
-/// Places at which not all of `runs` have one value.
-std::set<std::string> varying_places(const std::vector<Attributes>& runs) {
-  std::map<std::string, std::pair<std::string, std::size_t>> seen;  // place → value, count
-  std::set<std::string> varying;
-  for (const Attributes& run : runs) {
-    for (const Attribute& attribute : run) {
-      const auto [place, is_new] = seen.try_emplace(attribute.place, attribute.value, 0);
-      ++place->second.second;
-      if (!is_new && place->second.first != attribute.value) varying.insert(attribute.place);
-    }
-  }
-  for (const auto& [place, value] : seen)
-    if (value.second != runs.size()) varying.insert(place);
-  return varying;
-}
-
-/// " name=value" for the places in `shown`; places of one name and one value are told once.
-std::string attributes_text(const Attributes& attributes, const std::set<std::string>& shown) {
-  std::map<std::string, std::set<std::string>> values_of_name;
-  for (const Attribute& a : attributes)
-    if (shown.count(a.place) != 0) values_of_name[a.name].insert(a.value);
-  std::string text;
-  std::set<std::string> told;
-  for (const Attribute& a : attributes) {
-    if (shown.count(a.place) == 0) continue;
-    const bool unique = values_of_name[a.name].size() == 1;
-    const std::string name = unique ? a.name : a.place;
-    if (told.insert(name).second) text += fmt::format(" {}={}", name, a.value);
-  }
   return text;
 }
 
@@ -112,41 +157,70 @@ std::string segments_text(const std::vector<SegmentConfig>& segments) {
   return text;
 }
 
+std::string data_text(const TaskConfig& task) {
+  std::string text = "train " + segments_text(task.train);
+  if (!task.valid.empty()) text += "; valid " + segments_text(task.valid);
+  return text + "; test " + segments_text(task.test);
+}
+
+/// Accuracies on data of several seeds are not to be chosen between: each seed's are a task.
+std::vector<std::string> task_texts(const std::vector<RunConfig>& runs) {
+  const auto seed_of = [](const RunConfig& run) {
+    return run.model.zoology ? run.task.data_seed : run.task.test_seed;
+  };
+  const bool is_one = std::all_of(runs.begin(), runs.end(), [&](const RunConfig& run) {
+    return seed_of(run) == seed_of(runs[0]);
+  });
+  std::vector<std::string> texts;
+  for (const RunConfig& run : runs) {
+    texts.push_back(data_text(run.task));
+    if (!is_one)
+      texts.back() +=
+          fmt::format("; {} {}", run.model.zoology ? "data_seed" : "test_seed", seed_of(run));
+  }
+  return texts;
+}
+
 }  // namespace
 
 RunLabels make_labels(const std::vector<RunConfig>& runs) {
   std::map<std::string, std::vector<std::size_t>> families;
   for (std::size_t i = 0; i < runs.size(); ++i)
     families[runs[i].model_name].push_back(i);
-  RunLabels labels{std::vector<std::string>(runs.size()), std::vector<std::string>(runs.size())};
+  RunLabels labels{std::vector<std::string>(runs.size()), std::vector<std::string>(runs.size()),
+                   task_texts(runs)};
   for (const auto& [name, members] : families) {
-    std::vector<Attributes> models, trainings;
+    Varying models, rests;
     for (const std::size_t i : members) {
-      models.push_back(model_attributes(runs[i].model));
-      trainings.push_back(training_attributes(runs[i]));
+      const RunAttributes attributes(runs[i]);
+      models.add(attributes.model);
+      rests.add(attributes.rest);
     }
-    std::set<std::string> shown = varying_places(models);
-    shown.insert("d_model");
-    const std::set<std::string> shown_training = varying_places(trainings);
-    for (std::size_t k = 0; k < members.size(); ++k) {
-      std::string& model = labels.model[members[k]];
-      model = (name.empty() ? std::string("model") : name) + attributes_text(models[k], shown);
-      labels.run[members[k]] = model + attributes_text(trainings[k], shown_training);
+    std::map<std::string, std::string> shown = models.name_of_place();
+    shown["d_model"] = "d_model";
+    const std::map<std::string, std::string> shown_rest = rests.name_of_place();
+    for (const std::size_t i : members) {
+      const RunAttributes attributes(runs[i]);  // again: of many runs they take much memory
+      std::string& model = labels.model[i];
+      model =
+          (name.empty() ? std::string("model") : name) + attributes_text(attributes.model, shown);
+      labels.run[i] = model + attributes_text(attributes.rest, shown_rest);
     }
   }
   return labels;
 }
 
 std::vector<std::string> varying_names(const std::vector<RunConfig>& runs) {
+  Varying varying;
   std::vector<Attributes> all;
   for (const RunConfig& run : runs) {
-    all.push_back({named("model", run.model_name)});
-    for (const Attribute& attribute : model_attributes(run.model))
-      all.back().push_back(attribute);
-    for (const Attribute& attribute : training_attributes(run))
-      all.back().push_back(attribute);
+    RunAttributes attributes(run);
+    all.push_back({{"model", "model", run.model_name}});
+    for (Attributes* part : {&attributes.model, &attributes.rest})
+      all.back().insert(all.back().end(), part->begin(), part->end());
+    varying.add(all.back());
   }
-  const std::set<std::string> places = varying_places(all);
+  const std::map<std::string, std::string> places = varying.name_of_place();
   std::vector<std::string> names;  // in order of appearance
   std::map<std::string, std::set<std::string>> values;
   for (const Attributes& run : all)
@@ -166,12 +240,6 @@ std::string layers_text(const ModelConfig& model) {
     text +=
         fmt::format("{}{}({})", text.empty() ? "" : "+", layer.mixer, values_text(layer.options));
   return text;
-}
-
-std::string task_text(const TaskConfig& task) {
-  std::string text = "train " + segments_text(task.train);
-  if (!task.valid.empty()) text += "; valid " + segments_text(task.valid);
-  return text + "; test " + segments_text(task.test);
 }
 
 }  // namespace recallbench

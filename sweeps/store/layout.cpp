@@ -7,13 +7,18 @@
 namespace recallbench {
 
 RunPaths run_paths(const std::string& results, const std::string& id) {
+  return paths_in(results + "/runs/" + id);
+}
+
+RunPaths paths_in(const std::string& folder) {
   RunPaths paths;
-  paths.folder = results + "/runs/" + id;
+  paths.folder = folder;
   paths.result = paths.folder + "/result.json";
   paths.timing = paths.folder + "/timing.json";
   paths.metrics = paths.folder + "/metrics.jsonl";
   paths.failure = paths.folder + "/failure.json";
   paths.checkpoint = paths.folder + "/checkpoint.safetensors";
+  paths.checkpoint_before = paths.folder + "/checkpoint.before.safetensors";
   paths.log = paths.folder + "/run.log";
   paths.lock = paths.folder + "/.lock";
   return paths;

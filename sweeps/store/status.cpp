@@ -15,7 +15,7 @@ namespace recallbench {
 namespace {
 
 std::string why_missing(const RunPaths& paths) {
-  if (!path_exists(paths.checkpoint)) return kNotStarted;
+  if (!path_exists(paths.checkpoint) && !path_exists(paths.checkpoint_before)) return kNotStarted;
   return "stopped; goes on from its checkpoint when the sweep is started again";
 }
 

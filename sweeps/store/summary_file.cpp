@@ -18,13 +18,14 @@ std::string setting_of(RunConfig config) {
   return "s" + xxh3_128_hex(canonical_json(config)).substr(0, 16);
 }
 
-SummaryRow config_row(const RunConfig& config, const std::string& id, const std::string& label) {
+SummaryRow config_row(const RunConfig& config, const std::string& id, const std::string& model,
+                      const std::string& task) {
   SummaryRow row;
   row.run_id = id;
   row.sweep = config.sweep;
-  row.task = task_text(config.task);
+  row.task = task;
   row.model_name = config.model_name;
-  row.model = label;
+  row.model = model;
   row.d_model = config.model.d_model;
   row.n_layers = config.model.n_layers;
   row.layers = layers_text(config.model);
@@ -72,7 +73,7 @@ std::vector<SummaryRow> collect_rows(const std::string& results, const Manifest&
   std::vector<SummaryRow> rows;
   for (std::size_t i = 0; i < manifest.runs.size(); ++i) {
     const std::string id = run_id(manifest.runs[i]);
-    SummaryRow row = config_row(manifest.runs[i], id, labels.model[i]);
+    SummaryRow row = config_row(manifest.runs[i], id, labels.model[i], labels.task[i]);
     const StoredResult stored = read_result(results, id);
     if (stored.record) {
       add_result(*stored.record, row);

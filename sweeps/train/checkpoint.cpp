@@ -14,8 +14,6 @@
 namespace recallbench {
 namespace {
 
-constexpr const char* kNewest = "/checkpoint.safetensors";
-constexpr const char* kBefore = "/checkpoint.before.safetensors";
 constexpr std::uint64_t kMaxBytes = std::uint64_t{16} << 30;
 constexpr const char* kMoments[] = {"adamw.m/", "adamw.v/"};
 
@@ -97,40 +95,39 @@ std::string metadata(const Safetensors& file, const std::string& key) {
 
 }  // namespace
 
-CheckpointFolder::CheckpointFolder(std::string directory, std::string id)
-    : directory_(std::move(directory)), id_(std::move(id)) {}
+CheckpointFolder::CheckpointFolder(const std::string& directory, std::string id)
+    : paths_(paths_in(directory)), id_(std::move(id)) {}
 
 /// Where the newest can be gone on from it becomes the one before; another does not take its place.
 void CheckpointFolder::keep_newest() {
-  if (newest_resumes_) std::rename((directory_ + kNewest).c_str(), (directory_ + kBefore).c_str());
+  if (newest_resumes_) std::rename(paths_.checkpoint.c_str(), paths_.checkpoint_before.c_str());
   newest_resumes_ = false;
 }
 
 void CheckpointFolder::save(const Parameters& parameters, Index replica,
                             const TrainPosition& position) {
-  if (directory_.empty()) return;
+  if (paths_.folder.empty()) return;
   keep_newest();
   write_safetensors(
-      directory_ + kNewest, HostSlabs(parameters, replica, true).arrays(),
+      paths_.checkpoint, HostSlabs(parameters, replica, true).arrays(),
       {{"run_id", id_}, {"code_version", code_version()}, {"position", position_text(position)}});
   newest_resumes_ = true;
 }
 
 void CheckpointFolder::save_final(const Parameters& parameters, Index replica) {
-  if (directory_.empty()) return;
+  if (paths_.folder.empty()) return;
   keep_newest();
-  write_safetensors(directory_ + kNewest, HostSlabs(parameters, replica, false).arrays(),
+  write_safetensors(paths_.checkpoint, HostSlabs(parameters, replica, false).arrays(),
                     {{"run_id", id_}, {"code_version", code_version()}, {"complete", "true"}});
 }
 
 void CheckpointFolder::drop_resumable() {
-  if (!directory_.empty()) std::remove((directory_ + kBefore).c_str());
+  if (!paths_.folder.empty()) std::remove(paths_.checkpoint_before.c_str());
 }
 
 bool CheckpointFolder::load_position(TrainPosition& position) {
-  if (directory_.empty()) return false;
-  for (const char* name : {kNewest, kBefore}) {
-    const std::string path = directory_ + name;
+  if (paths_.folder.empty()) return false;
+  for (const std::string& path : {paths_.checkpoint, paths_.checkpoint_before}) {
     if (!path_exists(path)) continue;
     try {
       Safetensors file = Safetensors::read(path, kMaxBytes);
@@ -145,7 +142,7 @@ bool CheckpointFolder::load_position(TrainPosition& position) {
       }
       position = position_from(where, path);
       loaded_ = std::move(file);
-      newest_resumes_ = name == kNewest;
+      newest_resumes_ = path == paths_.checkpoint;
       return true;
     } catch (const Error&) {
       continue;  // damaged: the one before it, or the beginning, gives the same result

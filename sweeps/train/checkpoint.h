@@ -6,6 +6,7 @@
 
 #include "kernels/base/io/safetensors.h"
 #include "kernels/graph/parameters.h"
+#include "sweeps/store/layout.h"
 #include "sweeps/train/train_run.h"
 
 namespace recallbench {
@@ -26,7 +27,7 @@ class CheckpointFolder {
  public:
   /// "" saves and loads nothing. `id` (of the run) and code_version() go into the metadata and are
   /// compared: what one program began, another does not end.
-  CheckpointFolder(std::string directory, std::string id);
+  CheckpointFolder(const std::string& directory, std::string id);
 
   void save(const Parameters& parameters, Index replica, const TrainPosition& position);
   /// Weights alone, for use elsewhere. What is needed to resume stays beside them until
@@ -42,7 +43,8 @@ class CheckpointFolder {
  private:
   void keep_newest();
 
-  std::string directory_, id_;
+  RunPaths paths_;
+  std::string id_;
   bool newest_resumes_ = false;  ///< as far as this object knows
   std::optional<Safetensors> loaded_;
 };

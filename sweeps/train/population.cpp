@@ -99,22 +99,19 @@ void Population::compact() {
 
 void Population::run() {
   last_saved_ = Clock::now();
-  for (std::size_t r = 0; r < members_.size(); ++r)  // resumed where there is nothing left to do
-    if (!members_[r]->at.epochs.empty() && early_stop(*members_[r])) {
-      members_[r]->result.reason = "early_stopping";
-      finish(static_cast<Index>(r));
-    }
+  std::vector<MemberState*> stopped;  // resumed where there is nothing left to do
+  std::copy_if(members_.begin(), members_.end(), std::back_inserter(stopped),
+               [this](const MemberState* member) {
+                 return !member->at.epochs.empty() && early_stop(*member);
+               });
+  complete(stopped, "early_stopping");
   const std::int64_t epochs = members_.front()->config().train.max_epochs;
   while (!training().empty() && epoch_ < epochs) {
     compact();
     if (!train_epoch()) return interrupt();
     end_epoch();
   }
-  for (std::size_t r = 0; r < members_.size(); ++r)
-    if (members_[r]->trains()) {
-      members_[r]->result.reason = "max_epochs";
-      finish(static_cast<Index>(r));
-    }
+  complete(training(), "max_epochs");
 }
 
 /// Durations so far, of all members together.
@@ -194,7 +191,7 @@ bool Population::take_losses(std::span<const double> losses) {
       member.at.batch = batch_;
       if (!std::isfinite(loss)) {
         member.diverge(fmt::format("the training loss was {} at step {}", loss, member.at.steps));
-        finish(static_cast<Index>(r));
+        end(member);
         continue;
       }
       member.at.loss_sum += loss;
@@ -235,14 +232,14 @@ void Population::end_epoch() {
     valid = trainer_->evaluate(config.model.zoology ? Split::test : Split::valid,
                                config.task.test_batch_size);
   }
-  std::vector<Index> stopping;
+  std::vector<MemberState*> stopping;
   for (std::size_t r = 0; r < members_.size(); ++r) {
     MemberState& member = *members_[r];
     if (!member.trains()) continue;
     TrainPosition& at = member.at;
     if (!std::isfinite(valid[r].loss)) {
       member.diverge(fmt::format("the validation loss was {} at step {}", valid[r].loss, at.steps));
-      finish(static_cast<Index>(r));
+      end(member);
       continue;
     }
     at.epochs.push_back({epoch_, at.steps, rate(member),
@@ -250,24 +247,19 @@ void Population::end_epoch() {
     at.epoch = epoch_ + 1;
     at.batch = 0;
     at.loss_sum = 0;
-    if (early_stop(member)) stopping.push_back(static_cast<Index>(r));
+    if (early_stop(member)) stopping.push_back(&member);
   }
   ++epoch_;
   batch_ = 0;
   if (since(last_saved_) >= kCheckpointEvery_s) save(training());
   for (const MemberState* member : training())
     if (member->hooks().on_epoch) member->hooks().on_epoch(member->at.epochs.back());
-  for (const Index r : stopping) {
-    members_[static_cast<std::size_t>(r)]->result.reason = "early_stopping";
-    finish(r);
-  }
+  complete(stopping, "early_stopping");
 }
 
 void Population::save(const std::vector<MemberState*>& members) {
-  for (MemberState* member : members) {
-    const auto r = std::find(members_.begin(), members_.end(), member) - members_.begin();
-    member->checkpoints.save(trainer_->model().parameters(), r, member->at);
-  }
+  for (MemberState* member : members)
+    member->checkpoints.save(trainer_->model().parameters(), replica_of(*member), member->at);
   last_saved_ = Clock::now();
 }
 
@@ -281,22 +273,35 @@ void Population::interrupt() {
   }
 }
 
-/// Fills in the result of a run that has come to its end, by divergence or otherwise.
-void Population::finish(Index replica) {
-  MemberState& member = *members_[static_cast<std::size_t>(replica)];
-  RunResult& result = member.result;
-  const RunConfig& config = member.config();
-  if (result.status.empty()) {
-    result.valid = member.at.epochs.back().valid;
-    result.test = result.valid;
-    if (!config.model.zoology) {
-      const Stopwatch watch(timing_.eval_s);
-      result.test = trainer_->evaluate(
-          Split::test, config.task.test_batch_size)[static_cast<std::size_t>(replica)];
-    }
-    result.status = "done";
-    member.checkpoints.save_final(trainer_->model().parameters(), replica);
+Index Population::replica_of(const MemberState& member) const {
+  return std::find(members_.begin(), members_.end(), &member) - members_.begin();
+}
+
+/// Tests runs that have trained to their ends, all by one evaluation: it takes what it takes for
+/// every replica, however many of them are asked for.
+void Population::complete(const std::vector<MemberState*>& members, const std::string& reason) {
+  if (members.empty()) return;
+  const RunConfig& config = members_.front()->config();
+  std::vector<SplitMetrics> test;  // none under compat, where it is what validation was
+  if (!config.model.zoology) {
+    const Stopwatch watch(timing_.eval_s);
+    test = trainer_->evaluate(Split::test, config.task.test_batch_size);
   }
+  for (MemberState* member : members) {
+    const Index replica = replica_of(*member);
+    RunResult& result = member->result;
+    result.status = "done";
+    result.reason = reason;
+    result.valid = member->at.epochs.back().valid;
+    result.test = test.empty() ? result.valid : test[static_cast<std::size_t>(replica)];
+    member->checkpoints.save_final(trainer_->model().parameters(), replica);
+    end(*member);
+  }
+}
+
+/// Fills in the rest of the result of a run that is done or has diverged, and reports it.
+void Population::end(MemberState& member) {
+  RunResult& result = member.result;
   result.epochs = static_cast<std::int64_t>(member.at.epochs.size());
   result.steps = member.at.steps;
   result.chance = chance_of(member.data->test);

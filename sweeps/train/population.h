@@ -44,7 +44,9 @@ class Population {
   void end_epoch();
   void save(const std::vector<MemberState*>& members);
   void interrupt();
-  void finish(Index replica);
+  Index replica_of(const MemberState& member) const;
+  void complete(const std::vector<MemberState*>& members, const std::string& reason);
+  void end(MemberState& member);
   std::vector<std::size_t> order() const;
   double rate(const MemberState& member) const;
   bool early_stop(const MemberState& member) const;

@@ -85,6 +85,10 @@ std::string data_key(const RunConfig& config) {
   key.precision = "fp32";
   key.model = {};
   key.model.zoology = config.model.zoology;
+  const TaskConfig none;  // in what batches the data are taken, and in what order
+  key.task.train_batch_size = none.train_batch_size;
+  key.task.test_batch_size = none.test_batch_size;
+  key.task.order = none.order;
   if (config.model.zoology) key.seed = 0;  // the reference's data follow data_seed alone
   return canonical_json(key);
 }

@@ -64,7 +64,7 @@ TEST(Selection, ValidationChoosesAndTestReports) {
   EXPECT_EQ(p.result.n, 2);
   EXPECT_EQ(p.seeds, (std::vector<std::uint64_t>{1, 2}));
   EXPECT_EQ(p.run_ids, (std::vector<std::string>{"r-based-0.01-1", "r-based-0.01-2"}));
-  EXPECT_EQ(p.settings, 3);
+  EXPECT_EQ(choice_text(p.choice), "learning rate");
   EXPECT_EQ(p.runs, 6);
   EXPECT_FALSE(p.incomplete);
 }
@@ -75,7 +75,22 @@ TEST(Selection, AnyOtherHyperParameterIsChosenToo) {
   rows[1].setting = "s-dropout";  // differs in nothing that has a column
   const ModelPoint p = only_point(rows);
   EXPECT_EQ(p.run_ids, (std::vector<std::string>{"r-dropout"}));
-  EXPECT_EQ(p.settings, 2);
+  EXPECT_EQ(choice_text(p.choice), "settings");
+}
+
+TEST(Selection, SaysWhatWasChosen) {
+  std::vector<SummaryRow> rows = {run_of(1e-2, 1, 0.5, 0.5)};
+  EXPECT_EQ(choice_text(only_point(rows).choice), "");
+  rows.push_back(run_of(1e-2, 1, 0.5, 0.5));
+  rows[1].run_id = "r-decay";
+  rows[1].weight_decay = 0.5;
+  EXPECT_EQ(choice_text(only_point(rows).choice), "weight decay");
+  rows.push_back(run_of(1e-1, 1, 0.5, 0.5));
+  EXPECT_EQ(choice_text(only_point(rows).choice), "learning rate and weight decay");
+  rows.push_back(run_of(1e-1, 1, 0.5, 0.5));
+  rows[3].run_id = "r-epochs";
+  rows[3].setting = "s-epochs";
+  EXPECT_EQ(choice_text(only_point(rows).choice), "learning rate, weight decay, other settings");
 }
 
 TEST(Selection, DivergedAndFailedRunsNeverWinAndAreCounted) {

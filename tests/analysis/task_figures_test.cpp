@@ -64,6 +64,13 @@ TEST(TaskFigures, SayWhatSetsTheirTasksApart) {
                      "\"T: mqar, input\\137seq\\137len 128, num\\137kv\\137pairs 8\""}}));
 }
 
+TEST(TaskFigures, SayOfWhichSeedTheirDataAre) {
+  const std::string task = mqar(512, 64, 4);
+  EXPECT_EQ(titles_of({task + "; test_seed 1", task + "; test_seed 7"}),
+            (Titles{{"frontier-mqar-test_seed-1.gp", "\"T: mqar, test\\137seed 1\""},
+                    {"frontier-mqar-test_seed-7.gp", "\"T: mqar, test\\137seed 7\""}}));
+}
+
 TEST(TaskFigures, OfTasksWithNamesOfTheirOwnSayThose) {
   const std::string other =
       "train 10 npy(inputs=\"a; test (b)\"); test 10 npy(inputs=\"a; test (b)\")";

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "kernels/base/io/json.h"
+#include "kernels/cuda/runtime.h"
 #include "tests/process/process.h"
 
 namespace recallbench {
@@ -229,7 +230,8 @@ TEST_F(Cli, DryRunTakesACoreForWhatOneDoes) {
 
 TEST_F(Cli, DryRunOnGpusIsNotThatOfTheCpu) {
   const Ended ended = cli({"sweep", "two.toml", "--dry-run", "--device", "cuda:0"}, options_);
-  if (ended.code == 2) GTEST_SKIP() << ended.err;
+  if (cuda_device_count() == 0) GTEST_SKIP() << "no GPU";
+  EXPECT_EQ(ended.code, 0) << ended.err;
   EXPECT_TRUE(contains(ended.out, " on a GPU such as the H200")) << ended.out << ended.err;
 }
 
@@ -240,8 +242,10 @@ TEST_F(Cli, LoneRunTakesOneOfTheModels) {
 }
 
 TEST_F(Cli, CudaIsBuiltByBootstrap) {
+  if (kCudaBuild) GTEST_SKIP() << "built with CUDA";
   const Ended device = cli({"sweep", "two.toml", "--device", "cuda"}, options_);
-  if (!contains(device.err, "built without CUDA")) GTEST_SKIP() << "built with CUDA";
+  EXPECT_EQ(device.code, 2);
+  EXPECT_TRUE(contains(device.err, "built without CUDA")) << device.err;
   EXPECT_TRUE(contains(device.err, "`./bootstrap build cuda`")) << device.err;
   EXPECT_TRUE(contains(cli({"doctor"}, options_).out, "`./bootstrap build cuda`"));
 }

@@ -11,9 +11,9 @@ namespace {
 
 const std::string kMeasured = std::string(RECALLBENCH_SOURCE_DIR) + "/results/measured/";
 
-Ended compare(std::vector<std::string> words) {
+Ended compare(std::vector<std::string> words, const ProcessOptions& options = {}) {
   words.insert(words.begin(), {RECALLBENCH_BINARY, "compare"});
-  return run_program(words);
+  return run_program(words, options);
 }
 
 /// The demo's measured results in a folder, each line passed through `change` (which may empty it).
@@ -40,6 +40,16 @@ TEST(Compare, MeasuredResultsHold) {
     EXPECT_TRUE(contains(ended.err, "0 below, 0 missing")) << ended.err;
     EXPECT_TRUE(contains(ended.out, "holds")) << ended.out;
   }
+}
+
+TEST(Compare, AFileCalledLikeTheSweepIsNotItsRecipe) {
+  const TemporaryFolder folder;
+  write_text(folder / "demo", "notes\n");
+  ProcessOptions options;
+  options.folder = folder.path();
+  const Ended ended = compare({kMeasured + "demo"}, options);
+  EXPECT_EQ(ended.code, 0) << ended.err;
+  EXPECT_TRUE(contains(ended.err, "12 of 12 expected points hold")) << ended.err;
 }
 
 TEST(Compare, MissingPointsAreNamedAndNotCountedAsHeld) {

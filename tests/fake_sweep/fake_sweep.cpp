@@ -154,7 +154,7 @@ RunResult train_one(const RunConfig& config, const TrainHooks& hooks, const RunT
       open_at(AT_FDCWD, hooks.checkpoint_directory, O_RDONLY | O_DIRECTORY);
   if (flock(folder.get(), LOCK_EX | LOCK_NB) != 0) trace("overlap " + id);
   misbehave(config);
-  const std::string path = hooks.checkpoint_directory + "/checkpoint.safetensors";
+  const std::string path = paths_in(hooks.checkpoint_directory).checkpoint;
   const std::int64_t steps = config.task.train[0].num_examples / config.task.train_batch_size;
   auto pause = static_cast<useconds_t>(number_from_environment("FAKE_STEP_US"));
   if (is_seed(config, "FAKE_SLOW_SEED")) pause *= 5;

@@ -242,6 +242,7 @@ TEST(Recipes, AFolderOfTheUsersComesFirst) {
       EXPECT_EQ(info.path, path);
     } else if (info.name == "broken") {
       EXPECT_EQ(info.description, "");
+      EXPECT_NE(info.problem.find("broken.toml:1"), std::string::npos) << info.problem;
     }
   EXPECT_TRUE(found);
 }
@@ -257,6 +258,32 @@ TEST(Recipes, WhatIsNoFileInAFolderIsNoRecipe) {
   EXPECT_EQ(load_recipe("demo").name, "demo");
   for (const RecipeInfo& info : known_recipes())
     EXPECT_TRUE(fs::is_regular_file(info.path)) << info.path;
+}
+
+TEST(Recipes, OneThatCannotBeReadStandsInNoOthersWay) {
+  const RecipeFolder folder;
+  folder.write("huge.toml", std::string((std::size_t{1} << 20) + 1, '#'));
+  EXPECT_EQ(load_recipe("demo").name, "demo");
+  EXPECT_TRUE(expected_file("demo").has_value());
+  bool found = false, demo = false;
+  for (const RecipeInfo& info : known_recipes()) {
+    demo = demo || info.name == "demo";
+    if (info.name != "huge") {
+      EXPECT_EQ(info.problem, "");
+      continue;
+    }
+    found = true;
+    EXPECT_NE(info.problem.find(info.path), std::string::npos) << info.problem;
+  }
+  EXPECT_TRUE(found && demo);
+}
+
+TEST(Recipes, OnlyANameIsLookedForInFolders) {
+  const RecipeFolder folder;
+  const std::string path = folder.write("mine.toml", with(kPlainRecipe, "plain", "mine"));
+  EXPECT_EQ(recipe_file("mine"), path);
+  for (const char* other : {"mine.toml", "./mine", "../recipes/demo", "", "nothing"})
+    EXPECT_EQ(recipe_file(other), std::nullopt) << other;
 }
 
 std::string load_message(const std::string& name) {

@@ -223,6 +223,23 @@ TEST(Schedule, WorkGrowsWithEveryDimension) {
   EXPECT_EQ(estimated_work(later), 2 * work);
 }
 
+TEST(Schedule, WorkHasEveryPassOverTheData) {
+  const std::vector<SegmentConfig> train = {
+      {"mqar", {{"input_seq_len", std::int64_t{64}}}, 100, ""}};
+  RunConfig run;
+  run.task.train = train;
+  run.train.max_epochs = 5;
+  const double forward = estimated_work(run) / 15;  // and as much again twice, backwards
+  run.task.test = train;
+  EXPECT_DOUBLE_EQ(estimated_work(run), (15 + 5 + 1) * forward);
+  run.task.valid = train;
+  run.task.valid[0].num_examples *= 2;
+  EXPECT_DOUBLE_EQ(estimated_work(run), (15 + 10 + 1) * forward);
+  run.task.valid.clear();
+  run.model.zoology = true;
+  EXPECT_DOUBLE_EQ(estimated_work(run), (15 + 5) * forward);
+}
+
 TEST(Schedule, ShortStepsTrainInLargePopulations) {
   RunConfig run;
   run.model.d_model = 128;

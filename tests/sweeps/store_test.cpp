@@ -212,7 +212,7 @@ TEST(Store, StatusAndSummaryOfEveryState) {
   const TemporaryFolder folder;
   const std::string& results = folder.path();
   std::vector<RunConfig> runs;
-  for (std::uint64_t seed = 1; seed <= 8; ++seed)
+  for (std::uint64_t seed = 1; seed <= 9; ++seed)
     runs.push_back(config_with(seed));
   const Manifest manifest = update_manifest(results, "small", runs);
   std::vector<RunPaths> paths;
@@ -229,13 +229,16 @@ TEST(Store, StatusAndSummaryOfEveryState) {
   publish(paths[4].checkpoint, "x");
   publish(paths[6].result, "{");
   publish(paths[7].failure, "{");
+  publish(paths[8].checkpoint_before, "x");  // killed while it wrote the next
   const auto statuses = run_statuses(results, manifest);
-  const std::vector<std::string> expected = {"done",    "diverged", "running",    "failed",
-                                             "missing", "missing",  "unreadable", "failed"};
+  const std::vector<std::string> expected = {"done",       "diverged", "running",
+                                             "failed",     "missing",  "missing",
+                                             "unreadable", "failed",   "missing"};
   for (std::size_t i = 0; i < runs.size(); ++i)
     EXPECT_EQ(to_string(statuses[i].state), expected[i]) << i;
   EXPECT_EQ(statuses[3].reason, "killed by SIGSEGV");
-  EXPECT_NE(statuses[4].reason.find("checkpoint"), std::string::npos);
+  for (const std::size_t i : {4, 8})
+    EXPECT_NE(statuses[i].reason.find("checkpoint"), std::string::npos) << i;
   EXPECT_EQ(statuses[5].reason, kNotStarted);
   EXPECT_NE(statuses[6].reason.find(paths[6].result), std::string::npos) << statuses[6].reason;
   EXPECT_NE(statuses[7].reason.find(paths[7].failure), std::string::npos) << statuses[7].reason;

@@ -69,7 +69,7 @@ std::map<std::string, MeasuredRun> measured_runs() {
   std::map<std::string, MeasuredRun> runs;
   for (std::size_t i = 0; i < recipe.runs.size(); ++i)
     for (const SummaryRow& row : rows)
-      if (row.model == labels.model[i] && row.task == task_text(recipe.runs[i].task))
+      if (row.model == labels.model[i] && row.task == labels.task[i])
         runs[labels.model[i]] = {recipe.runs[i], row};
   EXPECT_EQ(runs.size(), recipe.runs.size()) << "the recipe changed: measure it again";
   return runs;

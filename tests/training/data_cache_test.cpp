@@ -97,6 +97,11 @@ TEST(DataCache, HoldsTheDataThatAreMade) {
   EXPECT_EQ(numbers(cached_run_data(config, 1, folder)), expected);  // read
   // Under compat the seed of a run does not reach its data.
   EXPECT_EQ(numbers(cached_run_data(compat_run("2"), 1, folder)), expected);
+  RunConfig batches = config;  // nor how they are taken
+  batches.task.train_batch_size = 8;
+  batches.task.test_batch_size = 5;
+  batches.task.order = "shuffle_batches";
+  EXPECT_EQ(numbers(cached_run_data(batches, 1, folder)), expected);
   ASSERT_EQ(files().size(), 1u);
   EXPECT_EQ(fs::last_write_time(files()[0]), made);
 

@@ -69,6 +69,30 @@ TEST(TrainRun, SameBitsInAPopulation) {
   EXPECT_FALSE(same_shape(small_run({"model.d_model=32"}), configs[0]));
 }
 
+// Each is told the seconds of evaluation up to its end: an evaluation between two would show.
+TEST(TrainRun, MembersThatEndTogetherAreTestedByOneEvaluation) {
+  for (const std::int64_t epochs : {1, 3}) {  // stopped early, and after the last
+    const std::string stop =
+        fmt::format("train.early_stopping.threshold={}", epochs == 1 ? 0.0 : 0.9999);
+    const std::vector<RunConfig> configs = {small_run({stop}), small_run({stop, "seed=2"}),
+                                            small_run({stop, "seed=3"})};
+    std::vector<double> seconds;
+    TrainHooks hooks;
+    hooks.on_end = [&](const RunResult& result, const RunTiming& timing) {
+      EXPECT_EQ(result.epochs, epochs);
+      seconds.push_back(timing.eval_s);
+    };
+    std::vector<TrainMember> members;
+    for (const RunConfig& config : configs)
+      members.push_back({&config, hooks});
+    train_population(members);
+    ASSERT_EQ(seconds.size(), 3u);
+    EXPECT_GT(seconds[0], 0);
+    EXPECT_EQ(seconds[1], seconds[0]) << epochs;
+    EXPECT_EQ(seconds[2], seconds[0]) << epochs;
+  }
+}
+
 // Two inputs of the convolution, and a key and a value of each of 32 tokens, 16 numbers each.
 TEST(TrainRun, EachMemberOfAPopulationSaysWhatItsDecoderCarries) {
   const RunConfig first = small_run(), second = small_run({"seed=2"});
