@@ -8,6 +8,8 @@
 #include "kernels/cuda/branch.h"
 #include "kernels/cuda/runtime.h"
 #include "kernels/cuda/set_numbers.h"
+#include "kernels/elementwise/elementwise_cpu.h"
+#include "kernels/elementwise/elementwise_cuda.h"
 #include "kernels/graph/execution.h"
 #include "kernels/tensor/device_copy.h"
 
@@ -127,9 +129,12 @@ void Graph::resolve_pointers() {
     if (value.piece >= 0) value.data = memory(value.piece);
     if (value.gradient_piece >= 0) value.gradient = memory(value.gradient_piece);
   }
-  for (Node& node : nodes_)
+  for (Node& node : nodes_) {
     for (int phase : {0, 1})
       node.scratch[phase] = memory(node.scratch_piece[phase]);
+    for (GradientWrite& write : node.writes)
+      write.memory = memory(write.piece);
+  }
 }
 
 void Graph::fill(std::byte* memory, int value, std::size_t bytes) const {
@@ -182,6 +187,7 @@ void Graph::poison(const Node& node, bool backward) {
       const bool whole = op.inputs()[k].tensor.shape.per_replica() == value.shape.per_replica();
       if (node.writes[k].wanted && !node.writes[k].accumulate && whole && value.parameter < 0)
         fill(value.gradient, kNan, value_bytes(value));
+      if (node.writes[k].apart) fill(node.writes[k].memory, kNan, value_bytes(value));
     }
   }
   if (std::byte* scratch = node.scratch[backward ? 1 : 0])
@@ -211,6 +217,25 @@ void Graph::end_backward(Node& last) {
   }
 }
 
+/// The gradients that were made in memory of their own, to those with which their inputs share
+/// numbers.
+void Graph::add_gradients_apart(const Node& node) const {
+  for (std::size_t k = 0; k < node.writes.size(); ++k) {
+    if (!node.writes[k].apart) continue;
+    std::byte* const from = node.writes[k].memory;
+    if (node.operation->works_beside()) join_beside();
+    const Tensor& to = node.operation->inputs()[k].tensor;
+    if (type() == DType::f64) {
+      copy_cpu<double>(view<double>(to, from), {gradient<double>(to), true, true});
+    } else if (device() == Device::cpu) {
+      copy_cpu<float>(view<float>(to, from), {gradient<float>(to), true, true});
+    } else if constexpr (kCudaBuild) {
+      copy_cuda({cuda_stream(), precision_, nullptr, nullptr}, view<float>(to, from),
+                {gradient<float>(to), true, true});
+    }
+  }
+}
+
 void Graph::run(Node& node, bool backward) {
   const bool writes_gradients =
       backward || (node.backward && node.operation->gradients_in_forward());
@@ -221,17 +246,18 @@ void Graph::run(Node& node, bool backward) {
       set_gradient(values_[at(value)], 0);
   }
   Execution execution(*this, node, backward);
-  if (!profiling_) {
+  const auto work = [&] {
     backward ? node.operation->backward(execution) : node.operation->forward(execution);
-    return;
-  }
+    if (writes_gradients) add_gradients_apart(node);
+  };
+  if (!profiling_) return work();
   const auto wait = [this] {
     if constexpr (kCudaBuild)
       if (device() == Device::cuda) cuda_synchronize();
   };
   wait();
   const auto start = std::chrono::steady_clock::now();
-  backward ? node.operation->backward(execution) : node.operation->forward(execution);
+  work();
   wait();
   node.seconds[backward ? 1 : 0] +=
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

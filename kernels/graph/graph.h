@@ -111,6 +111,9 @@ class Graph {
   };
   struct GradientWrite {
     bool wanted = false, accumulate = false, late = false;
+    bool apart = false;  // shares numbers with an earlier input: made in `memory`, added afterwards
+    int piece = -1;
+    std::byte* memory = nullptr;  // laid out as the value
   };
   struct Node {
     std::unique_ptr<Operation> operation;
@@ -155,6 +158,7 @@ class Graph {
   void set_gradient(const Value& value, float to) const;
   void start_at_roots();
   void poison(const Node& node, bool backward);
+  void add_gradients_apart(const Node& node) const;
   void run(Node& node, bool backward);
   void join_beside() const;
   void end_backward(Node& last);

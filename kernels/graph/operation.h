@@ -21,7 +21,8 @@ enum class InBackward { unused, read };
 ///
 /// Authors never write in place. `forward` writes every element of each output. `backward` has
 /// every output gradient and writes the gradients of those inputs that want one: each such
-/// gradient says whether to overwrite or to add.
+/// gradient says whether to overwrite or to add. No two of them share memory, so their order is
+/// free: where inputs share numbers, the graph adds their gradients up.
 class Operation {
  public:
   virtual ~Operation() = default;
