@@ -80,7 +80,12 @@ std::vector<Tensor> Graph::add(std::unique_ptr<Operation> operation) {
   for (const Operation::Use& use : operation->inputs()) {
     check(use.tensor.value >= 0 && use.tensor.value < static_cast<int>(values_.size()),
           "Graph::add", "an input of '{}' is not of this graph", operation->name());
-    wants_gradient = wants_gradient || values_[at(use.tensor.value)].wants_gradient;
+    const bool wants = values_[at(use.tensor.value)].wants_gradient;
+    check(!(wants && use.constant), "Graph::add",
+          "'{}' has no gradient of its input {}, which wants one: make it a buffer, or an input "
+          "without gradient",
+          operation->name(), use.tensor.shape.text());
+    wants_gradient = wants_gradient || wants;
   }
   Node node;
   for (const Operation::Output& output : operation->outputs()) {
@@ -93,14 +98,22 @@ std::vector<Tensor> Graph::add(std::unique_ptr<Operation> operation) {
   return nodes_.back().outputs;
 }
 
+const Graph::Value& Graph::value_of(const char* who, const Tensor& tensor) const {
+  check(tensor.value >= 0 && tensor.value < static_cast<int>(values_.size()), who,
+        "the tensor {} is not of this graph", tensor.shape.text());
+  return values_[at(tensor.value)];
+}
+
 void Graph::keep(const Tensor& tensor) {
+  value_of("Graph::keep", tensor);
+  check(!finished_, "Graph::keep", "recording has ended: keep a tensor before finish()");
   values_[at(tensor.value)].kept = true;
 }
 
 void Graph::set_root(const Tensor& tensor) {
   check(!is_root(tensor.value), "Graph::set_root", "this is a root already");
-  roots_.push_back(tensor);
   keep(tensor);
+  roots_.push_back(tensor);
 }
 
 bool Graph::is_root(int value) const {
@@ -276,6 +289,7 @@ void Graph::forward(const Batch& batch) {
 
 void Graph::backward() {
   check(training_ && !roots_.empty(), "Graph::backward", "expected a training graph with a root");
+  check(resolved_for_ != nullptr || arena_bytes_ == 0, "Graph::backward", "forward() comes first");
   late_sums_.clear();
   const auto goes_back = [](const Node& node) {
     return node.backward && !node.operation->gradients_in_forward();
@@ -304,20 +318,48 @@ void Graph::write_memory(const Tensor& tensor, Index replica, std::byte* data,
       : write_matrix(device(), numbers, view<double>(tensor, data).replica(replica));
 }
 
+void Graph::check_memory(const char* who, const Value& value, Index replica) const {
+  check(replica >= 0 && replica < replicas(), who, "expected a replica below {}, got {}",
+        replicas(), replica);
+  const bool placed = arena_ != nullptr && resolved_for_ != nullptr;
+  check(value.external || (placed && resolved_for_ == arena_->data()), who,
+        "there is nothing in {} yet: forward() comes first", value.shape.text());
+}
+
 std::vector<double> Graph::read(const Tensor& tensor, Index replica) const {
-  return read_memory(tensor, replica, values_[at(tensor.value)].data);
+  const Value& v = value_of("Graph::read", tensor);
+  check(v.external || v.kept, "Graph::read",
+        "other values may lie where {} was: keep() it before finish()", v.shape.text());
+  check_memory("Graph::read", v, replica);
+  return read_memory(tensor, replica, v.data);
+}
+
+std::byte* Graph::gradient_memory(const char* who, const Tensor& tensor, Index replica) const {
+  const Value& v = value_of(who, tensor);
+  check_memory(who, v, replica);
+  check(v.gradient != nullptr, who, "the graph writes no gradient of {}", v.shape.text());
+  return v.gradient;
 }
 
 std::vector<double> Graph::read_gradient(const Tensor& tensor, Index replica) const {
-  return read_memory(tensor, replica, values_[at(tensor.value)].gradient);
+  const Value& v = value_of("Graph::read_gradient", tensor);
+  check(is_root(tensor.value) || (v.external && v.wants_gradient), "Graph::read_gradient",
+        "{} is neither a root nor an input or parameter that wants a gradient", v.shape.text());
+  return read_memory(tensor, replica, gradient_memory("Graph::read_gradient", tensor, replica));
 }
 
 void Graph::write(const Tensor& tensor, Index replica, std::span<const double> numbers) {
-  write_memory(tensor, replica, values_[at(tensor.value)].data, numbers);
+  const Value& v = value_of("Graph::write", tensor);
+  check(v.external, "Graph::write", "{} is neither an input nor a parameter: the graph computes it",
+        v.shape.text());
+  check_memory("Graph::write", v, replica);
+  write_memory(tensor, replica, v.data, numbers);
 }
 
 void Graph::write_gradient(const Tensor& tensor, Index replica, std::span<const double> numbers) {
-  write_memory(tensor, replica, values_[at(tensor.value)].gradient, numbers);
+  const Value& v = value_of("Graph::write_gradient", tensor);
+  check(is_root(tensor.value), "Graph::write_gradient", "{} is no root", v.shape.text());
+  write_memory(tensor, replica, gradient_memory("Graph::write_gradient", tensor, replica), numbers);
 }
 
 std::string Graph::text() const {

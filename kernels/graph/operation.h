@@ -39,6 +39,7 @@ class Operation {
   struct Use {
     Tensor tensor;
     InBackward in_backward;
+    bool constant;
   };
   struct Output {
     Shape shape;
@@ -60,7 +61,11 @@ class Operation {
 
  protected:
   void reads(const Tensor& tensor, InBackward in_backward) {
-    inputs_.push_back({tensor, in_backward});
+    inputs_.push_back({tensor, in_backward, false});
+  }
+  /// An input whose gradient backward does not write. One that wants a gradient is refused.
+  void reads_constant(const Tensor& tensor, InBackward in_backward) {
+    inputs_.push_back({tensor, in_backward, true});
   }
   void writes(const Shape& shape, InBackward in_backward) {
     outputs_.push_back({shape, in_backward, true});
