@@ -27,6 +27,14 @@ Initialise MixerContext::residual_weight() const {
   return normal(0.02 / std::sqrt(2.0 * n_layers));
 }
 
+void check_length(const char* mixer, const char* option, Index bound, Index length) {
+  if (bound == 0 || length <= bound) return;
+  fail(ErrorKind::usage, mixer,
+       "{} = {} bounds the sequences, and one has {} tokens; raise it to the longest of training "
+       "and test",
+       option, bound, length);
+}
+
 Tensor Forward::dropout(const Tensor& x, double probability) {
   return drops() && probability > 0 ? recallbench::dropout(graph_, x, probability) : x;
 }

@@ -66,6 +66,9 @@ struct MixerContext {
   }
 };
 
+/// Sequences longer than `bound`, the mixer's option of that name, are Error(usage). 0: no bound.
+void check_length(const char* mixer, const char* option, Index bound, Index length);
+
 /// Takes declarations; names are relative to the mixer ("Wqkv.weight").
 class ParameterDeclarer {
  public:

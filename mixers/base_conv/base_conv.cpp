@@ -98,8 +98,7 @@ class BaseConv : public SequenceMixer {
       const LongConvWrap wrap = context_.zoology ? LongConvWrap::circular : LongConvWrap::none;
       return add(g, long_conv(g, u, transpose(g, f.parameter(filter_)), wrap), u);
     }
-    check(length <= options_.l_max, "base_conv", "expected at most l_max = {} tokens, got {}",
-          options_.l_max, length);
+    check_length("base_conv", "l_max", options_.l_max, length);
     const Tensor z = f.parameter(features_).row_range(0, length);
     const Tensor hidden =
         activate(g, Activation::relu, linear(g, z, f.parameter(mlp0_), f.parameter(mlp0_bias_)));
