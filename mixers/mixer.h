@@ -115,6 +115,8 @@ struct Traits {
   bool fixed_state = true;  ///< the state's size does not grow with the sequence
   /// Where its accuracy on the tiny MQAR of the obligations ends, behind a short convolution.
   double accuracy_low = 0, accuracy_high = 1;
+  /// Tokens after which a fixed state has its full size: those that fill a window.
+  Index settles_after = 0;
 };
 
 /// One layer's mixing over the sequence. Made once a layer by its factory, which reads the options

@@ -56,7 +56,8 @@ class BaseConv : public SequenceMixer {
     const bool short_filter = options_.form == BaseConvForm::short_filter;
     // Q17: in the reference an explicit filter longer than the sequence looks ahead.
     const bool causal = !(context_.zoology && options_.form == BaseConvForm::long_explicit);
-    return {causal, short_filter, 0.0, short_filter ? 0.3 : 1.0};
+    return {causal, short_filter, 0.0, short_filter ? 0.3 : 1.0,
+            short_filter ? options_.kernel_size - 1 : 0};
   }
 
  private:

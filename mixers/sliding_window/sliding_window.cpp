@@ -13,10 +13,11 @@ class SlidingWindow : public CachedAttention {
   std::optional<double> published_state_size(Index) const override {
     return 4.0 * 2 * static_cast<double>(config().d_model * block_size_);
   }
-  /// The state fills up to the window and then stays, so that it is not the same at every length.
-  /// What it recalls depends on how much of the sequence the window covers.
-  /// Bounded by the window. The tiny MQAR has 32 tokens: a window that holds them recalls them all.
-  Traits traits() const override { return {true, true, block_size_ >= 32 ? 0.9 : 0.0, 1.0}; }
+  /// The state fills up to the window and then stays. The tiny MQAR has 32 tokens: a window that
+  /// holds them recalls them all.
+  Traits traits() const override {
+    return {true, true, block_size_ >= 32 ? 0.9 : 0.0, 1.0, *config().window};
+  }
 
  private:
   Index block_size_;
