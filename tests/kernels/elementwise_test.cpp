@@ -1,0 +1,17 @@
+// Activations number by number: what a comparison with the largest of a row would not see.
+#include "kernels/elementwise/elementwise.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/support/activations.h"
+
+namespace recallbench::testing {
+namespace {
+
+TEST(Activations, SoftplusIsExactWhereItIsSmall) {
+  EXPECT_LE(error_of_small_softplus<double>({}), 1e-14);
+  EXPECT_LE(error_of_small_softplus<float>({}), 1e-6);
+}
+
+}  // namespace
+}  // namespace recallbench::testing
