@@ -96,7 +96,7 @@ struct Value {
   __device__ float operator()(float x, float) const {
     if constexpr (f == Activation::silu) return x * sigmoid(x);
     if constexpr (f == Activation::gelu) return x * phi(x);
-    if constexpr (f == Activation::relu) return fmaxf(x, 0.0f);
+    if constexpr (f == Activation::relu) return x < 0.0f ? 0.0f : x;
     if constexpr (f == Activation::softplus) return x > 20.0f ? x : log1pf(expf(x));
     if constexpr (f == Activation::sigmoid) return sigmoid(x);
     if constexpr (f == Activation::tanh) return tanhf(x);

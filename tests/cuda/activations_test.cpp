@@ -18,5 +18,10 @@ TEST_F(CudaActivations, SoftplusIsExactWhereItIsSmall) {
   EXPECT_LE(error_of_small_softplus<float>({Device::cuda}), 1e-6);
 }
 
+TEST_F(CudaActivations, KeepNaN) {
+  for (const Activation f : all_activations())
+    EXPECT_TRUE(keeps_nan<float>(f, {Device::cuda})) << static_cast<int>(f);
+}
+
 }  // namespace
 }  // namespace recallbench::testing

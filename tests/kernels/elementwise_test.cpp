@@ -13,5 +13,12 @@ TEST(Activations, SoftplusIsExactWhereItIsSmall) {
   EXPECT_LE(error_of_small_softplus<float>({}), 1e-6);
 }
 
+TEST(Activations, KeepNaN) {
+  for (const Activation f : all_activations()) {
+    EXPECT_TRUE(keeps_nan<float>(f, {})) << static_cast<int>(f);
+    EXPECT_TRUE(keeps_nan<double>(f, {})) << static_cast<int>(f);
+  }
+}
+
 }  // namespace
 }  // namespace recallbench::testing

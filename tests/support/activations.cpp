@@ -1,6 +1,7 @@
 #include "tests/support/activations.h"
 
 #include <cmath>
+#include <limits>
 
 namespace recallbench::testing {
 namespace {
@@ -16,6 +17,11 @@ OpCase activated(Activation f, Index rows, Index cols) {
 }
 
 }  // namespace
+
+std::vector<Activation> all_activations() {
+  return {Activation::silu,    Activation::gelu, Activation::relu,     Activation::softplus,
+          Activation::sigmoid, Activation::tanh, Activation::gelu_tanh};
+}
 
 template <class T>
 double error_of_small_softplus(Placement placement) {
@@ -44,7 +50,27 @@ double error_of_small_softplus(Placement placement) {
   return worst;
 }
 
-template double error_of_small_softplus<float>(Placement);
-template double error_of_small_softplus<double>(Placement);
+template <class T>
+bool keeps_nan(Activation f, Placement placement) {
+  constexpr Index kCols = 37;
+  bool keeps = true;
+  for (std::size_t at = 0; at < kCols; ++at) {
+    std::vector<double> x(kCols, 0.5);
+    x[at] = std::numeric_limits<double>::quiet_NaN();
+    const CaseResult found =
+        run_case<T>(activated(f, 1, kCols), {{{1, kCols}, x}}, 1, 0, false, placement);
+    for (const std::vector<double>& y : found.outputs)
+      for (std::size_t i = 0; i < kCols; ++i)
+        keeps = keeps && std::isnan(y[i]) == (i == at);
+  }
+  return keeps;
+}
+
+#define INSTANTIATE(T)                                   \
+  template double error_of_small_softplus<T>(Placement); \
+  template bool keeps_nan<T>(Activation, Placement);
+INSTANTIATE(float)
+INSTANTIATE(double)
+#undef INSTANTIATE
 
 }  // namespace recallbench::testing
