@@ -43,6 +43,14 @@ Initialise MixerContext::unrecognised_residual_weight(Index fan_in) const {
   return zoology ? linear_weight(fan_in) : residual_weight(fan_in);
 }
 
+void check_length(const char* mixer, const char* option, Index bound, Index length) {
+  if (bound == 0 || length <= bound) return;
+  fail(ErrorKind::usage, mixer,
+       "{} = {} bounds the sequences, and one has {} tokens; raise it to the longest of training "
+       "and test",
+       option, bound, length);
+}
+
 std::optional<Tensor> Forward::optional(Parameter p) {
   return p.id < 0 ? std::nullopt : std::optional<Tensor>(parameter(p));
 }

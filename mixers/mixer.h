@@ -65,6 +65,9 @@ struct MixerContext {
   Initialise unrecognised_residual_weight(Index fan_in) const;
 };
 
+/// Sequences longer than `bound`, the mixer's option of that name, are Error(usage). 0: no bound.
+void check_length(const char* mixer, const char* option, Index bound, Index length);
+
 /// Takes declarations; names are relative to the mixer ("Wqkv.weight").
 class ParameterDeclarer {
  public:
@@ -112,6 +115,8 @@ struct Traits {
   bool fixed_state = true;  ///< the state's size does not grow with the sequence
   /// Where its accuracy on the tiny MQAR of the obligations ends, behind a short convolution.
   double accuracy_low = 0, accuracy_high = 1;
+  /// Tokens after which a fixed state has its full size: those that fill a window.
+  Index settles_after = 0;
 };
 
 /// One layer's mixing over the sequence. Made once a layer by its factory, which reads the options

@@ -97,7 +97,8 @@ std::int64_t Options::integer(const std::string& key, std::optional<std::int64_t
 
 std::int64_t Options::length(const std::string& key, std::optional<std::int64_t> fallback,
                              std::int64_t max, const std::string& help) {
-  return whole_number({key, "a length in tokens", "", help, OptionKind::length}, fallback, 1, max);
+  return whole_number({key, "a length in tokens", "", help, OptionKind::length}, fallback,
+                      fallback == 0 ? 0 : 1, max);
 }
 
 double Options::number(const std::string& key, std::optional<double> fallback, double min,

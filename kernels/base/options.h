@@ -55,7 +55,8 @@ class Options {
   /// An absent default makes the key required.
   std::int64_t integer(const std::string& key, std::optional<std::int64_t> fallback,
                        std::int64_t min, std::int64_t max, const std::string& help = "");
-  /// A bound on the length of sequences, in tokens: an integer in [1, max].
+  /// A bound on the length of sequences, in tokens: an integer in [1, max]; with a default of 0
+  /// in [0, max], 0 for none.
   std::int64_t length(const std::string& key, std::optional<std::int64_t> fallback,
                       std::int64_t max, const std::string& help = "");
   double number(const std::string& key, std::optional<double> fallback,

@@ -6,7 +6,7 @@
 namespace recallbench {
 
 /// Raised whenever the bits of a result change; part of every run id.
-inline constexpr int kNumericsVersion = 11;
+inline constexpr int kNumericsVersion = 12;
 
 /// What tells programs of different code apart: "0.1.0", where git was at hand when it was built
 /// "0.1.0 (1a2b3c4)", "-dirty-" and a hash appended where the code differs from that commit, and

@@ -7,7 +7,6 @@
 #include "kernels/cuda/partial_sums.h"
 
 #include <algorithm>
-#include <functional>
 
 namespace recallbench {
 namespace {
@@ -116,27 +115,13 @@ bool may_wait(const Gradient<float>& g) {
 
 }  // namespace
 
-bool gradients_meet(const Gradient<float>& a, const Gradient<float>& b) {
-  if (!a.wanted || !b.wanted) return false;
-  const auto begins_within = [](const Batched<float>& x, const Batched<float>& y) {
-    const float* end = y.data + (y.rows - 1) * y.stride + y.cols;
-    return std::less_equal<>{}(y.data, x.data) && std::less<>{}(x.data, end);
-  };
-  return begins_within(a.view, b.view) || begins_within(b.view, a.view);
-}
-
 void sum_partials_cuda(const CudaCall& call, Index replicas, const PartialSums& sums) {
   if (!sums.first.wanted && !sums.second.wanted) return;
   if (call.late_sums != nullptr && may_wait(sums.first) && may_wait(sums.second)) {
     call.late_sums->push_back(sums);
     return;
   }
-  if (!gradients_meet(sums.first, sums.second)) return launch<1>(call, replicas, {&sums, 1});
-  PartialSums first = sums, second = sums;
-  first.second = {};
-  second.first = {};
-  launch<1>(call, replicas, {&first, 1});
-  launch<1>(call, replicas, {&second, 1});
+  launch<1>(call, replicas, {&sums, 1});
 }
 
 void sum_late_partials_cuda(const CudaCall& call, std::span<const PartialSums> sums) {

@@ -16,16 +16,12 @@ struct PartialSums {
 };
 
 /// first and second = Σ over the slices, or += that, in an order that the numbers of columns and
-/// slices fix: shares of the slices, and these are then added in order. Where both are gradients of
-/// one tensor, `first` first: the one adds to what the other wrote. Where `call.late_sums` is given
-/// and both gradients may be late, they wait there for sum_late_partials_cuda.
+/// slices fix: shares of the slices, and these are then added in order. Where `call.late_sums` is
+/// given and both gradients may be late, they wait there for sum_late_partials_cuda.
 void sum_partials_cuda(const CudaCall& call, Index replicas, const PartialSums& sums);
 
 /// The sums that have waited, two dozen of them a kernel; each has the bits that it would have had
 /// alone.
 void sum_late_partials_cuda(const CudaCall& call, std::span<const PartialSums> sums);
-
-/// Whether both are wanted and lie in the same memory: an operation has read one tensor twice.
-bool gradients_meet(const Gradient<float>& a, const Gradient<float>& b);
 
 }  // namespace recallbench

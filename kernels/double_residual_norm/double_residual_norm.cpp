@@ -32,7 +32,7 @@ class DoubleResidualNorm : public TypedOperation<DoubleResidualNorm> {
     saves(r.shape);
     saves(r.shape.with_cols(2));
     saves(r.shape.with_cols(2));
-    if (h.value != r.value) may_reuse_input(1);
+    may_reuse_input(1);
     const Index replicas = r.shape.replicas(), rows = r.rows(), cols = r.cols();
     const Index dense = replicas * dense_replica_stride(rows, cols);
     needs_scratch(dense, 2 * dense + residual_norm_scratch(replicas, rows, cols));

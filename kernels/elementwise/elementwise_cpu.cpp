@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "kernels/elementwise/softplus.h"
 #include "kernels/elementwise/tanh_gelu.h"
 #include "kernels/tensor/parallel.h"
 
@@ -16,8 +17,6 @@ constexpr Index kBlock = 1 << 15;
 
 template <class T>
 using Row = Eigen::Map<Eigen::Array<T, Eigen::Dynamic, 1>>;
-template <class T>
-using ConstRow = Eigen::Map<const Eigen::Array<T, Eigen::Dynamic, 1>>;
 
 /// body(replica, first row, rows), over all rows of all replicas.
 template <class T, class Body>
@@ -37,6 +36,18 @@ T phi(T x) {  // standard normal distribution function
   return T(0.5) * (T(1) + std::erf(x * T(std::numbers::sqrt2 / 2)));
 }
 
+/// body(first column, working numbers of as many columns): a row a piece at a time.
+template <class T, class Body>
+void for_pieces(Index cols, const Body& body) {
+  constexpr Index kPiece = 256;
+  // Aligned as packets are: elements before the first whole packet are computed one by one, with
+  // other bits, and on the stack their number depends on the caller.
+  alignas(64) T work[kPiece];
+  for (Index j = 0; j < cols; j += kPiece)
+    body(j, Row<T>(work, std::min(kPiece, cols - j)));
+}
+
+/// x and y may be one row.
 template <class T>
 void apply_row(Activation f, const ConstRow<T>& x, Row<T> y) {
   switch (f) {
@@ -50,7 +61,10 @@ void apply_row(Activation f, const ConstRow<T>& x, Row<T> y) {
       y = x.max(T(0));
       break;
     case Activation::softplus:
-      y = (x > T(20)).select(x, (x.min(T(20)).exp() + T(1)).log());
+      for_pieces<T>(x.size(), [&](Index j, Row<T> work) {
+        softplus(x.data() + j, work.data(), work.size());
+        y.segment(j, work.size()) = work;
+      });
       break;
     case Activation::sigmoid:
       y = sigmoid<T>(x);
@@ -90,7 +104,11 @@ void chain_row(Activation f, const ConstRow<T>& x, const ConstRow<T>& dy, bool a
       chain<T>(dy, (x > T(0)).template cast<T>(), accumulate, dx);
       break;
     case Activation::softplus:
-      chain<T>(dy, (x > T(20)).select(T(1), sigmoid<T>(x)), accumulate, dx);
+      for_pieces<T>(x.size(), [&](Index j, Row<T> slope) {
+        const Index n = slope.size();
+        softplus_slope(x.data() + j, slope.data(), n);
+        chain<T>(ConstRow<T>(dy.data() + j, n), slope, accumulate, Row<T>(dx.data() + j, n));
+      });
       break;
     case Activation::sigmoid:
       chain<T>(dy, sigmoid<T>(x) * (T(1) - sigmoid<T>(x)), accumulate, dx);
@@ -102,17 +120,6 @@ void chain_row(Activation f, const ConstRow<T>& x, const ConstRow<T>& dy, bool a
       chain<T>(dy, x.unaryExpr([](T v) { return TanhGelu<T>(v).first(); }), accumulate, dx);
       break;
   }
-}
-
-/// body(first column, working numbers of as many columns): a row a piece at a time.
-template <class T, class Body>
-void for_pieces(Index cols, const Body& body) {
-  constexpr Index kPiece = 256;
-  // Aligned as packets are: elements before the first whole packet are computed one by one, with
-  // other bits, and on the stack their number depends on the caller.
-  alignas(64) T work[kPiece];
-  for (Index j = 0; j < cols; j += kPiece)
-    body(j, Row<T>(work, std::min(kPiece, cols - j)));
 }
 
 }  // namespace

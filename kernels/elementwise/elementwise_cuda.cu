@@ -34,26 +34,9 @@ __global__ void pair_backward(Pair v, std::uint32_t per_row, std::uint32_t count
   if (v.db.wanted) write_numbers(dbs, v.db.accumulate, place_of(v.db.view, replica, row, col));
 }
 
-/// Whether a thread's number of `a` may be another thread's of `b`: views of one memory that are
-/// neither the same nor side by side.
-bool entangled(const Batched<float>& a, const Batched<float>& b) {
-  const auto end = [](const Batched<float>& v) {
-    return v.data + (v.replicas - 1) * v.replica_stride + (v.rows - 1) * v.stride + v.cols;
-  };
-  if (a.data == nullptr || b.data == nullptr || end(a) <= b.data || end(b) <= a.data) return false;
-  if (a.stride != b.stride || a.replica_stride != b.replica_stride) return true;
-  if (a.data == b.data) return false;
-  const Index apart = ((b.data - a.data) % a.stride + a.stride) % a.stride;
-  return apart < a.cols || a.stride - apart < b.cols;
-}
-
 template <class F>
 void pair_backward_cuda(const CudaCall& call, const char* name, Pair v, const F& f) {
   if (!v.da.wanted && !v.db.wanted) return;
-  if (entangled(v.da.view, v.db.view)) {
-    pair_backward_cuda(call, name, {v.a, v.b, v.dy, v.da, {}}, f);
-    return pair_backward_cuda(call, name, {v.a, v.b, v.dy, {}, v.db}, f);
-  }
   Batched<float>* const views[] = {&v.a, &v.b, &v.dy, &v.da.view, &v.db.view};
   bool flat = true, quads = true;
   for (const Batched<float>* view : views)
@@ -109,7 +92,7 @@ struct Value {
   __device__ float operator()(float x, float) const {
     if constexpr (f == Activation::silu) return x * sigmoid(x);
     if constexpr (f == Activation::gelu) return x * phi(x);
-    if constexpr (f == Activation::relu) return fmaxf(x, 0.0f);
+    if constexpr (f == Activation::relu) return x < 0.0f ? 0.0f : x;
     if constexpr (f == Activation::softplus) return x > 20.0f ? x : log1pf(expf(x));
     if constexpr (f == Activation::sigmoid) return sigmoid(x);
     if constexpr (f == Activation::tanh) return tanhf(x);

@@ -12,8 +12,7 @@ class GatedConv : public TypedOperation<GatedConv> {
   GatedConv(const Tensor& u, const Tensor& gate, const Tensor& weight, const Tensor& bias,
             Device device)
       : length_(u.shape[2]) {
-    // The gate first: backward writes its gradient before that of u, which may be the same tensor.
-    for (const Tensor& tensor : {gate, u, weight, bias})
+    for (const Tensor& tensor : {u, gate, weight, bias})
       reads(tensor, InBackward::read);
     writes(u.shape, InBackward::unused);
     const Index replicas = u.shape.replicas(), examples = u.shape[1], taps = weight.cols();
@@ -33,7 +32,7 @@ class GatedConv : public TypedOperation<GatedConv> {
   template <class T>
   void backward_as(Execution& e) {
     gated_conv_backward_cpu(views<T>(e), e.output_gradient<T>(0),
-                            {e.input_gradient<T>(1), e.input_gradient<T>(0), e.input_gradient<T>(2),
+                            {e.input_gradient<T>(0), e.input_gradient<T>(1), e.input_gradient<T>(2),
                              e.input_gradient<T>(3)},
                             e.scratch<T>());
   }
@@ -44,8 +43,8 @@ class GatedConv : public TypedOperation<GatedConv> {
   }
   void backward_cuda(Execution& e) {
     causal_conv_backward_cuda(e.cuda(), on_device(e), e.output_gradient<float>(0),
-                              {.x = e.input_gradient<float>(1),
-                               .gate = e.input_gradient<float>(0),
+                              {.x = e.input_gradient<float>(0),
+                               .gate = e.input_gradient<float>(1),
                                .weight = e.input_gradient<float>(2),
                                .bias = e.input_gradient<float>(3)},
                               e.scratch<float>());
@@ -54,10 +53,10 @@ class GatedConv : public TypedOperation<GatedConv> {
  private:
   template <class T>
   GatedConvViews<T> views(Execution& e) const {
-    return {e.input<T>(1), e.input<T>(0), e.input<T>(2), e.input<T>(3), length_};
+    return {e.input<T>(0), e.input<T>(1), e.input<T>(2), e.input<T>(3), length_};
   }
   CausalConvCuda on_device(Execution& e) const {
-    return {e.input<float>(1), e.input<float>(0), e.input<float>(2), e.input<float>(3), length_};
+    return {e.input<float>(0), e.input<float>(1), e.input<float>(2), e.input<float>(3), length_};
   }
 
   Index length_;

@@ -83,7 +83,8 @@ __device__ __forceinline__ float chunk_factors(const float* log_decay, float* mi
 #pragma unroll
   for (int n = 0; n < kWalkChunk / 2; ++n) {
     const int token = first + n * step;
-    sum = fmaf(direction, fmaxf(log_decay[token * kChunkHead + key], kChunkLeastLogDecay), sum);
+    const float log = log_decay[token * kChunkHead + key];
+    sum = fmaf(direction, log < kChunkLeastLogDecay ? kChunkLeastLogDecay : log, sum);  // NaN stays
     const float next_reader = chunk_exp(sum), next_writer = chunk_exp(-sum);
     body(token, later ? reader : next_reader, later ? next_reader : reader,
          later ? next_writer : writer);

@@ -32,6 +32,7 @@ class Execution {
   Gradient<T> input_gradient(int k) const {
     const Graph::GradientWrite& write = node_.writes[static_cast<std::size_t>(k)];
     if (!write.wanted) return {};
+    if (write.apart) return {graph_.view<T>(use(k), write.memory), true, false, false};
     return {graph_.gradient<T>(use(k)), true, write.accumulate, write.late};
   }
   /// What every CUDA kernel is given besides its tensors.

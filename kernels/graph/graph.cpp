@@ -8,6 +8,8 @@
 #include "kernels/cuda/branch.h"
 #include "kernels/cuda/runtime.h"
 #include "kernels/cuda/set_numbers.h"
+#include "kernels/elementwise/elementwise_cpu.h"
+#include "kernels/elementwise/elementwise_cuda.h"
 #include "kernels/graph/execution.h"
 #include "kernels/tensor/device_copy.h"
 
@@ -78,7 +80,12 @@ std::vector<Tensor> Graph::add(std::unique_ptr<Operation> operation) {
   for (const Operation::Use& use : operation->inputs()) {
     check(use.tensor.value >= 0 && use.tensor.value < static_cast<int>(values_.size()),
           "Graph::add", "an input of '{}' is not of this graph", operation->name());
-    wants_gradient = wants_gradient || values_[at(use.tensor.value)].wants_gradient;
+    const bool wants = values_[at(use.tensor.value)].wants_gradient;
+    check(!(wants && use.constant), "Graph::add",
+          "'{}' has no gradient of its input {}, which wants one: make it a buffer, or an input "
+          "without gradient",
+          operation->name(), use.tensor.shape.text());
+    wants_gradient = wants_gradient || wants;
   }
   Node node;
   for (const Operation::Output& output : operation->outputs()) {
@@ -91,14 +98,22 @@ std::vector<Tensor> Graph::add(std::unique_ptr<Operation> operation) {
   return nodes_.back().outputs;
 }
 
+const Graph::Value& Graph::value_of(const char* who, const Tensor& tensor) const {
+  check(tensor.value >= 0 && tensor.value < static_cast<int>(values_.size()), who,
+        "the tensor {} is not of this graph", tensor.shape.text());
+  return values_[at(tensor.value)];
+}
+
 void Graph::keep(const Tensor& tensor) {
+  value_of("Graph::keep", tensor);
+  check(!finished_, "Graph::keep", "recording has ended: keep a tensor before finish()");
   values_[at(tensor.value)].kept = true;
 }
 
 void Graph::set_root(const Tensor& tensor) {
   check(!is_root(tensor.value), "Graph::set_root", "this is a root already");
-  roots_.push_back(tensor);
   keep(tensor);
+  roots_.push_back(tensor);
 }
 
 bool Graph::is_root(int value) const {
@@ -134,9 +149,12 @@ void Graph::resolve_pointers() {
     if (value.piece >= 0) value.data = memory(value.piece);
     if (value.gradient_piece >= 0) value.gradient = memory(value.gradient_piece);
   }
-  for (Node& node : nodes_)
+  for (Node& node : nodes_) {
     for (int phase : {0, 1})
       node.scratch[phase] = memory(node.scratch_piece[phase]);
+    for (GradientWrite& write : node.writes)
+      write.memory = memory(write.piece);
+  }
 }
 
 void Graph::fill(std::byte* memory, int value, std::size_t bytes) const {
@@ -189,6 +207,7 @@ void Graph::poison(const Node& node, bool backward) {
       const bool whole = op.inputs()[k].tensor.shape.per_replica() == value.shape.per_replica();
       if (node.writes[k].wanted && !node.writes[k].accumulate && whole && value.parameter < 0)
         fill(value.gradient, kNan, value_bytes(value));
+      if (node.writes[k].apart) fill(node.writes[k].memory, kNan, value_bytes(value));
     }
   }
   if (std::byte* scratch = node.scratch[backward ? 1 : 0])
@@ -218,6 +237,25 @@ void Graph::end_backward(Node& last) {
   }
 }
 
+/// The gradients that were made in memory of their own, to those with which their inputs share
+/// numbers.
+void Graph::add_gradients_apart(const Node& node) const {
+  for (std::size_t k = 0; k < node.writes.size(); ++k) {
+    if (!node.writes[k].apart) continue;
+    std::byte* const from = node.writes[k].memory;
+    if (node.operation->works_beside()) join_beside();
+    const Tensor& to = node.operation->inputs()[k].tensor;
+    if (type() == DType::f64) {
+      copy_cpu<double>(view<double>(to, from), {gradient<double>(to), true, true});
+    } else if (device() == Device::cpu) {
+      copy_cpu<float>(view<float>(to, from), {gradient<float>(to), true, true});
+    } else if constexpr (kCudaBuild) {
+      copy_cuda({cuda_stream(), precision_, nullptr, nullptr}, view<float>(to, from),
+                {gradient<float>(to), true, true});
+    }
+  }
+}
+
 void Graph::run(Node& node, bool backward) {
   const bool writes_gradients =
       backward || (node.backward && node.operation->gradients_in_forward());
@@ -228,17 +266,18 @@ void Graph::run(Node& node, bool backward) {
       set_gradient(values_[at(value)], 0);
   }
   Execution execution(*this, node, backward);
-  if (!profiling_) {
+  const auto work = [&] {
     backward ? node.operation->backward(execution) : node.operation->forward(execution);
-    return;
-  }
+    if (writes_gradients) add_gradients_apart(node);
+  };
+  if (!profiling_) return work();
   const auto wait = [this] {
     if constexpr (kCudaBuild)
       if (device() == Device::cuda) cuda_synchronize();
   };
   wait();
   const auto start = std::chrono::steady_clock::now();
-  backward ? node.operation->backward(execution) : node.operation->forward(execution);
+  work();
   wait();
   node.seconds[backward ? 1 : 0] +=
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -257,6 +296,7 @@ void Graph::forward(const Batch& batch) {
 
 void Graph::backward() {
   check(training_ && !roots_.empty(), "Graph::backward", "expected a training graph with a root");
+  check(resolved_for_ != nullptr || arena_bytes_ == 0, "Graph::backward", "forward() comes first");
   late_sums_.clear();
   const auto goes_back = [](const Node& node) {
     return node.backward && !node.operation->gradients_in_forward();
@@ -285,20 +325,48 @@ void Graph::write_memory(const Tensor& tensor, Index replica, std::byte* data,
       : write_matrix(device(), numbers, view<double>(tensor, data).replica(replica));
 }
 
+void Graph::check_memory(const char* who, const Value& value, Index replica) const {
+  check(replica >= 0 && replica < replicas(), who, "expected a replica below {}, got {}",
+        replicas(), replica);
+  const bool placed = arena_ != nullptr && resolved_for_ != nullptr;
+  check(value.external || (placed && resolved_for_ == arena_->data()), who,
+        "there is nothing in {} yet: forward() comes first", value.shape.text());
+}
+
 std::vector<double> Graph::read(const Tensor& tensor, Index replica) const {
-  return read_memory(tensor, replica, values_[at(tensor.value)].data);
+  const Value& v = value_of("Graph::read", tensor);
+  check(v.external || v.kept, "Graph::read",
+        "other values may lie where {} was: keep() it before finish()", v.shape.text());
+  check_memory("Graph::read", v, replica);
+  return read_memory(tensor, replica, v.data);
+}
+
+std::byte* Graph::gradient_memory(const char* who, const Tensor& tensor, Index replica) const {
+  const Value& v = value_of(who, tensor);
+  check_memory(who, v, replica);
+  check(v.gradient != nullptr, who, "the graph writes no gradient of {}", v.shape.text());
+  return v.gradient;
 }
 
 std::vector<double> Graph::read_gradient(const Tensor& tensor, Index replica) const {
-  return read_memory(tensor, replica, values_[at(tensor.value)].gradient);
+  const Value& v = value_of("Graph::read_gradient", tensor);
+  check(is_root(tensor.value) || (v.external && v.wants_gradient), "Graph::read_gradient",
+        "{} is neither a root nor an input or parameter that wants a gradient", v.shape.text());
+  return read_memory(tensor, replica, gradient_memory("Graph::read_gradient", tensor, replica));
 }
 
 void Graph::write(const Tensor& tensor, Index replica, std::span<const double> numbers) {
-  write_memory(tensor, replica, values_[at(tensor.value)].data, numbers);
+  const Value& v = value_of("Graph::write", tensor);
+  check(v.external, "Graph::write", "{} is neither an input nor a parameter: the graph computes it",
+        v.shape.text());
+  check_memory("Graph::write", v, replica);
+  write_memory(tensor, replica, v.data, numbers);
 }
 
 void Graph::write_gradient(const Tensor& tensor, Index replica, std::span<const double> numbers) {
-  write_memory(tensor, replica, values_[at(tensor.value)].gradient, numbers);
+  const Value& v = value_of("Graph::write_gradient", tensor);
+  check(is_root(tensor.value), "Graph::write_gradient", "{} is no root", v.shape.text());
+  write_memory(tensor, replica, gradient_memory("Graph::write_gradient", tensor, replica), numbers);
 }
 
 std::string Graph::text() const {

@@ -50,7 +50,7 @@ class Graph {
   std::vector<Tensor> add(std::unique_ptr<Operation> operation);
   /// A number for each random operation of the graph: part of its Philox counter.
   std::uint32_t next_random_id() { return random_ids_++; }
-  /// The value, and for roots and inputs the gradient, may be read after a replay.
+  /// The value may be read after a replay; the gradient, too, of roots, inputs and parameters.
   void keep(const Tensor& tensor);
   /// Backward begins here, with the gradient that the caller writes (`write_gradient`) after
   /// `forward`, one at first; that of a loss that writes its gradients in forward is always one.
@@ -65,9 +65,11 @@ class Graph {
   /// After `forward` of a training graph with a root: gradients of all parameters in use.
   void backward();
 
-  /// One replica's numbers on the host, row after row, of a kept tensor or an input.
+  /// One replica's numbers on the host, row after row: of a kept tensor, an input or a parameter;
+  /// the gradient of a root, or of an input or parameter that wants one.
   std::vector<double> read(const Tensor& tensor, Index replica) const;
   std::vector<double> read_gradient(const Tensor& tensor, Index replica) const;
+  /// Of an input or a parameter; of a root.
   void write(const Tensor& tensor, Index replica, std::span<const double> numbers);
   void write_gradient(const Tensor& tensor, Index replica, std::span<const double> numbers);
 
@@ -112,6 +114,9 @@ class Graph {
   };
   struct GradientWrite {
     bool wanted = false, accumulate = false, late = false;
+    bool apart = false;  // shares numbers with an earlier input: made in `memory`, added afterwards
+    int piece = -1;
+    std::byte* memory = nullptr;  // laid out as the value
   };
   struct Node {
     std::unique_ptr<Operation> operation;
@@ -149,6 +154,9 @@ class Graph {
   void plan_joins();
   void plan_value_memory(struct PlanBuilder& builder);
   void resolve_pointers();
+  const Value& value_of(const char* who, const Tensor& tensor) const;
+  void check_memory(const char* who, const Value& value, Index replica) const;
+  std::byte* gradient_memory(const char* who, const Tensor& tensor, Index replica) const;
   std::vector<double> read_memory(const Tensor& tensor, Index replica, std::byte* data) const;
   void write_memory(const Tensor& tensor, Index replica, std::byte* data,
                     std::span<const double> numbers) const;
@@ -156,6 +164,7 @@ class Graph {
   void set_gradient(const Value& value, float to) const;
   void start_at_roots();
   void poison(const Node& node, bool backward);
+  void add_gradients_apart(const Node& node) const;
   void run(Node& node, bool backward);
   void join_beside() const;
   void end_backward(Node& last);
@@ -173,7 +182,6 @@ class Graph {
   std::vector<Tensor> roots_;
   Batch batch_;
   std::uint32_t random_ids_ = 0;
-  std::size_t arena_bytes_ = 0;
   std::vector<PartialSums> late_sums_;
   mutable bool beside_ = false;  // work runs beside, on a GPU; whoever reads its results joins it
   Arena* arena_ = nullptr;

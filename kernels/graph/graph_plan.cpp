@@ -1,5 +1,6 @@
 // The end of a graph's recording: which operations have a backward step, whether each gradient
-// write overwrites or adds, and where everything lies in the arena.
+// write overwrites or adds or goes to memory of its own first, and where everything lies in the
+// arena.
 #include <algorithm>
 
 #include "kernels/graph/graph.h"
@@ -57,6 +58,13 @@ bool tiles(const std::vector<Write>& writes, Index elements) {
     covered += write.region.shape.per_replica();
   }
   return covered == elements;
+}
+
+/// Whether one input alone is of this value.
+bool reads_once(const Operation& op, int value) {
+  return std::count_if(op.inputs().begin(), op.inputs().end(), [value](const Operation::Use& use) {
+           return use.tensor.value == value;
+         }) == 1;
 }
 
 }  // namespace
@@ -124,10 +132,13 @@ void Graph::plan_gradient_writes() {
     const bool overwrite = tiles(of_value, values_[at(v)].shape.per_replica());
     if (!overwrite) nodes_[at(of_value[0].node)].zero_before.push_back(v);
     for (std::size_t i = 0; i < of_value.size(); ++i) {
-      bool seen = !overwrite;
-      for (std::size_t j = 0; j < i; ++j)
-        seen = seen || !disjoint(of_value[j].region, of_value[i].region);
-      nodes_[at(of_value[i].node)].writes[at(of_value[i].input)].accumulate = seen;
+      GradientWrite& write = nodes_[at(of_value[i].node)].writes[at(of_value[i].input)];
+      write.accumulate = !overwrite;
+      for (std::size_t j = 0; j < i; ++j) {
+        if (disjoint(of_value[j].region, of_value[i].region)) continue;
+        write.accumulate = true;
+        write.apart = write.apart || of_value[j].node == of_value[i].node;
+      }
     }
   }
   for (Node& node : nodes_) {  // outputs beside one that receives a gradient, themselves without
@@ -201,7 +212,7 @@ void Graph::plan_value_memory(PlanBuilder& builder) {
         const Value& source = values_[at(input.value)];
         if (source.piece >= 0 && !source.kept && last_read[at(input.value)] == i &&
             input.shape.per_replica() == source.shape.per_replica() &&
-            value_bytes(source) == value_bytes(value)) {
+            value_bytes(source) == value_bytes(value) && reads_once(*node.operation, input.value)) {
           value.piece = source.piece;
           builder.extend(value.piece, last);
           continue;
@@ -240,9 +251,14 @@ void Graph::finish(Arena& arena) {
   };
   for (int i = 0; i < node_count(); ++i) {
     Node& node = nodes_[at(i)];
-    for (std::size_t k = 0; k < node.writes.size(); ++k)
-      if (node.writes[k].wanted)
-        touch_gradient(node.operation->inputs()[k].tensor.value, gradient_time(i));
+    for (std::size_t k = 0; k < node.writes.size(); ++k) {
+      if (!node.writes[k].wanted) continue;
+      const int v = node.operation->inputs()[k].tensor.value;
+      touch_gradient(v, gradient_time(i));
+      if (node.writes[k].apart)
+        node.writes[k].piece =
+            builder.add(value_bytes(values_[at(v)]), gradient_time(i), gradient_time(i));
+    }
     for (const int v : node.zero_before)
       touch_gradient(v, gradient_time(i));
     for (const bool backward : {false, true}) {

@@ -21,7 +21,8 @@ enum class InBackward { unused, read };
 ///
 /// Authors never write in place. `forward` writes every element of each output. `backward` has
 /// every output gradient and writes the gradients of those inputs that want one: each such
-/// gradient says whether to overwrite or to add.
+/// gradient says whether to overwrite or to add. No two of them share memory, so their order is
+/// free: where inputs share numbers, the graph adds their gradients up.
 class Operation {
  public:
   virtual ~Operation() = default;
@@ -38,6 +39,7 @@ class Operation {
   struct Use {
     Tensor tensor;
     InBackward in_backward;
+    bool constant;
   };
   struct Output {
     Shape shape;
@@ -59,7 +61,11 @@ class Operation {
 
  protected:
   void reads(const Tensor& tensor, InBackward in_backward) {
-    inputs_.push_back({tensor, in_backward});
+    inputs_.push_back({tensor, in_backward, false});
+  }
+  /// An input whose gradient backward does not write. One that wants a gradient is refused.
+  void reads_constant(const Tensor& tensor, InBackward in_backward) {
+    inputs_.push_back({tensor, in_backward, true});
   }
   void writes(const Shape& shape, InBackward in_backward) {
     outputs_.push_back({shape, in_backward, true});

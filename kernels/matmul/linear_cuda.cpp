@@ -73,8 +73,7 @@ void linear_backward_cuda(const CudaCall& call, const Batched<float>& x,
                           const Gradient<float>& dbias, float* scratch) {
   // Both gradients read dy and neither needs the other: side by side, where cuBLAS makes but one.
   const bool fused = dweight.wanted && weight_gradient_fits(call, x, dy);
-  const bool beside =
-      fused && dx.wanted && !gradients_meet(dx, dweight) && !gradients_meet(dx, dbias);
+  const bool beside = fused && dx.wanted;
   const CudaCall branch = beside ? cuda_fork(call, Branch::operation) : call;
   if (dx.wanted) input_gradient(call, weight, dy, dx);
   if (fused) {

@@ -23,7 +23,7 @@ class ResidualNormOperation : public TypedOperation<ResidualNormOperation> {
     writes(r.shape, InBackward::read);
     writes(r.shape, InBackward::unused);
     saves(r.shape.with_cols(2));
-    if (h.value != r.value) may_reuse_input(1);
+    may_reuse_input(1);
     needs_scratch(0, residual_norm_scratch(r.shape.replicas(), r.rows(), r.cols()));
     if constexpr (kCudaBuild)
       if (device == Device::cuda)

@@ -5,8 +5,8 @@
 #include <cmath>
 #include <numbers>
 
+#include "kernels/elementwise/softplus.h"
 #include "kernels/selective_scan/exp2.h"
-#include "kernels/selective_scan/softplus.h"
 #include "kernels/tensor/matrix_gradient.h"
 #include "kernels/tensor/parallel.h"
 
@@ -85,7 +85,7 @@ struct Chunk {
     load_lanes(in.dt.replica(r), row, rows, block, dt);
     const Index n = rows * kLanes;
     softplus(dt[0], delta[0], n);
-    VectorMap<T>(u[0], n) = ConstVectorMap<T>(delta[0], n) * ConstVectorMap<T>(x[0], n);
+    VectorMap<T>(u[0], n) = ConstRow<T>(delta[0], n) * ConstRow<T>(x[0], n);
   }
 
   /// b and c of states [n, n + kGroup).

@@ -1,7 +1,5 @@
 #include "kernels/skip_gate/skip_gate.h"
 
-#include <cstdlib>
-
 #include "kernels/graph/execution.h"
 #include "kernels/skip_gate/skip_gate_cpu.h"
 #include "kernels/skip_gate/skip_gate_cuda.h"
@@ -54,11 +52,6 @@ class SkipGate : public TypedOperation<SkipGate> {
   }
 };
 
-/// Views of which some columns are the same: threads would meet in their gradients.
-bool overlap(const Tensor& a, const Tensor& b) {
-  return a.value == b.value && a.offset != b.offset && std::abs(a.offset - b.offset) < a.cols();
-}
-
 }  // namespace
 
 Tensor skip_gate(Graph& graph, const Tensor& y, const Tensor& x, const Tensor& skip,
@@ -68,8 +61,6 @@ Tensor skip_gate(Graph& graph, const Tensor& y, const Tensor& x, const Tensor& s
         gate.shape.text());
   check(skip.rows() == 1 && skip.cols() == y.cols(), "skip_gate",
         "expected skip [R, 1, {}], got {}", y.cols(), skip.shape.text());
-  check(!overlap(y, x) && !overlap(y, gate) && !overlap(x, gate), "skip_gate",
-        "y, x and gate share some of their columns, not all: copy one of them");
   return graph.add(std::make_unique<SkipGate>(y, x, skip, gate, graph.device()))[0];
 }
 

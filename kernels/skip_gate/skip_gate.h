@@ -5,8 +5,7 @@
 namespace recallbench {
 
 /// A skip connection with a weight a channel, and a gate: out = (y + skip ⊙ x) ⊙ gate.
-/// y, x, gate [R, ..., D]; skip [R, 1, D] → out [R, ..., D]. Of y, x and gate, two may be the same
-/// tensor, but not views that share some of their columns.
+/// y, x, gate [R, ..., D]; skip [R, 1, D] → out [R, ..., D].
 Tensor skip_gate(Graph& graph, const Tensor& y, const Tensor& x, const Tensor& skip,
                  const Tensor& gate);
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/elementwise/softplus.h"
 #include "kernels/matmul/gemm.h"
 #include "kernels/tensor/rows.h"
 
@@ -32,17 +33,19 @@ T above_nothing(T decay) {
 /// The step sizes of one head over a chunk, and what follows from them.
 template <class T>
 struct Steps {
-  T before[kChunk], delta[kChunk];        // step sizes before and after softplus
+  T before[kChunk] = {};                  // step sizes before softplus
+  alignas(64) T delta[kChunk];            // after it
   T a[kChunk];                            // the decay of one token
   T since_start[kChunk], to_end[kChunk];  // a_0 ... a_t and a_{t+1} ... a_end
   T rate;                                 // exp(a_log)
 
   void load(const SsdItem<T>& item, Index head, Index first, Index count) {
     rate = std::exp(item.a_log[head]);
+    for (Index t = 0; t < count; ++t)
+      before[t] = item.dt.row(first + t)[head] + item.dt_bias[head];
+    softplus(before, delta, kChunk);
     T product = 1;
     for (Index t = 0; t < count; ++t) {
-      before[t] = item.dt.row(first + t)[head] + item.dt_bias[head];
-      delta[t] = before[t] > T(20) ? before[t] : std::log1p(std::exp(before[t]));
       a[t] = std::exp(-rate * delta[t]);
       product = above_nothing(product * a[t]);
       since_start[t] = product;
@@ -293,14 +296,15 @@ class Chunked {
 
   /// To dt, dt_bias and a_log: ln a_r = -exp(a_log) Δ_r acts on all sums from r on.
   void steps_back(const SsdItemGradients<T>& g, Index h, const T* dlog, T* ddelta) const {
+    alignas(64) T slopes[kChunk];
+    softplus_slope(steps_.before, slopes, kChunk);
     T since = 0;
     for (Index t = count_ - 1; t >= 0; --t) {
       since += dlog[t];
       // Nothing crosses a decay to 0: a rounding error times a large rate would be left.
       const T crossing = steps_.a[t] < T(kNothing) ? T(0) : since;
       g.a_log[h] -= crossing * steps_.rate * steps_.delta[t];
-      const T slope = steps_.before[t] > T(20) ? T(1) : 1 / (1 + std::exp(-steps_.before[t]));
-      ddelta[t] = slope * (ddelta[t] - steps_.rate * crossing);
+      ddelta[t] = slopes[t] * (ddelta[t] - steps_.rate * crossing);
       g.dt_bias[h] += ddelta[t];
       g.dt.write(first_ + t, h, ddelta[t]);
     }

@@ -326,7 +326,8 @@ __device__ inline void load_steps(const Plan& p, const Item& item, const TttView
                                   int first, int count, float* tau, float* eta) {
   const float* step = in.all[4].data + item.replica * in.all[4].replica_stride;
   threads(p.rows, [&](int i) {
-    tau[i] = i < count ? fmaxf(1.0f / static_cast<float>(i + 1) + step[i], 0.0f) : 0.0f;
+    const float weight = i < count ? 1.0f / static_cast<float>(i + 1) + step[i] : 0.0f;
+    tau[i] = weight < 0.0f ? 0.0f : weight;  // a NaN stays
     eta[i] = i < count ? p.scale * *item.at(in.all[3], first + i, item.head) : 0.0f;
   });
 }

@@ -56,7 +56,8 @@ class BaseConv : public SequenceMixer {
     const bool short_filter = options_.form == BaseConvForm::short_filter;
     // Q17: in the reference an explicit filter longer than the sequence looks ahead.
     const bool causal = !(context_.zoology && options_.form == BaseConvForm::long_explicit);
-    return {causal, short_filter, 0.0, short_filter ? 0.3 : 1.0};
+    return {causal, short_filter, 0.0, short_filter ? 0.3 : 1.0,
+            short_filter ? options_.kernel_size - 1 : 0};
   }
 
  private:
@@ -98,8 +99,7 @@ class BaseConv : public SequenceMixer {
       const LongConvWrap wrap = context_.zoology ? LongConvWrap::circular : LongConvWrap::none;
       return add(g, long_conv(g, u, transpose(g, f.parameter(filter_)), wrap), u);
     }
-    check(length <= options_.l_max, "base_conv", "expected at most l_max = {} tokens, got {}",
-          options_.l_max, length);
+    check_length("base_conv", "l_max", options_.l_max, length);
     const Tensor z = f.parameter(features_).row_range(0, length);
     const Tensor hidden =
         activate(g, Activation::relu, linear(g, z, f.parameter(mlp0_), f.parameter(mlp0_bias_)));

@@ -29,7 +29,8 @@ class BaseConvDecoder : public Decoder {
         for (std::size_t c = 0; c < dim_; ++c)
           taps_.push_back(filter[c * l_max + back]);
     } else {
-      add_implicit_taps(p, std::min(length, options.l_max));
+      check_length("base_conv", "l_max", options.l_max, length);
+      add_implicit_taps(p, length);
     }
   }
 

@@ -109,7 +109,7 @@ class H3Decoder : public Decoder {
 
 std::unique_ptr<Decoder> make_h3_decoder(const H3Sizes& sizes, const HostParameters& parameters,
                                          Index length) {
-  sizes.check_length(length);
+  check_length("h3", "l_max", sizes.l_max, length);
   return std::make_unique<H3Decoder>(sizes, parameters);
 }
 

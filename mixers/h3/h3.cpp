@@ -23,7 +23,7 @@ H3Sizes read_options(const MixerContext& context, Options& o) {
   s.head_dim = o.integer("head_dim", 1, 1, 1 << 20, "channels of a head");
   if (s.d_model % s.head_dim != 0)
     o.reject("head_dim", fmt::format("must divide d_model = {}", s.d_model));
-  s.l_max = o.integer("l_max", 0, 0, 8192, "longest sequence; 0: any");
+  s.l_max = o.length("l_max", 0, 8192, "longest sequence; 0: any");
   return s;
 }
 
@@ -111,7 +111,7 @@ class H3 : public SequenceMixer {
   Tensor products(Forward& f, const Tensor& u) const {
     Graph& g = f.graph();
     const Index length = u.shape[2];
-    size_.check_length(length);
+    check_length("h3", "l_max", size_.l_max, length);
     const Tensor shift = shift_ssm_filter(g, f.parameter(shift_b_), f.parameter(shift_c_),
                                           f.parameter(shift_d_), std::min(length, size_.states));
     const Tensor k = long_conv(g, project(f, u, k_), shift);

@@ -17,7 +17,7 @@ class HyenaDecoder : public Decoder {
         p_(p),
         dim_(static_cast<std::size_t>(options.d_model)),
         window_(3 * dim_ * static_cast<std::size_t>(options.short_filter - 1)) {
-    options.check_length(length);
+    check_length("hyena", "l_max", options.l_max, length);
     for (Index t = 0; t < length; ++t)
       add_tap(static_cast<std::size_t>(t));
   }

@@ -40,8 +40,8 @@ class ExponentialWindow : public TypedOperation<ExponentialWindow> {
   ExponentialWindow(const Tensor& h, const Tensor& times, const Tensor& rates, double shift)
       : shift_(shift) {
     reads(h, InBackward::unused);
-    reads(times, InBackward::read);
-    reads(rates, InBackward::read);
+    reads_constant(times, InBackward::read);
+    reads_constant(rates, InBackward::read);
     writes(h.shape, InBackward::unused);
   }
   std::string_view name() const override { return "exponential_window"; }
@@ -51,7 +51,7 @@ class ExponentialWindow : public TypedOperation<ExponentialWindow> {
     exponential_window_cpu(e.input<T>(0), e.input<T>(1), e.input<T>(2), shift_, e.output<T>(0),
                            false);
   }
-  /// The window is its own derivative.
+  /// y is linear in h: dh is dy in the same window.
   template <class T>
   void backward_as(Execution& e) {
     const Gradient<T> dh = e.input_gradient<T>(0);

@@ -143,7 +143,7 @@ class Hyena : public SequenceMixer {
   Gated split(Forward& f, const Tensor& u) const {
     Graph& g = f.graph();
     const Index width = o_.d_model;
-    o_.check_length(u.shape[2]);
+    check_length("hyena", "l_max", o_.l_max, u.shape[2]);
     const Tensor c = causal_conv(g, linear(g, u, f.parameter(in_), f.parameter(in_bias_)),
                                  f.parameter(short_), f.parameter(short_bias_));
     return {multiply(g, c.columns(2 * width, width), c.columns(0, width)), c.columns(width, width)};

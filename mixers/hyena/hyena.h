@@ -18,15 +18,6 @@ struct HyenaOptions {
   bool modulate = true;    ///< the filter decays
   bool bias = true;        ///< D acts
   double fast_decay = 0.3, slow_decay = 1.5, target = 0.01, shift = 0;
-
-  /// Longer sequences than l_max are Error(usage).
-  void check_length(Index length) const {
-    if (length <= l_max) return;
-    fail(ErrorKind::usage, "hyena",
-         "l_max = {} bounds the sequences, and one has {} tokens; raise it to the longest of "
-         "training and test",
-         l_max, length);
-  }
 };
 
 /// "filter_fn.implicit_filter.4.weight" for layer 2 and "weight": sines stand between the layers.

@@ -136,11 +136,8 @@ Index FeatureMap::published_features() const {
 }
 
 void FeatureMap::check_length(Index length) const {
-  if (kind_ == MapKind::cosformer && length > horizon(length))
-    fail(ErrorKind::usage, "linear_attention",
-         "max_length = {} bounds the sequence of cosformer, got {} positions; set max_length to "
-         "the longest sequence of training and test",
-         max_length_, length);
+  if (kind_ == MapKind::cosformer)
+    recallbench::check_length("linear_attention", "max_length", horizon(length), length);
 }
 
 Tensor FeatureMap::record(Forward& f, const Tensor& x, bool is_query, Index heads, Index length,

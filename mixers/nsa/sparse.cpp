@@ -107,7 +107,7 @@ class GroupedAttention : public TypedOperation<GroupedAttention> {
       : size_(size), chooses_(chosen.has_value()) {
     for (const Tensor& tensor : {q, k, v})
       reads(tensor, InBackward::read);
-    if (chosen) reads(*chosen, InBackward::read);
+    if (chosen) reads_constant(*chosen, InBackward::read);
     writes(q.shape, InBackward::unused);
     needs_scratch(grouped_attention_scratch(size_), grouped_attention_scratch(size_));
     if constexpr (kCudaBuild)

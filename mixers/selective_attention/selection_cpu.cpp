@@ -31,10 +31,10 @@ void for_rows(Index rows, const Body& body) {
   });
 }
 
-/// log(e^a + e^b).
+/// log(e^a + e^b); a NaN stays.
 template <class T>
 T log_add(T a, T b) {
-  const T high = std::max(a, b), low = std::min(a, b);
+  const T high = a > b ? a : b, low = a > b ? b : a;
   return high + std::log1p(std::exp(low - high));
 }
 

@@ -16,9 +16,9 @@ namespace {
 constexpr int kThreads = 256, kWarps = kThreads / 32;
 constexpr Index kSliceRows = 1024;  // rows of a block of tempered_gate_backward
 
-/// log(e^a + e^b); `b` may be -inf.
+/// log(e^a + e^b); `b` may be -inf, and a NaN stays.
 __device__ float log_add(float a, float b) {
-  const float high = fmaxf(a, b), low = fminf(a, b);
+  const float high = a > b ? a : b, low = a > b ? b : a;
   return high + log1pf(expf(low - high));
 }
 

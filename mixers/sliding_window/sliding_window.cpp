@@ -15,7 +15,9 @@ class SlidingWindow : public CachedAttention {
   }
   /// The state fills up to the window and then stays. The tiny MQAR has 32 tokens: a window that
   /// holds them recalls them all.
-  Traits traits() const override { return {true, true, block_size_ >= 32 ? 0.9 : 0.0, 1.0}; }
+  Traits traits() const override {
+    return {true, true, block_size_ >= 32 ? 0.9 : 0.0, 1.0, *config().window};
+  }
 
  private:
   Index block_size_;

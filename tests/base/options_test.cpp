@@ -43,6 +43,8 @@ TEST(Options, ALengthIsAnIntegerOfItsOwnKind) {
   EXPECT_EQ(options.described()[0].kind, OptionKind::length);
   Options zero = with("l_max", std::int64_t{0});
   EXPECT_ERROR(zero.length("l_max", 5, 10), ErrorKind::usage, "must lie in [1, 10] (it is 0)");
+  Options unbounded = with("l_max", std::int64_t{0});
+  EXPECT_EQ(unbounded.length("l_max", 0, 10), 0);
 }
 
 TEST(Options, ASourceSuppliesWhatIsNotSetByItsDeclaration) {

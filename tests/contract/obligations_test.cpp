@@ -19,6 +19,8 @@ std::vector<Subject> more_subjects(bool zoology) {
   std::vector<Subject> all = {
       {"attention", {{"num_heads", Int{3}}, {"bias", false}}},
       {"sliding_window", {{"block_size", Int{4}}}},
+      {"sliding_window", {{"block_size", Int{1024}}}},
+      {"base_conv", {{"kernel_size", Int{600}}}},
       {"base_conv", {{"kernel_size", Int{1}}}},
       {"base_conv", {{"kernel_size", Int{4}}, {"use_act", true}}},
       {"base_conv", {{"kernel_size", Int{-1}}}},

@@ -1,11 +1,13 @@
 // Every case of every operation on the GPU: against the CPU in double, in memory filled with NaN,
-// alone and in a population, twice. Skipped, visibly, where there is no GPU.
+// with one tensor as two inputs, alone and in a population, twice. Skipped, visibly, where there is
+// no GPU.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 
 #include "kernels/cuda/runtime.h"
 #include "tests/support/run_case.h"
+#include "tests/support/shared_inputs.h"
 
 namespace recallbench {
 
@@ -58,6 +60,15 @@ TEST_P(CudaOpCases, EqualsTheCpu) {
 TEST_P(CudaOpCases, RoundedProductsStayClose) {
   expect_close_to_cpu(GetParam(), Precision::tf32, 100 * GetParam().float_bound, 0.1);
   expect_close_to_cpu(GetParam(), Precision::bf16, 800 * GetParam().float_bound, 0.1);
+}
+
+TEST_P(CudaOpCases, OneTensorAsTwoInputsHasTheSumOfTheirGradients) {
+  const OpCase& c = GetParam();
+  for (const auto& inputs : inputs_of_one_shape(c)) {
+    const double error = error_where_inputs_are_one<float>(c, inputs, {Device::cuda});
+    if (!(error <= 1e-5))
+      ADD_FAILURE() << "inputs " << inputs.first << " and " << inputs.second << ": error " << error;
+  }
 }
 
 TEST_P(CudaOpCases, SameBitsAgainAndInAPopulation) {

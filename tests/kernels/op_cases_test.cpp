@@ -1,8 +1,10 @@
-// Every case of every operation: value, gradient, replicas, threads, poisoned memory.
+// Every case of every operation: value, gradient, one tensor as two inputs, replicas, threads,
+// poisoned memory.
 #include <gtest/gtest.h>
 
 #include "kernels/tensor/parallel.h"
 #include "tests/support/run_case.h"
+#include "tests/support/shared_inputs.h"
 
 namespace recallbench {
 
@@ -84,6 +86,15 @@ TEST_P(OpCases, FloatGradientIsThatOfDouble) {
     expect_close(relative_error(in_float.gradients[k], in_double.gradients[k],
                                 0.01 * in_double.gradient_scale()),
                  10 * c.float_bound, fmt::format("gradient of input {}", k));
+}
+
+TEST_P(OpCases, OneTensorAsTwoInputsHasTheSumOfTheirGradients) {
+  const OpCase& c = GetParam();
+  for (const auto& inputs : inputs_of_one_shape(c)) {
+    const std::string what = fmt::format("inputs {} and {}", inputs.first, inputs.second);
+    expect_close(error_where_inputs_are_one<double>(c, inputs), 1e-12, "double, " + what);
+    expect_close(error_where_inputs_are_one<float>(c, inputs), 1e-5, "float, " + what);
+  }
 }
 
 TEST_P(OpCases, SameBitsInAPopulationAndOnThreeThreads) {

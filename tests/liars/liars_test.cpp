@@ -22,7 +22,9 @@ struct Fault {
        lies_about_accuracy = false;
   bool returns_no_tensor = false, has_no_decoder = false;
   bool counters_grow = false;
+  Index window = 0, settles_after = 0;  // inputs that the state comes to hold; what the traits say
   bool throws_a_number = false, throws_in_training = false;
+  bool throws_on_threads = false, throws_in_poisoned_memory = false;
   bool overflows_in_training = false, declares_what_nothing_reads = false;
 };
 
@@ -39,6 +41,8 @@ class FaultyDouble : public TypedOperation<FaultyDouble> {
   void forward_as(Execution& e) {
     const bool in_training = e.input<T>(0).rows > 1000;  // more than the other obligations give it
     if (fault_.throws_in_training && in_training) throw 7;
+    if (fault_.throws_on_threads && threads() > 1) throw 7;
+    if (fault_.throws_in_poisoned_memory && memory_poisoning()) throw 7;
     for (Index r = 0; r < e.replicas(); ++r) {
       const Matrix<T> x = e.input<T>(0).replica(r), y = e.output<T>(0).replica(r);
       for (Index i = 0; i < x.rows; ++i) {
@@ -81,6 +85,7 @@ class FaultyDecoder : public Decoder {
       y[j] = 3 * x[j] + (fault_.adds_to_outputs ? y[j] : 0);
     if (fault_.decoder_differs) y[0] *= 1 + 1e-6;
     if (fault_.lies_about_growth) state.numbers.push_back(x[0]);
+    if (std::ssize(state.numbers) < fault_.window) state.numbers.push_back(x[0]);
     if (fault_.counters_grow) state.counters.push_back(0);
     if (fault_.hides_state) {
       y[0] += hidden_;
@@ -112,7 +117,7 @@ class FaultyMixer : public SequenceMixer {
   }
   std::optional<double> published_state_size(Index) const override { return std::nullopt; }
   Traits traits() const override {
-    return {true, true, fault_.lies_about_accuracy ? 0.9 : 0.0, 1.0};
+    return {true, true, fault_.lies_about_accuracy ? 0.9 : 0.0, 1.0, fault_.settles_after};
   }
 
  private:
@@ -147,6 +152,30 @@ TEST(Liars, TheHonestOneIsNotAccused) {
   EXPECT_EQ(failures({}), std::vector<int>());
 }
 
+TEST(Liars, AWindowThatFillsWhenItSaysIsNotAccused) {
+  EXPECT_EQ(failures({.window = 700, .settles_after = 700}), std::vector<int>());
+}
+
+TEST(Liars, AllThatMakesOtherBitsIsNamed) {
+  std::string detail;
+  const Fault fault{.depends_on_replica = true, .depends_on_threads = true};
+  for (const Obligation& o :
+       check_obligations("liar", entry_with(fault), {}, {1, 2, 6, false, true}))
+    if (o.number == 7) detail = o.detail;
+  EXPECT_EQ(detail, "other bits on three threads, in a population of three");
+}
+
+TEST(Liars, OneThatThrowsOnManyThreadsLeavesTheirNumberAsItWas) {
+  const int before = threads();
+  EXPECT_TRUE(contains(failures({.throws_on_threads = true}), 7));
+  EXPECT_EQ(threads(), before);
+}
+
+TEST(Liars, OneThatThrowsInPoisonedMemoryLeavesTheNextCleanMemory) {
+  EXPECT_TRUE(contains(failures({.throws_in_poisoned_memory = true}), 5));
+  EXPECT_FALSE(memory_poisoning());
+}
+
 struct Liar {
   const char* name;
   Fault fault;
@@ -175,6 +204,9 @@ INSTANTIATE_TEST_SUITE_P(
                       Liar{"HidesState", {.hides_state = true}, 6},
                       Liar{"LiesAboutGrowth", {.lies_about_growth = true}, 6},
                       Liar{"CountersGrow", {.counters_grow = true}, 6},
+                      Liar{"FillsAWindowThatItHides", {.window = 600}, 6},
+                      Liar{"FillsItsWindowLater", {.window = 700, .settles_after = 600}, 6},
+                      Liar{"SettlesAfterMoreThanIsSeen", {.settles_after = 1 << 20}, 6},
                       Liar{"DependsOnReplica", {.depends_on_replica = true}, 7},
                       Liar{"DependsOnThreads", {.depends_on_threads = true}, 7},
                       Liar{"SwallowsOptions", {.swallows_options = true}, 8}),

@@ -1,6 +1,7 @@
 // h3: fast form against definition, rows, gradients, causality, state, initial values, options.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "tests/mixers/support.h"
@@ -95,6 +96,9 @@ TEST(H3Options, WrongOnesAreRefused) {
 TEST(H3Options, SequencesBeyondLMaxAreRefused) {
   const MadeMixer made = make({"", "h3", {{"l_max", 8L}}, false, 4});
   expect_sequence_refused(made, 9);
+  const auto l_max = std::find_if(made.described.begin(), made.described.end(),
+                                  [](const OptionInfo& info) { return info.key == "l_max"; });
+  EXPECT_EQ(l_max->kind, OptionKind::length) << "so that those who draw options do not bound it";
 }
 
 }  // namespace

@@ -64,6 +64,15 @@ TEST(SelectiveAttention, SoftmaxOfAllPositionsAndOfThoseSoFar) {
   EXPECT_NEAR(softmax(true)[3], 1 - first, 1e-12);
 }
 
+TEST(SelectiveAttention, ANaNIsSeenInEverySoftmaxFromThereOn) {
+  const std::vector<double> s = applied({1, std::nan(""), 2, 3}, [](Graph& g, const Tensor& t) {
+    return position_softmax(g, t, true);
+  });
+  EXPECT_EQ(s[0], 1);
+  for (const std::size_t t : {1, 2, 3})
+    EXPECT_TRUE(std::isnan(s[t])) << t;
+}
+
 TEST(SelectiveAttention, PenaltyIsOfTheMeanShareAboveItsBound) {
   const auto penalty = [](double bound) {
     return applied({0.5, 0.7, 0, 0.4}, [bound](Graph& g, const Tensor& t) {

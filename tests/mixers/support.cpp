@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "mixers/obligations/obligations.h"
+#include "tests/base/expect_error.h"
 #include "tests/support/run_case.h"
 
 namespace recallbench::testing {
@@ -94,8 +95,9 @@ void expect_obligations(const MixerConfig& config) {
 void expect_sequence_refused(const MadeMixer& made, Index length) {
   const HostParameters parameters = perturbed_parameters(made.specs, 1, 0.1);
   const MixerInput input = random_input(1, length, made.context.d_model, 2);
-  EXPECT_THROW(run_mixer<float>(made, parameters, input, false), Error);
-  EXPECT_THROW(fold_decoder(made, parameters, input), Error);
+  constexpr const char* kSays = "bounds the sequences";
+  EXPECT_ERROR(run_mixer<float>(made, parameters, input, false), ErrorKind::usage, kSays);
+  EXPECT_ERROR(fold_decoder(made, parameters, input), ErrorKind::usage, kSays);
 }
 
 void expect_refused(const MixerConfig& config, const std::string& part) {

@@ -60,7 +60,7 @@ void expect_causal(const MadeMixer& made, const HostParameters& parameters, Inde
 /// None of the obligations of any mixer fails.
 void expect_obligations(const MixerConfig& config);
 
-/// Forward and decoder refuse a sequence of `length` tokens.
+/// Forward and decoder refuse a sequence of `length` tokens: an error of usage.
 void expect_sequence_refused(const MadeMixer& made, Index length);
 
 /// Making the mixer is an error of usage whose text has `part`.

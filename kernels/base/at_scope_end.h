@@ -1,0 +1,12 @@
+#pragma once
+
+namespace recallbench {
+
+/// Calls `end` where its scope ends, by what is thrown too: const AtScopeEnd back{[] { ... }};
+template <class End>
+struct AtScopeEnd {
+  End end;
+  ~AtScopeEnd() { end(); }
+};
+
+}  // namespace recallbench
