@@ -290,13 +290,14 @@ void Graph::forward(const Batch& batch) {
   batch_ = batch;
   for (Node& node : nodes_)
     run(node, false);
+  has_run_ = true;
   if (training_) start_at_roots();
   if (!training_ || roots_.empty()) join_beside();
 }
 
 void Graph::backward() {
   check(training_ && !roots_.empty(), "Graph::backward", "expected a training graph with a root");
-  check(resolved_for_ != nullptr || arena_bytes_ == 0, "Graph::backward", "forward() comes first");
+  check(has_run_, "Graph::backward", "forward() comes first");
   late_sums_.clear();
   const auto goes_back = [](const Node& node) {
     return node.backward && !node.operation->gradients_in_forward();

@@ -174,6 +174,7 @@ class Graph {
   Precision precision_ = Precision::fp32;
   bool dropout_ = true;
   bool finished_ = false;
+  bool has_run_ = false;  ///< forward
   bool profiling_ = false;
   std::vector<Value> values_;
   std::vector<int> parameter_values_;
