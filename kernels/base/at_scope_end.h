@@ -8,5 +8,7 @@ struct AtScopeEnd {
   End end;
   ~AtScopeEnd() { end(); }
 };
+template <class End>
+AtScopeEnd(End) -> AtScopeEnd<End>;
 
 }  // namespace recallbench
